@@ -1,0 +1,1 @@
+"""What is simulated: the scene, the task on a batch of simulations, and its pictures."""
