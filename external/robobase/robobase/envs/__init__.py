@@ -1,0 +1,1 @@
+"""Environments: the factory interface, demonstrations and wrappers."""

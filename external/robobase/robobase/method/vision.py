@@ -1,0 +1,145 @@
+"""From observations to features, for every method that sees: images through encoder and fusion."""
+
+from abc import ABC
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from gymnasium import spaces
+
+from robobase.method.core import Method
+from robobase.method.utils import (
+    CURRENT_IMAGES,
+    IMAGES,
+    extract_from_batch,
+    extract_from_spec,
+    extract_many_from_batch,
+    extract_many_from_spec,
+    flatten_time_dim_into_channel_dim,
+    stack_tensor_dictionary,
+)
+
+
+class Features(NamedTuple):
+    """What actor and critic see; None where the observation has no such part.
+
+    Each is `(B, Z)`, or `(B, T, Z)` where frames are not stacked on the channel.
+    """
+
+    low_dim_obs: torch.Tensor | None
+    fused_view_feats: torch.Tensor | None
+    time_obs: torch.Tensor | None
+
+    def detach(self) -> "Features":
+        """The same features, through which no gradient reaches the encoder."""
+        return Features(*(None if part is None else part.detach() for part in self))
+
+
+class VisionMethod(Method, ABC):
+    """A method with an image encoder and, for several cameras, a view fusion.
+
+    Shapes with `frame_stack_on_channel`: images `(B, V, T*C, H, W)` to views `(B, V, F)` to one
+    vector `(B, F')`. Without: T is folded into the batch, and fusing gives `(B, T, F')`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.encoder: Any = None
+        self.view_fusion: Any = None
+        images = extract_many_from_spec(self.observation_space, IMAGES, missing_ok=True)
+        shapes = {key: space.shape for key, space in images.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"all cameras must share one shape, got {shapes}")
+        self.num_views = len(images)
+        self.use_pixels = self.num_views > 0
+        self.use_multicam_fusion = self.num_views > 1
+        low_dim = extract_from_spec(self.observation_space, "low_dim_state", missing_ok=True)
+        time_obs = extract_from_spec(self.observation_space, "time", missing_ok=True)
+        self.low_dim_size = self._size_of(low_dim)
+        self.time_obs_size = self._size_of(time_obs)
+        first: Any = next(iter(self.observation_space.values()))
+        self.time_dim = int(first.shape[0])
+        self.rgb_latent_size = 0
+
+    def _size_of(self, space: spaces.Box | None) -> int:
+        """Features of a `(T, Z)` space: T*Z where frames are stacked, else Z; 0 for None."""
+        if space is None:
+            return 0
+        frames, size = space.shape
+        return frames * size if self.frame_stack_on_channel else size
+
+    def build_encoder(self, encoder_model: Callable[..., Any] | None) -> None:
+        """Set `encoder` and `rgb_latent_size` (the size of one view) from a partial model."""
+        if not self.use_pixels:
+            return
+        if encoder_model is None:
+            raise ValueError("the observation has images, but encoder_model is null; configure one")
+        images = extract_many_from_spec(self.observation_space, IMAGES)
+        frames, channels, height, width = next(iter(images.values())).shape
+        channels *= frames if self.frame_stack_on_channel else 1
+        encoder = encoder_model(input_shape=(self.num_views, channels, height, width))
+        self.encoder = encoder.to(self.device)
+        self.rgb_latent_size = int(encoder.output_shape[-1])
+
+    def build_view_fusion(self, view_fusion_model: Callable[..., Any] | None) -> None:
+        """Set `view_fusion` and the fused `rgb_latent_size`; one camera needs no fusion."""
+        if not self.use_multicam_fusion:
+            return
+        if view_fusion_model is None:
+            raise ValueError(
+                f"{self.num_views} cameras, but view_fusion_model is null; configure one"
+            )
+        fusion = view_fusion_model(input_shape=self.encoder.output_shape)
+        self.view_fusion = fusion.to(self.device)
+        self.rgb_latent_size = int(fusion.output_shape[-1])
+
+    def extract_low_dim_state(
+        self, observations: Mapping[str, torch.Tensor], suffix: str = ""
+    ) -> torch.Tensor | None:
+        """Proprioception, flattened over T where frames are stacked; None where there is none."""
+        return self._extract_vector(observations, "low_dim_state" + suffix)
+
+    def extract_time(
+        self, observations: Mapping[str, torch.Tensor], suffix: str = ""
+    ) -> torch.Tensor | None:
+        """One-hot time, flattened over T where frames are stacked; None where there is none."""
+        return self._extract_vector(observations, "time" + suffix)
+
+    def _extract_vector(
+        self, observations: Mapping[str, torch.Tensor], key: str
+    ) -> torch.Tensor | None:
+        value = extract_from_batch(observations, key, missing_ok=True)
+        if value is None:
+            return None
+        return value.float().flatten(1) if self.frame_stack_on_channel else value.float()
+
+    def extract_pixels(
+        self, observations: Mapping[str, torch.Tensor], regex: str = CURRENT_IMAGES
+    ) -> torch.Tensor:
+        """All views as stored, `(B, V, T*C, H, W)` or `(B, V, T, C, H, W)`."""
+        pixels = stack_tensor_dictionary(extract_many_from_batch(observations, regex), dim=1)
+        if self.frame_stack_on_channel:
+            return flatten_time_dim_into_channel_dim(pixels, has_view_axis=True)
+        return pixels
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Images of `extract_pixels` to view features `(B, V, F)` or `(B*T, V, F)`."""
+        if not self.frame_stack_on_channel:
+            pixels = pixels.transpose(1, 2).flatten(0, 1)
+        return self.encoder(pixels)
+
+    def multi_view_fusion(self, view_feats: torch.Tensor) -> torch.Tensor:
+        """View features of `encode` to `(B, F')` or `(B, T, F')`."""
+        fused = self.view_fusion(view_feats) if self.use_multicam_fusion else view_feats[:, 0]
+        if not self.frame_stack_on_channel:
+            fused = fused.unflatten(0, (-1, self.time_dim))
+        return fused
+
+    def observe(self, observations: Mapping[str, torch.Tensor]) -> Features:
+        """Features of observations `{key: (B, T, ...)}` to act on."""
+        fused = None
+        if self.use_pixels:
+            fused = self.multi_view_fusion(self.encode(self.extract_pixels(observations)))
+        return Features(
+            self.extract_low_dim_state(observations), fused, self.extract_time(observations)
+        )

@@ -1,0 +1,97 @@
+"""The surface that every replay buffer has, whatever its storage and its way of sampling."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+Observation = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ReplayElement:
+    """Name, shape (one step, without batch) and dtype of something stored at each step."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: Any
+    is_observation: bool = False
+
+
+class ReplayBuffer(IterableDataset, ABC):
+    """Stores episodes step by step and samples transitions; iterates over single samples."""
+
+    @property
+    @abstractmethod
+    def replay_capacity(self) -> int:
+        """Transitions that fit."""
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """Samples drawn at a time unless told otherwise."""
+
+    @abstractmethod
+    def get_storage_signature(self) -> tuple[dict[str, ReplayElement], dict[str, ReplayElement]]:
+        """(everything stored at each step, the observations among it), by name."""
+
+    @abstractmethod
+    def add(
+        self,
+        observation: Observation,
+        action: Any,
+        reward: Any,
+        terminal: Any,
+        truncated: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Add one step: an observation, the action taken there and what came of it."""
+
+    @abstractmethod
+    def add_final(self, final_observation: Observation) -> None:
+        """Close the episode with the observation after its last action."""
+
+    @abstractmethod
+    def add_batch(
+        self,
+        observation: Observation,
+        action: np.ndarray,
+        reward: np.ndarray,
+        terminal: np.ndarray,
+        truncated: np.ndarray,
+        final_observation: Observation | None = None,
+        **extras: np.ndarray,
+    ) -> None:
+        """Add one step of N environments, closing the episodes that end with it."""
+
+    @abstractmethod
+    def is_empty(self) -> bool:
+        """Nothing was added yet."""
+
+    @abstractmethod
+    def is_full(self) -> bool:
+        """The next addition overwrites the oldest."""
+
+    @abstractmethod
+    def sample(self, batch_size: int | None = None, indices: Any = None) -> dict[str, np.ndarray]:
+        """A batch of arrays with leading axis B."""
+
+    @abstractmethod
+    def batches(self, device: torch.device | str = "cpu") -> Iterator[dict[str, torch.Tensor]]:
+        """Endless batches of `batch_size` samples as tensors on `device`."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on after `load_state_dict`, as plain containers and tensors."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the contents saved by `state_dict`."""
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """Release the storage; may be called twice."""
