@@ -1,0 +1,220 @@
+"""From a policy's action to the six joint targets of one control step (50 Hz).
+
+The simulator and the robot drive the arm through this file alone. Controllers are batched: row i
+of every array belongs to arm i, and rows never influence each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robobase.errors import UserError
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.kinematics import WRIST_ROLL, Kinematics, yaw_rotation
+
+Array = NDArray[np.float64]
+
+MODES = ("joint_delta", "cartesian_delta")
+LOCKED_WRIST_ROLL = np.pi / 2  # rad: fingers open sideways when the arm points forward
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """How actions move the arm; angles in rad, lengths in m, both per control step of 20 ms.
+
+    `joint_scale`: 0.05 rad per 20 ms is 2.5 rad/s, about half of what an STS3215 servo reaches
+    without load (4.7 rad/s at 7.4 V, data sheet), so targets can be followed; the light jaw gets
+    the servo's full speed. `max_lead` keeps the target near the measured joint: enough for the
+    servo to press with full force, not so much that a blocked joint winds up (3 steps of travel).
+    `tilt_weight` makes the gripper keep the lean it had at reset, where it can; without it the
+    fingers tip over on the way and slip off the cube.
+    `workspace_low/high` and `cartesian_scale` are those of the original lift environment.
+    """
+
+    mode: str = "joint_delta"
+    joint_scale: Sequence[float] = (0.05, 0.05, 0.05, 0.05, 0.05, 0.10)
+    max_lead: Sequence[float] = (0.15, 0.15, 0.15, 0.15, 0.15, 0.30)
+    cartesian_scale: float = 0.02
+    max_set_point_lead: float = 0.04  # distance of the set-point from the measured TCP
+    workspace_low: Sequence[float] = (0.10, -0.30, 0.01)
+    workspace_high: Sequence[float] = (0.50, 0.30, 0.40)
+    tilt_weight: float = 0.02  # cartesian_delta: m of position error worth 1 rad of tilt; 0: free
+    lock_wrist: bool = False  # cartesian_delta: hold wrist_roll at 90 degrees
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UserError(f"control.mode={self.mode!r} is unknown; known: {', '.join(MODES)}")
+        for name, size in (
+            ("joint_scale", NUM_JOINTS),
+            ("max_lead", NUM_JOINTS),
+            ("workspace_low", 3),
+            ("workspace_high", 3),
+        ):
+            if len(getattr(self, name)) != size:
+                raise UserError(f"control.{name} has {len(getattr(self, name))} values, not {size}")
+        for name in ("joint_scale", "max_lead", "cartesian_scale", "max_set_point_lead"):
+            if not np.all(np.asarray(getattr(self, name)) > 0):
+                raise UserError(f"control.{name}={getattr(self, name)} must be greater than 0")
+        if not np.all(np.asarray(self.workspace_low) < np.asarray(self.workspace_high)):
+            raise UserError("control.workspace_low must be below control.workspace_high")
+        if not self.tilt_weight >= 0:
+            raise UserError(f"control.tilt_weight={self.tilt_weight} must be 0 or greater")
+        if self.lock_wrist and self.mode != "cartesian_delta":
+            raise UserError("control.lock_wrist=true needs control.mode=cartesian_delta")
+
+
+class Controller(Protocol):
+    """Turns actions into joint targets and remembers, per arm, where the target is."""
+
+    action_dim: int
+    target: Array  # (N, 6) rad, what the servos were last told
+
+    def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
+        """Start arms `ids` (default all) from joint targets (n, 6), rad.
+
+        A pose to hold, or, where a cube is held already, the targets that hold it.
+        """
+
+    def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
+        """Joint targets (N, 6) for one control step: rad, in `JOINTS` order.
+
+        `action` (N, action_dim) is clipped to [-1, 1]; `joint_pos` (N, 6) is measured, rad.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of everything remembered."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a `state_dict`."""
+
+
+def make_controller(
+    config: ControlConfig, kinematics: Kinematics, joint_range: np.ndarray, num_envs: int
+) -> Controller:
+    """The controller that `config.mode` names, for `num_envs` arms.
+
+    `joint_range` (6, 2) rad: lower and upper limit of every joint.
+    """
+    if config.mode == "joint_delta":
+        return JointDelta(config, joint_range, num_envs)
+    return CartesianDelta(config, kinematics, joint_range, num_envs)
+
+
+class JointDelta:
+    """Six actions, each moves one joint's target by up to `joint_scale` rad.
+
+    | index | 0            | 1             | 2          | 3          | 4          | 5       |
+    |-------|--------------|---------------|------------|------------|------------|---------|
+    | joint | shoulder_pan | shoulder_lift | elbow_flex | wrist_flex | wrist_roll | gripper |
+    """
+
+    action_dim = NUM_JOINTS
+
+    def __init__(self, config: ControlConfig, joint_range: np.ndarray, num_envs: int):
+        self._scale = np.asarray(config.joint_scale, dtype=np.float64)
+        self._max_lead = np.asarray(config.max_lead, dtype=np.float64)
+        self._lower, self._upper = np.asarray(joint_range, dtype=np.float64).T
+        self.target: Array = np.zeros((num_envs, NUM_JOINTS))
+
+    def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
+        self.target[slice(None) if ids is None else ids] = joint_target
+
+    def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
+        wanted = self.target + self._scale * np.clip(action, -1, 1)
+        wanted = np.clip(wanted, joint_pos - self._max_lead, joint_pos + self._max_lead)
+        self.target[:] = np.clip(wanted, self._lower, self._upper)
+        return self.target.copy()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"target": self.target.copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.target[:] = state["target"]
+
+
+class CartesianDelta:
+    """Four actions: three move a set-point for the TCP, one sets the gripper.
+
+    | index | 0                  | 1  | 2  | 3                                        |
+    |-------|--------------------|----|----|------------------------------------------|
+    | moves | dx                 | dy | dz | gripper, -1 closed to 1 open, absolute   |
+    | unit  | `cartesian_scale` m, base frame      | the joint's range                      |
+
+    The set-point stays in the workspace and within `max_set_point_lead` of the measured TCP. Joint
+    targets follow it by damped least squares on the position and, weakly, on the gripper's lean.
+    """
+
+    action_dim = 4
+
+    def __init__(
+        self,
+        config: ControlConfig,
+        kinematics: Kinematics,
+        joint_range: np.ndarray,
+        num_envs: int,
+    ):
+        self._kinematics = kinematics
+        self._scale = config.cartesian_scale
+        self._set_point_lead = config.max_set_point_lead
+        self._low = np.asarray(config.workspace_low, dtype=np.float64)
+        self._high = np.asarray(config.workspace_high, dtype=np.float64)
+        self._max_lead = np.asarray(config.max_lead, dtype=np.float64)
+        self._lower, self._upper = np.asarray(joint_range, dtype=np.float64).T
+        weight = config.tilt_weight
+        self._orientation_weight = (weight, weight, 0.0)  # the heading is free
+        self._lock_wrist = config.lock_wrist
+        self._free = tuple(i != WRIST_ROLL or not config.lock_wrist for i in range(5))
+        self.target: Array = np.zeros((num_envs, NUM_JOINTS))
+        self.set_point: Array = np.zeros((num_envs, 3))  # m, base frame
+        self._lean: Array = np.tile(np.eye(3), (num_envs, 1, 1))  # tool frame, were the pan at 0
+
+    def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
+        rows = slice(None) if ids is None else ids
+        self.target[rows] = joint_target
+        self.set_point[rows], tool = self._kinematics.forward(joint_target)
+        self._lean[rows] = yaw_rotation(-self._kinematics.heading(joint_target)) @ tool
+
+    def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
+        action = np.clip(action, -1, 1)
+        wanted = self.set_point + self._scale * action[:, :3]
+        tcp, _ = self._kinematics.forward(joint_pos)
+        lead = wanted - tcp
+        distance = np.sqrt(lead[:, 0] ** 2 + lead[:, 1] ** 2 + lead[:, 2] ** 2)
+        lead *= np.minimum(1, self._set_point_lead / np.maximum(distance, 1e-9))[:, None]
+        self.set_point[:] = np.clip(tcp + lead, self._low, self._high)
+
+        arm = self.target[:, :5].copy()
+        if self._lock_wrist:
+            arm[:, WRIST_ROLL] = LOCKED_WRIST_ROLL
+        arm = self._kinematics.solve(
+            self.set_point,
+            arm,
+            yaw_rotation(self._kinematics.heading(arm)) @ self._lean,
+            orientation_weight=self._orientation_weight,
+            iterations=3,
+            free=self._free,
+        )
+        opening = (action[:, 3] + 1) / 2
+        gripper = self._lower[5] + opening * (self._upper[5] - self._lower[5])
+        # One factor for the whole arm: clamped joint by joint, the TCP would leave its path.
+        lead = np.column_stack([arm, gripper]) - joint_pos
+        excess = np.abs(lead) / self._max_lead
+        lead[:, :5] /= np.maximum(excess[:, :5].max(axis=1, keepdims=True), 1)
+        lead[:, 5] /= np.maximum(excess[:, 5], 1)
+        self.target[:] = np.clip(joint_pos + lead, self._lower, self._upper)
+        return self.target.copy()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target.copy(),
+            "set_point": self.set_point.copy(),
+            "lean": self._lean.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.target[:] = state["target"]
+        self.set_point[:] = state["set_point"]
+        self._lean[:] = state["lean"]

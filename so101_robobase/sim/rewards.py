@@ -1,0 +1,209 @@
+"""Reward versions v1 to v19 of the lifting task, as a table of weights over named terms.
+
+A version is one row of `VERSIONS`: the reward of a control step is the weighted sum of its terms.
+The terms are functions of `RewardSignals`; nothing here touches a simulation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robobase.errors import UserError
+
+CUBE_REST_HEIGHT = 0.015  # m, centre of the 3 cm cube on the table: zero of the lift terms
+SUNK_HEIGHT = 0.01  # m, below this the cube is being pressed into the table
+OFF_TABLE_HEIGHT = 0.02  # m
+SMOOTH_HEIGHT = 0.06  # m, above this v11 and v12 charge for changes of action
+RAISED_HEIGHT = 0.04  # m, where the second lift term of v18 and v19 starts
+PLACE_RADIUS = 0.03  # m, cube to place target in the plane
+PLACED_HEIGHT = 0.025  # m
+JAW_CLOSED = 0.25  # rad
+REACHED = 0.7  # reach term beyond which v17 to v19 also look at the moving finger
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RewardSignals:
+    """What a reward may depend on after one control step, for N simulations; every field is (N,).
+
+    | field              | unit   | meaning                                                      |
+    |--------------------|--------|--------------------------------------------------------------|
+    | tcp_to_cube        | m      | distance between TCP and cube centre                         |
+    | cube_z             | m      | height of the cube centre                                    |
+    | grasping           | bool   | both pads touch the cube and the jaw is closed               |
+    | was_grasping       | bool   | the same, one control step earlier                           |
+    | hold_count         | steps  | consecutive lifted steps, this one included                  |
+    | success            | bool   | the task has succeeded (for v12: the cube is placed)         |
+    | jaw_angle          | rad    | position of the gripper joint                                |
+    | moving_pad_to_cube | m      | distance between the moving finger's pad and the cube centre |
+    | action_change_sq   | -      | squared Euclidean norm of the change of action               |
+    | steps_open         | steps  | consecutive steps with the jaw more than 0.3 rad open (v15)  |
+    | cube_to_target     | m      | distance to the place target in the plane; only v12 needs it |
+    """
+
+    tcp_to_cube: np.ndarray
+    cube_z: np.ndarray
+    grasping: np.ndarray
+    was_grasping: np.ndarray
+    hold_count: np.ndarray
+    success: np.ndarray
+    jaw_angle: np.ndarray
+    moving_pad_to_cube: np.ndarray
+    action_change_sq: np.ndarray
+    steps_open: np.ndarray
+    cube_to_target: np.ndarray | None = None
+
+
+# Per version: reaching and penalties on the first line, grasping and lifting on the second.
+# fmt: off
+VERSIONS: dict[str, dict[str, float]] = {
+    "v1":  {"reach": 1, "success": 10,
+            "grasp": .25, "off_table": 1},
+    "v2":  {"reach": 1, "success": 10,
+            "grasp": .5, "height": 50, "lifted": 2},
+    "v3":  {"reach": 1, "success": 10,
+            "grasp": .25, "grasp_height": 40, "height": 10, "off_table": 1},
+    "v4":  {"reach": 1, "success": 10,
+            "grasp_not_sunk": .25, "grasp_height_not_sunk": 40, "height": 10, "off_table": 1},
+    "v5":  {"reach": 1, "sunk": -50, "success": 10,
+            "grasp": .25, "grasp_height": 40, "height": 10, "off_table": 1},
+    "v6":  {"reach": 1, "sunk": -50, "success": 10,
+            "grasp": .25, "grasp_height": 40, "off_table": 1},
+    "v7":  {"reach": 1, "sunk": -50, "success": 10,
+            "grasp": .25, "off_table": 1},
+    "v8":  {"reach": 1, "sunk": -50, "drop": -2, "success": 10,
+            "grasp": .25, "off_table": 1},
+    "v9":  {"reach": 1, "sunk": -50, "drop": -2, "success": 10,
+            "grasp": .25, "grasp_lift": 2, "off_table": 1},
+    "v10": {"reach": 1, "sunk": -50, "drop": -2, "success": 10,
+            "grasp": .25, "grasp_lift": 2, "off_table": 1, "at_lift_height": 1},
+    "v11": {"reach": 1, "sunk": -50, "drop": -2, "action_change_high": -.01, "success": 10,
+            "grasp": .25, "grasp_lift": 2, "off_table": 1, "lifted": 1},
+    "v12": {"reach": 1, "sunk": -50, "drop_off_target": -2, "action_change_high": -.01,
+            "success": 10,
+            "grasp": .25, "grasp_lift": 2, "off_table": 1, "lifted": 1,
+            "to_target": 1, "carried": 2, "lowered": 1, "released": 3},
+    "v13": {"reach": 1, "sunk": -50, "drop": -2, "action_change_high": -.01, "success": 10,
+            "grasp": .25, "grasp_lift": 2, "grasp_off_table": 1, "lifted": 1},
+    "v14": {"reach": 1, "sunk": -50, "drop": -2, "action_change_held": -.02, "success": 10,
+            "grasp": .25, "grasp_lift": 2, "grasp_off_table": 1, "lifted": 1},
+    "v15": {"reach": 1, "sunk": -50, "drop": -2, "action_change_held": -.02, "open_long": -1,
+            "success": 10,
+            "grasp": .25, "grasp_lift": 2, "grasp_off_table": 1, "lifted": 1},
+    "v16": {"reach": 1, "sunk": -50, "drop": -2, "action_change_held": -.02, "success": 10,
+            "grasp": 1.5, "grasp_lift": 2, "grasp_off_table": 1, "lifted": 1},
+    "v17": {"reach_both": 1, "sunk": -50, "drop": -2, "action_change_held": -.02, "success": 10,
+            "grasp": 1.5, "grasp_lift": 2, "grasp_off_table": 1, "lifted": 1},
+    "v18": {"reach_both": 1, "sunk": -50, "drop": -2, "action_change_held": -.02, "success": 10,
+            "grasp": 1.5, "grasp_lift": 4, "grasp_off_table": 1, "grasp_raised": 2, "lifted": 1},
+    "v19": {"reach_both": 1, "sunk": -50, "drop": -2, "action_change_held": -.02, "success": 10,
+            "grasp": 1.5, "grasp_lift": 4, "grasp_off_table": 1, "grasp_raised": 2, "lifted": 1,
+            "hold": .5},
+}
+# fmt: on
+
+
+class Reward:
+    """One version of the reward, evaluated for a batch.
+
+    Args:
+        version: a key of `VERSIONS`.
+        lift_height: height of the cube centre that counts as lifted, m; above 0.04.
+
+    Raises:
+        UserError: the version is unknown, or `lift_height` is too low for the lift terms.
+    """
+
+    def __init__(self, version: str, lift_height: float = 0.08):
+        if version not in VERSIONS:
+            raise UserError(f"reward_version={version!r} is unknown; known: v1 … v{len(VERSIONS)}")
+        if not lift_height > RAISED_HEIGHT:
+            raise UserError(
+                f"lift_height={lift_height} is too low; give more than {RAISED_HEIGHT} m"
+            )
+        self.version = version
+        self.lift_height = float(lift_height)
+        self.weights = VERSIONS[version]
+
+    @property
+    def needs_place_target(self) -> bool:
+        """Whether `RewardSignals.cube_to_target` must be given."""
+        return "to_target" in self.weights
+
+    def __call__(self, signals: RewardSignals) -> Array:
+        """Reward of the step, (N,) float64."""
+        return sum(self.terms(signals).values(), np.zeros(np.shape(signals.cube_z)))
+
+    def terms(self, signals: RewardSignals) -> dict[str, Array]:
+        """The weighted terms whose sum is the reward, each (N,), in the order of the table."""
+        return {
+            name: weight * np.asarray(TERMS[name](signals, self.lift_height), dtype=np.float64)
+            for name, weight in self.weights.items()
+        }
+
+
+def _reach(s: RewardSignals, lift_height: float) -> Array:
+    return 1 - np.tanh(10 * s.tcp_to_cube)
+
+
+def _reach_both(s: RewardSignals, lift_height: float) -> Array:
+    """The TCP's reach; once it is near, the mean with the moving finger's."""
+    reach = _reach(s, lift_height)
+    finger = np.where(s.jaw_angle < JAW_CLOSED, 1.0, 1 - np.tanh(10 * s.moving_pad_to_cube))
+    return np.where(reach < REACHED, reach, (reach + finger) / 2)
+
+
+def _lift(s: RewardSignals, lift_height: float) -> Array:
+    """0 on the table, 1 at `lift_height`, and on upwards without a cap."""
+    return np.maximum(s.cube_z - CUBE_REST_HEIGHT, 0) / (lift_height - CUBE_REST_HEIGHT)
+
+
+def _raised(s: RewardSignals, lift_height: float) -> Array:
+    return np.clip((s.cube_z - RAISED_HEIGHT) / (lift_height - RAISED_HEIGHT), 0, 1)
+
+
+def _dropped(s: RewardSignals) -> np.ndarray:
+    return np.logical_and(s.was_grasping, np.logical_not(s.grasping))
+
+
+def _target_distance(s: RewardSignals) -> np.ndarray:
+    if s.cube_to_target is None:
+        raise UserError("reward_version='v12' needs a place target; choose another version")
+    return s.cube_to_target
+
+
+def _near_target(s: RewardSignals) -> np.ndarray:
+    return _target_distance(s) < PLACE_RADIUS
+
+
+# H is `lift_height`. A term is what its weight multiplies.
+TERMS: dict[str, Callable[[RewardSignals, float], np.ndarray]] = {
+    "reach": _reach,
+    "reach_both": _reach_both,
+    "sunk": lambda s, H: np.maximum(SUNK_HEIGHT - s.cube_z, 0),
+    "drop": lambda s, H: _dropped(s),
+    "drop_off_target": lambda s, H: _dropped(s) & (_target_distance(s) > PLACE_RADIUS),
+    "grasp": lambda s, H: s.grasping,
+    "grasp_height": lambda s, H: s.grasping * (s.cube_z - SUNK_HEIGHT),
+    "grasp_not_sunk": lambda s, H: s.grasping * (s.cube_z > SUNK_HEIGHT),
+    "grasp_height_not_sunk": lambda s, H: s.grasping * np.maximum(s.cube_z - SUNK_HEIGHT, 0),
+    "grasp_lift": lambda s, H: s.grasping * _lift(s, H),
+    "grasp_off_table": lambda s, H: s.grasping * (s.cube_z > OFF_TABLE_HEIGHT),
+    "grasp_raised": lambda s, H: s.grasping * _raised(s, H),
+    "height": lambda s, H: np.maximum(s.cube_z - SUNK_HEIGHT, 0),
+    "off_table": lambda s, H: s.cube_z > OFF_TABLE_HEIGHT,
+    "lifted": lambda s, H: s.cube_z > H,
+    "at_lift_height": lambda s, H: np.abs(s.cube_z - H) < 0.005,
+    "hold": lambda s, H: s.hold_count * (s.cube_z > H),
+    "action_change_high": lambda s, H: s.action_change_sq * (s.cube_z > SMOOTH_HEIGHT),
+    "action_change_held": lambda s, H: s.action_change_sq * ((s.cube_z > H) & (s.hold_count > 0)),
+    "open_long": lambda s, H: np.clip(0.05 * (s.steps_open - 40) / 50, 0, 0.3),
+    "to_target": lambda s, H: 1 - np.tanh(5 * _target_distance(s)),
+    "carried": lambda s, H: _near_target(s) & s.grasping & (s.cube_z > H),
+    "lowered": lambda s, H: _near_target(s) * np.maximum(H - s.cube_z, 0) / (H - CUBE_REST_HEIGHT),
+    "released": lambda s, H: _near_target(s) & ~s.grasping & (s.cube_z < PLACED_HEIGHT),
+    "success": lambda s, H: s.success,
+}

@@ -1,0 +1,93 @@
+"""The scripted pick succeeds through the public action interface, on every arm by itself."""
+
+import numpy as np
+import pytest
+
+from so101_robobase.config import LiftConfig
+from so101_robobase.control import ControlConfig
+from so101_robobase.sim.expert import Phase, TopDownPick
+from so101_robobase.sim.lift import LiftTask
+
+
+def play(num_envs, seed=0, mode="joint_delta", **settings):
+    """One episode per arm; returns the task after it and all actions (T, N, A)."""
+    config = LiftConfig(
+        observation="state", on_success="continue", control=ControlConfig(mode=mode), **settings
+    )
+    task = LiftTask(config, num_envs)
+    task.seed(list(range(seed, seed + num_envs)))
+    task.reset(np.arange(num_envs))
+    expert = make_expert(task)
+    actions = []
+    while not task.truncated.all():
+        actions.append(
+            expert.act(task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target)
+        )
+        task.step(actions[-1])
+    return task, np.array(actions)
+
+
+def make_expert(task):
+    return TopDownPick(
+        task.config.control,
+        task.kinematics,
+        task.scene.model.actuator_ctrlrange,
+        task.num_envs,
+        task.config.action_repeat,
+        task.config.lift_height,
+    )
+
+
+@pytest.mark.parametrize("stage", [0, 3, 4])
+def test_joint_deltas_lift_the_cube_and_hold_it_to_the_end(stage):
+    task, actions = play(4, stage=stage)
+    assert task.succeeded.all()
+    assert task.lifted.all()
+    assert actions.shape[2] == 6
+    assert np.abs(actions).max() <= 1
+
+
+def test_cartesian_deltas_lift_the_cube():
+    task, actions = play(4, stage=3, mode="cartesian_delta")
+    assert task.succeeded.all()
+    assert actions.shape[2] == 4
+    assert np.abs(actions).max() <= 1
+
+
+def test_it_works_without_action_repeat():
+    assert play(4, stage=4, action_repeat=1)[0].succeeded.all()
+
+
+def test_an_arm_acts_alike_alone_and_among_others():
+    _, together = play(4, stage=4, episode_length=80)
+    _, alone = play(1, seed=2, stage=4, episode_length=80)
+    np.testing.assert_array_equal(alone[:, 0], together[:, 2])
+
+
+def test_it_starts_over_when_the_cube_is_taken_away_and_reset_touches_only_the_arms_named():
+    task, _ = play(2, stage=3, episode_length=40)
+    expert = make_expert(task)
+    expert.phase[:] = Phase.LIFT
+    cube = task.cube_pos.copy()
+    cube[1] += 0.1
+    expert.act(task.joint_pos, cube, task.cube_quat, task.controller.target)
+    assert expert.phase.tolist() == [Phase.LIFT, Phase.ABOVE]
+    expert.phase[:] = Phase.LIFT
+    expert.reset(np.array([0]))
+    assert expert.phase.tolist() == [Phase.ABOVE, Phase.LIFT]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "stage", "at_least"),
+    [
+        ("joint_delta", 0, 98),
+        ("joint_delta", 3, 98),
+        ("joint_delta", 4, 98),
+        ("cartesian_delta", 3, 95),
+        ("cartesian_delta", 4, 95),
+    ],
+)
+def test_success_over_a_hundred_seeds(mode, stage, at_least):
+    task, _ = play(100, mode=mode, stage=stage)
+    assert task.succeeded.sum() >= at_least
