@@ -12,7 +12,8 @@ from _machine import machine_line
 
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
-from so101_robobase.sim.lift import LiftTask, usable_threads
+from so101_robobase.sim.lift import LiftTask
+from so101_robobase.sim.threads import usable_threads
 from so101_robobase.vector_env import LiftVectorEnv
 
 SEED = 1

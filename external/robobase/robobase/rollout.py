@@ -1,0 +1,107 @@
+"""What the training episodes achieved, and how fast: returns, lengths, successes, rates."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+WINDOW = 100  # finished episodes the means are taken over, as in Stable-Baselines3
+
+
+class EpisodeTracker:
+    """Running episodes of N environments, and the last finished ones."""
+
+    def __init__(self, num_envs: int):
+        self.count = 0  # finished episodes since the start of the run
+        self._reward = np.zeros(num_envs)
+        self._length = np.zeros(num_envs, dtype=np.int64)
+        self._success = np.zeros(num_envs, dtype=bool)
+        self._finished: deque[tuple[float, int, bool | None]] = deque(maxlen=WINDOW)
+
+    def add(self, reward: np.ndarray, done: np.ndarray, success: np.ndarray | None) -> np.ndarray:
+        """Count one vector step.
+
+        Args:
+            reward: (N,) float.
+            done: (N,) bool, terminated or truncated.
+            success: (N,) bool, or None where the environments do not report success.
+
+        Returns:
+            (N,) bool: episodes that ended in this step with a success anywhere in them.
+        """
+        self._reward += reward
+        self._length += 1
+        if success is not None:
+            self._success |= success
+        succeeded = self._success & done
+        for i in np.flatnonzero(done):
+            reached = None if success is None else bool(self._success[i])
+            self._finished.append((float(self._reward[i]), int(self._length[i]), reached))
+        self.count += int(done.sum())
+        self.forget(done)
+        return succeeded
+
+    def forget(self, lanes: np.ndarray | slice = slice(None)) -> None:
+        """Drop the running episodes of these environments."""
+        self._reward[lanes], self._length[lanes], self._success[lanes] = 0.0, 0, False
+
+    def metrics(self, action_repeat: int) -> dict[str, float]:
+        """Means over the last finished episodes; lengths in env steps. Empty before the first."""
+        if not self._finished:
+            return {}
+        rewards, lengths, successes = zip(*self._finished, strict=True)
+        metrics = {
+            "episode_reward": float(np.mean(rewards)),
+            "episode_length": float(np.mean(lengths)) * action_repeat,
+        }
+        reported = [s for s in successes if s is not None]
+        if reported:
+            metrics["episode_success"] = float(np.mean(reported))
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "count": self.count,
+            "running": [self._reward.tolist(), self._length.tolist(), self._success.tolist()],
+            "finished": list(self._finished),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore; running episodes only where the number of environments is still the same."""
+        self.count = state["count"]
+        self._finished = deque(state["finished"], maxlen=WINDOW)
+        reward, length, success = state["running"]
+        if len(reward) == len(self._reward):
+            self._reward[:], self._length[:], self._success[:] = reward, length, success
+
+
+class Rates:
+    """How fast a run collects and learns, over the wall-clock time since it was last asked."""
+
+    def __init__(self, env_steps: int = 0, updates: int = 0):
+        self._last = (time.monotonic(), env_steps, updates)
+
+    def since_last(self, env_steps: int, updates: int, batch_size: int) -> dict[str, float]:
+        """Rates per second; `agent_updates_per_second` counts samples, as RoboBase does."""
+        (then, old_steps, old_updates), now = self._last, time.monotonic()
+        self._last = (now, env_steps, updates)
+        seconds = max(now - then, 1e-9)
+        updates_per_second = (updates - old_updates) / seconds
+        return {
+            "env_steps_per_second": (env_steps - old_steps) / seconds,
+            "agent_batched_updates_per_second": updates_per_second,
+            "agent_updates_per_second": updates_per_second * batch_size,
+        }
+
+
+def env_info(infos: Mapping[str, Any]) -> dict[str, float]:
+    """`env_info/<key>`: mean over the environments of every (N,) number in a step's infos."""
+    metrics = {}
+    for key, value in infos.items():
+        if key.startswith(("_", "final_")) or not isinstance(value, np.ndarray):
+            continue
+        if value.ndim == 1 and value.dtype.kind in "biuf":
+            metrics[f"env_info/{key}"] = float(value.mean())
+    return metrics

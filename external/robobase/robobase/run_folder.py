@@ -1,0 +1,113 @@
+"""What a run folder says about its run: `config.yaml`, `versions.json`, and CSVs carried over."""
+
+import csv
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from robobase.errors import UserError
+
+
+def prepare(work_dir: Path, cfg: DictConfig) -> None:
+    """Create the folder and write `config.yaml` and `versions.json` into it.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        (work_dir / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+        (work_dir / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"cannot write run folder {work_dir}: {error.strerror}; choose another hydra.run.dir"
+        ) from error
+
+
+def versions() -> dict[str, Any]:
+    """Everything needed to tell later what ran: code, command line, machine, packages."""
+    return {
+        "command": [sys.executable, *sys.argv],
+        "git": _git_commit(Path(__file__).parent),
+        "python": platform.python_version(),
+        "machine": {
+            "platform": platform.platform(),
+            "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
+            "gpus": [
+                torch.cuda.get_device_name(i)
+                for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+            ],
+        },
+        "packages": {
+            d.name: d.version
+            for d in sorted(importlib.metadata.distributions(), key=lambda d: d.name.lower())
+        },
+    }
+
+
+def _git_commit(folder: Path) -> str | None:
+    """Commit of the checkout this code runs from, with `-dirty` if it was edited since."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
+
+
+def carry_over_csvs(source: Path, work_dir: Path, env_steps: int) -> None:
+    """Give a resumed run the rows its past left in `source`, up to `env_steps`.
+
+    `source` may be `work_dir` itself: rows that were written after the snapshot are dropped there,
+    because the resumed run writes them again.
+    """
+    for file in source.glob("*.csv"):
+        with open(file, newline="") as stream:
+            table = list(csv.reader(stream))
+        if not table or "step" not in table[0]:
+            continue
+        header, *rows = table
+        step = header.index("step")
+        # A kill may have cut the last line short.
+        kept = [r for r in rows if len(r) == len(header) and int(r[step]) <= env_steps]
+        temporary = work_dir / f".{file.name}.tmp"
+        with open(temporary, "w", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([header, *kept])
+        os.replace(temporary, work_dir / file.name)
+
+
+def changed_keys(stored_yaml: str, cfg: DictConfig) -> list[str]:
+    """`key: old -> new` for every setting but `resume_from` that differs from a snapshot's."""
+    old, new = (_flat(OmegaConf.to_container(c)) for c in (OmegaConf.create(stored_yaml), cfg))
+    absent = "(absent)"
+    return [
+        f"{key}: {old.get(key, absent)} -> {new.get(key, absent)}"
+        for key in sorted((old.keys() | new.keys()) - {"resume_from"})
+        if old.get(key, absent) != new.get(key, absent)
+    ]
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

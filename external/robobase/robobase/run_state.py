@@ -1,0 +1,151 @@
+"""What of a run goes into a snapshot, and how it comes back."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from omegaconf import OmegaConf
+
+from robobase import snapshot
+from robobase.errors import UserError
+from robobase.method.core import Method
+
+if TYPE_CHECKING:
+    from robobase.workspace import Workspace
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    pretrain_step: int = 0
+    iterations: int = 0  # steps of the vector environment
+    env_steps: int = 0
+    updates: int = 0
+    update_credit: Fraction = Fraction(0)  # gradient steps that collected transitions paid for
+    evaluations: int = 0
+    evaluated_at: int | None = None  # env steps
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"update_credit": str(self.update_credit)}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> "Progress":
+        return cls(**{**state, "update_credit": Fraction(state["update_credit"])})
+
+
+def capture(run: "Workspace") -> dict[str, Any]:
+    """Everything a snapshot holds, as plain containers and tensors."""
+    save_env = getattr(run.train_envs, "state_dict", None)
+    with_replay = run.cfg.snapshot_replay
+    return {
+        "_pretrain_step": run.progress.pretrain_step,
+        "_main_loop_iterations": run.progress.iterations,
+        "_global_env_episode": run.episodes.count,
+        "cfg": OmegaConf.to_yaml(run.cfg),
+        "agent": run.agent.state_dict(),
+        "training": run.agent.training_state(),
+        "progress": run.progress.state_dict(),
+        "episodes": run.episodes.state_dict(),
+        "best_score": run.snapshots.best_score,
+        "total_time": run.total_time(),
+        "spaces": describe_spaces(run.observation_space, run.action_space),
+        "rng": rng_state(),
+        "env": snapshot.to_plain(save_env()) if save_env else None,
+        "observations": snapshot.to_plain(run.observations),
+        "replay": [b.state_dict() for b in run.replay_buffers] if with_replay else None,
+    }
+
+
+def restore(run: "Workspace", state: Mapping[str, Any], path: Path) -> None:
+    """Put a freshly built run where the snapshot's run was; the run's own config holds.
+
+    Raises:
+        UserError: the snapshot was made for another task or other networks.
+    """
+    here = describe_spaces(run.observation_space, run.action_space)
+    check_spaces(state["spaces"], here, path)
+    load_agent(run.agent, state["agent"], state["training"], path)
+    run.progress = Progress.from_state_dict(state["progress"])
+    run.snapshots.best_score = state["best_score"]
+    run.past_time = state["total_time"]
+    run.episodes.load_state_dict(state["episodes"])
+    if state["replay"] is not None:
+        for buffer, content in zip(run.replay_buffers, state["replay"], strict=False):
+            buffer.load_state_dict(content)
+    same_envs = len(state["episodes"]["running"][0]) == run.cfg.num_train_envs
+    if run.train_envs is not None and state["env"] is not None and same_envs:
+        run.train_envs.load_state_dict(state["env"])  # type: ignore[attr-defined]
+        run.observations = {key: value.numpy() for key, value in state["observations"].items()}
+    else:  # the environments start new episodes
+        run.observations = None
+        run.episodes.forget()
+        for buffer in run.replay_buffers:
+            buffer.abandon_open_episodes()
+    load_rng_state(state["rng"])
+
+
+def rng_state() -> dict[str, Any]:
+    """State of the generators that `set_seed_everywhere` seeds."""
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - the one that is seeded
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, np.asarray(keys).tolist(), *rest],
+        "python": random.getstate(),
+    }
+
+
+def load_rng_state(state: Mapping[str, Any]) -> None:
+    """Restore `rng_state()`; CUDA generators only where the number of devices is the same."""
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    np.random.set_state(tuple(state["numpy"]))  # noqa: NPY002
+    random.setstate(state["python"])
+
+
+def describe_spaces(observation_space: spaces.Dict, action_space: spaces.Box) -> dict[str, str]:
+    """`{"observation rgb": "(3, 2, 84, 84) uint8", ..., "action": "(1, 6) float32"}`."""
+    entries = {f"observation {key}": space for key, space in observation_space.items()}
+    entries["action"] = action_space
+    return {name: f"{space.shape} {space.dtype}" for name, space in sorted(entries.items())}
+
+
+def check_spaces(stored: Mapping[str, str], current: Mapping[str, str], path: Path) -> None:
+    """Raise UserError if a snapshot was made for other observations or actions."""
+    differing = [
+        f"{name} {stored.get(name, 'absent')} there, {current.get(name, 'absent')} here"
+        for name in sorted(stored.keys() | current.keys())
+        if stored.get(name) != current.get(name)
+    ]
+    if differing:
+        raise UserError(
+            f"snapshot {path} belongs to another task: {'; '.join(differing)}; "
+            "use the env settings it was trained with"
+        )
+
+
+def load_agent(
+    agent: Method, weights: Mapping[str, Any], training: Mapping[str, Any], path: Path
+) -> None:
+    """Restore an agent and its optimisers.
+
+    Raises:
+        UserError: the agent of this config has other networks than the one that was saved.
+    """
+    try:
+        agent.load_state_dict(weights)
+        agent.load_training_state(dict(training))
+    except (RuntimeError, KeyError, ValueError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"snapshot {path} does not fit this method's networks ({detail}); "
+            "use the method settings it was trained with"
+        ) from error

@@ -1,0 +1,210 @@
+"""Run state on disk: written atomically, verified on reading, old files cleared away by rule.
+
+What goes into a snapshot is the workspace's business; this module sees plain containers and
+tensors only, so that every file loads with `torch.load(path, weights_only=True)`.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from robobase.errors import UserError
+
+SUFFIX = "_snapshot.pt"
+LATEST = "latest" + SUFFIX
+BEST = "best" + SUFFIX
+_NUMBERED = re.compile(r"(\d+)" + re.escape(SUFFIX))
+
+Score = tuple[float, ...]
+
+
+def write(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write `payload` to `path` so that, whenever power fails, the old or the new file is there.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full; `path` is left as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            torch.save(dict(payload), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _fsync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        # torch hides the OSError of a full disk behind a RuntimeError of its own.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise UserError(
+            f"cannot write snapshot {path}: {cause.strerror or cause}; the earlier snapshots are "
+            "untouched; free space or choose a writable hydra.run.dir"
+        ) from error
+
+
+def read(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Load a snapshot after checking every record against its checksum.
+
+    Raises:
+        UserError: no such file, or the file is truncated or altered (the message offers the newest
+            good snapshot beside it).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"snapshot {path} does not exist{_offer(path)}")
+    damage = _damage(path)
+    if damage:
+        raise UserError(f"snapshot {path} is damaged ({damage}){_offer(path)}")
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise UserError(f"snapshot {path} cannot be read ({first_line}){_offer(path)}") from error
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with the file, or None. `torch.load` itself checks no checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+        return f"truncated or not a snapshot: {error}"
+    return f"checksum of {record} does not match" if record else None
+
+
+def _offer(path: Path) -> str:
+    good = next((p for p in _newest_first(path.parent) if p != path and not _damage(p)), None)
+    return f"; use {good}" if good else "; there is no other snapshot beside it"
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    files = [p for p in folder.glob("*" + SUFFIX) if not p.name.startswith(".")]
+    return sorted(files, key=lambda p: p.stat().st_mtime_ns, reverse=True)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def success_then_reward(metrics: Mapping[str, Any]) -> Score:
+    """Rank an evaluation by `episode_success` where it is reported, ties by `episode_reward`."""
+    return float(metrics.get("episode_success", 0.0)), float(metrics["episode_reward"])
+
+
+class SnapshotKeeper:
+    """Names, keeps and clears the snapshots of one run.
+
+    Args:
+        directory: the folder of the snapshots.
+        keep_last: number of newest numbered snapshots to keep (>= 1).
+        keep_every: additionally keep the first snapshot at or after each multiple of this many env
+            steps; None keeps none.
+        ranking: evaluation metrics -> score; the snapshot with the highest is the best one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        keep_last: int = 3,
+        keep_every: int | None = None,
+        ranking: Callable[[Mapping[str, Any]], Score] = success_then_reward,
+    ):
+        if keep_last < 1:
+            raise UserError(
+                f"snapshot_keeper.keep_last={keep_last} would keep no snapshot; give at least 1"
+            )
+        if keep_every is not None and keep_every < 1:
+            raise UserError(
+                f"snapshot_keeper.keep_every={keep_every}: give a number of env steps >= 1, or null"
+            )
+        self.directory = Path(directory)
+        self.best_score: Score | None = None
+        self._keep_last = keep_last
+        self._keep_every = keep_every
+        self._ranking = ranking
+
+    @property
+    def latest(self) -> Path:
+        return self.directory / LATEST
+
+    @property
+    def best(self) -> Path:
+        return self.directory / BEST
+
+    def is_best(self, metrics: Mapping[str, Any]) -> bool:
+        """Whether this evaluation is the best so far; the first one always is."""
+        score = tuple(self._ranking(metrics))
+        if self.best_score is not None and score <= self.best_score:
+            return False
+        self.best_score = score
+        return True
+
+    def save(self, payload: Mapping[str, Any], env_steps: int, best: bool = False) -> Path:
+        """Write `<env_steps>_snapshot.pt`, point `latest` (and `best`) at it, clear old ones."""
+        path = self.directory / f"{env_steps}{SUFFIX}"
+        write(path, payload)
+        _point(self.latest, path)
+        if best:
+            _point(self.best, path)
+        self._clear()
+        return path
+
+    def _clear(self) -> None:
+        steps = sorted(
+            int(match[1])
+            for file in self.directory.iterdir()
+            if (match := _NUMBERED.fullmatch(file.name))
+        )
+        keep = set(steps[-self._keep_last :])
+        if self._keep_every:
+            first_in_period = {step // self._keep_every: step for step in reversed(steps)}
+            keep |= {step for period, step in first_in_period.items() if period > 0}
+        for step in set(steps) - keep:
+            (self.directory / f"{step}{SUFFIX}").unlink()
+        for leftover in self.directory.glob(f".*{SUFFIX}.*.tmp"):  # of a run that was killed
+            leftover.unlink()
+
+
+def _point(name: Path, target: Path) -> None:
+    """Make `name` the same file as `target`, atomically: a hard link, or a copy where refused."""
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(target, temporary)
+    except OSError:
+        try:
+            shutil.copyfile(target, temporary)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"cannot write snapshot {name}: {error.strerror}") from error
+    os.replace(temporary, name)
+    _fsync_folder(name.parent)
+
+
+def to_plain(value: Any) -> Any:
+    """Numpy arrays and scalars inside nested containers become tensors and Python numbers."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape).clone()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(to_plain(item) for item in value)
+    return value

@@ -1,0 +1,93 @@
+"""`python -m robobase.train`: compose a config with Hydra and run it."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from robobase import sweep
+from robobase.errors import UserError
+from robobase.workspace import Workspace
+
+USER_ERROR, ABORTED = 2, 130
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+
+
+def run(cfg: DictConfig) -> None:
+    """Train; with `num_train_envs=0` evaluate `resume_from` once."""
+    workspace = Workspace(cfg)
+    if cfg.num_train_envs > 0:
+        workspace.train()
+        return
+    try:
+        metrics = workspace.eval()
+        workspace.logger.log_metrics(metrics, workspace.global_env_steps, "eval")
+    finally:
+        workspace.shutdown()
+
+
+@hydra.main(config_path="cfgs", config_name="robobase_config", version_base=None)
+def _hydra_main(cfg: DictConfig) -> None:
+    job = HydraConfig.get()
+    try:
+        run(cfg)
+    except Exception as error:
+        if job.mode == RunMode.MULTIRUN:  # let the other jobs go on; the parent reports at the end
+            sweep.record_failure(Path(job.runtime.output_dir), error)
+            return
+        message = user_message(error)
+        if message is None:
+            raise
+        _fail(message)
+
+
+def user_message(error: BaseException | None) -> str | None:
+    """One line about a mistake of the user or a full disk; None for a fault of the program."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return str(error)
+        if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+            return (
+                f"cannot write {error.filename or 'the run folder'}: {error.strerror}; "
+                "free space or choose a writable hydra.run.dir"
+            )
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _fail(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(USER_ERROR)
+
+
+def main() -> None:
+    """Command line: bad input ends with one line on stderr and exit code 2."""
+    wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to here instead of printing them
+    try:
+        _hydra_main()
+    except KeyboardInterrupt:
+        sys.exit(ABORTED)
+    except (HydraException, OmegaConfBaseException) as error:
+        if wants_trace:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        if error.__cause__ is not None:
+            print(error.__cause__, file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except OSError as error:  # of Hydra, which makes the run folder
+        message = user_message(error)
+        if message is None:
+            raise
+        _fail(message)
+
+
+if __name__ == "__main__":
+    main()

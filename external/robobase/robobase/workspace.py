@@ -1,0 +1,457 @@
+"""The life of a run: build the parts a config names, collect, update, evaluate, snapshot.
+
+All schedules count env steps: one step of N environments is `N * action_repeat * action_sequence`.
+"""
+
+import functools
+import random
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import hydra
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from robobase import compute, evaluation, run_folder, run_state, sanity, snapshot, utils
+from robobase.build import create_default_envs as _create_default_envs
+from robobase.build import create_default_replay_buffer as _create_default_replay_buffer
+from robobase.build import instantiate, make_agent
+from robobase.envs.env import EnvFactory
+from robobase.envs.vector_compat import final_obs_batch, require_same_step
+from robobase.errors import UserError
+from robobase.evaluation_video import EvaluationVideo
+from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
+from robobase.rollout import EpisodeTracker, Rates, env_info
+from robobase.self_imitation import SelfImitation
+from robobase.signals import StopRequest
+from robobase.video import VideoRecorder
+
+CreateReplay = Callable[..., UniformReplayBuffer]
+Metrics = dict[str, Any]
+
+
+class Workspace:
+    """One run.
+
+    Args:
+        cfg: the composed config (`robobase/cfgs/robobase_config.yaml` and what refines it).
+        env_factory: makes the environments; None takes `cfg.env_factory`.
+        create_replay_fn: `(cfg, observation_space, action_space, demo_replay=False) -> buffer`.
+        work_dir: the run folder; None takes Hydra's output folder.
+
+    Raises:
+        UserError: settings that cannot work, a run folder that cannot be written, or a
+            `resume_from` that cannot be read or belongs to another task.
+    """
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        env_factory: EnvFactory | None = None,
+        create_replay_fn: CreateReplay | None = None,
+        work_dir: str | Path | None = None,
+    ):
+        sanity.check(cfg)
+        self.cfg = cfg
+        self.env_factory = env_factory or _create_default_envs(cfg)
+        self.work_dir = Path(work_dir or HydraConfig.get().runtime.output_dir)
+        utils.set_seed_everywhere(cfg.seed)
+        self.device = compute.pick_device(cfg.num_gpus)
+        cfg.num_threads = compute.share_threads(cfg.num_threads)
+        run_folder.prepare(self.work_dir, cfg)
+        print(
+            f"device {compute.describe(self.device, cfg.num_threads)}; run folder {self.work_dir}"
+        )
+
+        self.logger = hydra.utils.get_class(cfg.logger._target_)(self.work_dir, cfg)
+        self._make_envs()
+        self.agent = make_agent(cfg, self.observation_space, self.action_space, self.device)
+        self._make_replay(create_replay_fn or _create_default_replay_buffer)
+        self.eval_video_recorder = VideoRecorder(
+            self.work_dir / "eval_videos" if cfg.log_eval_video else None
+        )
+        self.snapshots: snapshot.SnapshotKeeper = instantiate(
+            cfg.snapshot_keeper, directory=self.work_dir / "snapshots"
+        )
+        self.episodes = EpisodeTracker(cfg.num_train_envs)
+        self._stop = StopRequest()
+        self.progress = run_state.Progress()
+        self.observations: dict[str, np.ndarray] | None = None  # (N, T, ...), None before a reset
+        self.past_time = 0.0  # seconds that the runs took which this one continues
+        self._timer = utils.Timer()
+        self._rates = Rates()
+        self._saved_at: int | None = None  # env steps
+        if cfg.resume_from:
+            self._resume(Path(cfg.resume_from))
+
+    # ---- The run
+
+    def train(self) -> None:
+        """Demonstrations, pre-training, online training, a last evaluation and snapshot.
+
+        SIGINT, SIGTERM and `time_limit_minutes` end it early, after a snapshot.
+        """
+        if self.train_envs is None:
+            raise UserError("num_train_envs=0 is for evaluation only: call eval(), not train()")
+        try:
+            with StopRequest(self.cfg.time_limit_minutes) as self._stop:
+                self._load_demos()
+                self._pretrain()
+                self._train_online()
+                self._finish()
+        finally:
+            self.shutdown()
+
+    def _train_online(self) -> None:
+        cfg = self.cfg
+        self._start_episodes()
+        if self.progress.env_steps == 0 and cfg.num_train_frames and not self._stop:
+            self._evaluate_and_save(evaluate=bool(cfg.eval_every_steps), save=False)
+        with self._progress_bar() as bar:
+            while self.progress.env_steps < cfg.num_train_frames and not self._stop:
+                metrics = self._perform_env_steps()
+                self.agent.logging = self._due(cfg.log_every)
+                metrics |= self._perform_updates()
+                if self.agent.logging:
+                    metrics |= self.episodes.metrics(cfg.action_repeat)
+                    self._log(metrics, "train")
+                    bar.set_postfix(_headline(metrics), refresh=False)
+                self._evaluate_and_save(
+                    evaluate=self._due(cfg.eval_every_steps), save=self._due(cfg.snapshot_every_n)
+                )
+                bar.update(self._stride)
+
+    def _evaluate_and_save(self, evaluate: bool, save: bool) -> None:
+        """Do what is asked for; the best evaluation so far is saved in any case."""
+        best = evaluate and self._evaluate()
+        if self.cfg.save_snapshot and (save or best):
+            self.save_snapshot(best)
+
+    def _finish(self) -> None:
+        steps = self.progress.env_steps
+        if self._stop:
+            tqdm.write(f"stopped by {self._stop.reason} at {steps} env steps")
+        evaluated = self._stop or self.progress.evaluated_at == steps
+        self._evaluate_and_save(
+            evaluate=bool(self.cfg.eval_every_steps) and not evaluated,
+            save=self._saved_at != steps,
+        )
+        if self.cfg.save_snapshot:
+            tqdm.write(f"continue with resume_from={self.snapshots.latest}")
+
+    def _due(self, every: int | None) -> bool:
+        """Whether a multiple of `every` was reached by the last iteration's env steps."""
+        if not every:
+            return False
+        return self.progress.env_steps // every > (self.progress.env_steps - self._stride) // every
+
+    @property
+    def _stride(self) -> int:
+        """Env steps of one iteration."""
+        return self.cfg.num_train_envs * self.cfg.action_repeat * self.cfg.action_sequence
+
+    # ---- Collecting
+
+    def _start_episodes(self) -> None:
+        """Reset the environments, unless a snapshot put them where its run was."""
+        if self.observations is None:
+            assert self.train_envs is not None
+            self.observations, _ = self.train_envs.reset(
+                seed=self.cfg.seed + self.progress.env_steps
+            )
+            self.agent.reset(self.progress.env_steps, list(range(self.cfg.num_train_envs)))
+
+    def _perform_env_steps(self) -> Metrics:
+        """Step every training environment once; returns `env_info/*` when logging is due."""
+        assert self.train_envs is not None
+        assert self.observations is not None
+        actions = evaluation.act(
+            self.agent, self.observations, self.progress.env_steps, eval_mode=False
+        )
+        following, reward, terminated, truncated, infos = self.train_envs.step(actions)
+        done = terminated | truncated
+        success = evaluation.task_success(infos, len(done))
+        succeeded = self.episodes.add(reward, done, success)
+
+        newest = {key: frames[:, -1] for key, frames in self.observations.items()}
+        final = final_obs_batch(infos)
+        if final is not None:
+            final = {key: frames[:, -1] for key, frames in final.items()}
+        step = (newest, actions[:, 0], reward, terminated, truncated, final)
+        flags: dict[str, Any] = {"demo": np.zeros(len(done), np.uint8)}
+        self.replay_buffer.add_batch(*step, **(flags if self._stores_demo_flag else {}))
+        if self._self_imitation:
+            self._self_imitation.add(*step, succeeded=succeeded)
+
+        self.observations = following
+        self.progress.iterations += 1
+        self.progress.env_steps += self._stride
+        if done.any():
+            self.agent.reset(self.progress.env_steps, np.flatnonzero(done).tolist())
+        return env_info(infos) if self._due(self.cfg.log_every) else {}
+
+    # ---- Learning
+
+    def _perform_updates(self) -> Metrics:
+        """The gradient steps that this iteration's N transitions pay for."""
+        # The first n-step windows are complete when every environment has made nstep + 1 steps.
+        first_windows = (self.cfg.replay.nstep + 1) * self.cfg.num_train_envs
+        if len(self.replay_buffer) < max(first_windows, self.cfg.replay_size_before_train):
+            return {}
+        self.progress.update_credit += self._updates_per_transition() * self.cfg.num_train_envs
+        metrics: Metrics = {}
+        while self.progress.update_credit >= 1:
+            metrics = self._update(self.progress.env_steps)
+            self.progress.update_credit -= 1
+        return metrics
+
+    def _update(self, step: int) -> Metrics:
+        self.agent.train(True)
+        metrics = self.agent.update(self.replay_iter, step, self.replay_buffer)
+        self.agent.train(False)
+        self.progress.updates += 1
+        return metrics
+
+    def _updates_per_transition(self) -> Fraction:
+        if self.cfg.utd_ratio is None:
+            return Fraction(1, self.cfg.update_every_steps)
+        return Fraction(str(self.cfg.utd_ratio))  # through str: 0.1 is a tenth
+
+    @functools.cached_property
+    def replay_iter(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Endless batches on the device, merged with demonstrations where there is a buffer."""
+        batches = self.replay_buffer.batches(self.device)
+        if self.demo_replay_buffer is None:
+            return batches
+        demos = self.demo_replay_buffer.batches(self.device)
+        return utils.merge_replay_demo_iter(batches, demos)
+
+    @property
+    def replay_loader(self) -> DataLoader:
+        """The buffer as a DataLoader, for code that was written for one."""
+        return DataLoader(
+            self.replay_buffer,
+            batch_size=self.cfg.batch_size,
+            num_workers=self.cfg.replay.num_workers,
+            pin_memory=self.cfg.replay.pin_memory and self.device.type == "cuda",
+            worker_init_fn=_worker_init_fn,
+        )
+
+    def _load_demos(self) -> None:
+        if self.cfg.demos == 0 or not self.replay_buffer.is_empty():
+            return  # a resumed run finds its demonstrations in the buffer
+        imitation = self.cfg.is_imitation_learning
+        self.env_factory.load_demos_into_replay(
+            self.cfg, self.replay_buffer, is_demo_buffer=imitation
+        )
+        if self.demo_replay_buffer is not None:
+            self.env_factory.load_demos_into_replay(
+                self.cfg, self.demo_replay_buffer, is_demo_buffer=True
+            )
+
+    def _pretrain(self) -> None:
+        cfg = self.cfg
+        if self.progress.pretrain_step < cfg.num_pretrain_steps and self.replay_buffer.is_empty():
+            raise UserError("num_pretrain_steps > 0 needs data: set demos, or num_pretrain_steps=0")
+        while self.progress.pretrain_step < cfg.num_pretrain_steps and not self._stop:
+            step = self.progress.pretrain_step
+            self.agent.logging = step % cfg.log_pretrain_every == 0
+            metrics = self._update(step)
+            if self.agent.logging:
+                self._log(metrics, "pretrain")
+            if cfg.eval_every_steps and step % cfg.eval_every_steps == 0:
+                self._log(self._eval(), "pretrain_eval")
+            self.progress.pretrain_step += 1
+
+    # ---- Evaluating
+
+    def eval(self) -> Metrics:
+        """Evaluate on `num_eval_episodes` fixed seeds and record each as a video."""
+        return self._eval(eval_record_all_episode=True)
+
+    def _eval(self, eval_record_all_episode: bool = False) -> Metrics:
+        if self.eval_env is None:
+            return {}
+        # A video of every episode needs an environment that plays them one after the other.
+        env = self.eval_env if eval_record_all_episode else self._eval_envs or self.eval_env
+        every = self.cfg.log_eval_video_every_n_evals
+        video = EvaluationVideo(
+            self.eval_video_recorder,
+            name=str(self.progress.env_steps),
+            enabled=self.cfg.log_eval_video
+            and bool(every)
+            and self.progress.evaluations % every == 0,
+            all_episodes=eval_record_all_episode,
+        )
+        result = evaluation.evaluate(
+            self.agent,
+            env,
+            self.cfg.num_eval_episodes,
+            self.cfg.eval_seed,
+            self.progress.env_steps,
+            on_step=video,
+        )
+        self.progress.evaluations += 1
+        return result.metrics(self.cfg.action_repeat) | video.finish()
+
+    def _evaluate(self) -> bool:
+        """Evaluate and log; whether this is the best so far."""
+        metrics = self._eval()
+        if not metrics:
+            return False
+        self._log(metrics, "eval")
+        self.progress.evaluated_at = self.progress.env_steps
+        return self.snapshots.is_best(metrics)
+
+    # ---- Logging
+
+    def _log(self, metrics: Metrics, prefix: str) -> None:
+        pretraining = prefix.startswith("pretrain")
+        common = {
+            "total_time": self.total_time(),
+            "iteration": self.progress.pretrain_step if pretraining else self.progress.iterations,
+            "env_steps": self.progress.env_steps,
+            "env_episodes": self.episodes.count,
+            "updates": self.progress.updates,
+            "buffer_size": len(self.replay_buffer),
+        }
+        if self.demo_replay_buffer is not None:
+            common["demo_buffer_size"] = len(self.demo_replay_buffer)
+        if not prefix.endswith("eval"):
+            common |= self._rates.since_last(
+                self.progress.env_steps, self.progress.updates, self.cfg.batch_size
+            )
+        step = self.progress.pretrain_step if pretraining else self.progress.env_steps
+        self.logger.log_metrics(common | metrics, step, prefix)
+
+    def total_time(self) -> float:
+        """Seconds since the run began, over all its resumptions."""
+        return self.past_time + self._timer.total_time()
+
+    def _progress_bar(self) -> tqdm:
+        return tqdm(
+            total=self.cfg.num_train_frames,
+            initial=self.progress.env_steps,
+            unit="step",
+            dynamic_ncols=True,
+            disable=None if self.cfg.progress_bar else True,  # None: only on a terminal
+        )
+
+    # ---- Snapshots
+
+    def save_snapshot(self, best: bool = False) -> None:
+        """Write `snapshots/<env steps>_snapshot.pt` and make it the latest (and the best)."""
+        self.snapshots.save(run_state.capture(self), self.progress.env_steps, best)
+        self._saved_at = self.progress.env_steps
+
+    def load_snapshot(self, path: str | Path | None = None) -> dict[str, Any]:
+        """Continue from a snapshot (default: the latest of this run). This run's config holds.
+
+        Returns:
+            The snapshot's contents.
+
+        Raises:
+            UserError: missing, damaged, or made for another task or other networks.
+        """
+        path = Path(path) if path is not None else self.snapshots.latest
+        state = snapshot.read(path)
+        run_state.restore(self, state, path)
+        self._rates = Rates(self.progress.env_steps, self.progress.updates)
+        return state
+
+    def _resume(self, path: Path) -> None:
+        changed = run_folder.changed_keys(self.load_snapshot(path)["cfg"], self.cfg)
+        steps = self.progress.env_steps
+        run_folder.carry_over_csvs(path.resolve().parent.parent, self.work_dir, steps)
+        print(
+            f"resumed {path} at {steps} env steps; changed settings: {', '.join(changed) or 'none'}"
+        )
+
+    # ---- Building
+
+    def _make_envs(self) -> None:
+        cfg, factory = self.cfg, self.env_factory
+        if cfg.demos != 0:
+            factory.collect_or_fetch_demos(cfg, cfg.demos)
+        self.train_envs: VectorEnv | None = None
+        if cfg.num_train_envs > 0:
+            self.train_envs = factory.make_train_env(cfg)
+            require_same_step(self.train_envs)
+        self.eval_env: gym.Env | None = factory.make_eval_env(cfg)
+        if cfg.demos != 0:
+            factory.post_collect_or_fetch_demos(cfg)
+        assert isinstance(self.eval_env.observation_space, spaces.Dict)
+        assert isinstance(self.eval_env.action_space, spaces.Box)
+        self.observation_space = self.eval_env.observation_space
+        self.action_space = self.eval_env.action_space
+        self._eval_envs: VectorEnv | None = None
+        if cfg.num_eval_episodes == 0:
+            self.eval_env.close()
+            self.eval_env = None
+        elif cfg.frame_stack_on_channel:  # recurrent agents keep the memory of one evaluation
+            width = min(cfg.num_eval_episodes, cfg.num_eval_envs)
+            self._eval_envs = factory.make_eval_vector_env(cfg, width)
+
+    def _make_replay(self, create: CreateReplay) -> None:
+        cfg, described = self.cfg, (self.observation_space, self.action_space)
+        self.replay_buffer = create(cfg, *described)
+        self.demo_replay_buffer = None
+        if cfg.demo_batch_size is not None:
+            self.demo_replay_buffer = create(cfg, *described, demo_replay=True)
+        self._stores_demo_flag = "demo" in self.replay_buffer.get_storage_signature()[0]
+        self._self_imitation = None
+        if self.demo_replay_buffer is not None and cfg.use_self_imitation:
+            self._self_imitation = SelfImitation(self.demo_replay_buffer, cfg.num_train_envs)
+
+    def shutdown(self) -> None:
+        """Close environments, buffers and the logger. Can be called twice."""
+        for env in (self.train_envs, self.eval_env, self._eval_envs):
+            if env is not None:
+                env.close()
+        self.train_envs = self.eval_env = self._eval_envs = None
+        for buffer in self.replay_buffers:
+            buffer.shutdown()
+        self.logger.close()
+
+    @property
+    def replay_buffers(self) -> list[UniformReplayBuffer]:
+        """The buffer of the run's own experience, and that of demonstrations if there is one."""
+        return [b for b in (self.replay_buffer, self.demo_replay_buffer) if b is not None]
+
+    @property
+    def pretrain_steps(self) -> int:
+        return self.progress.pretrain_step
+
+    @property
+    def main_loop_iterations(self) -> int:
+        return self.progress.iterations
+
+    @property
+    def global_env_episodes(self) -> int:
+        return self.episodes.count
+
+    @property
+    def global_env_steps(self) -> int:
+        return self.progress.env_steps
+
+
+def _headline(metrics: Metrics) -> dict[str, str]:
+    """What the progress bar shows."""
+    success = metrics.get("episode_success")
+    return {} if success is None else {"success": f"{success:.0%}"}
+
+
+def _worker_init_fn(worker_id: int) -> None:
+    """Give numpy and `random` in a DataLoader worker the seed that torch gave it."""
+    seed = torch.initial_seed() % 2**32
+    np.random.seed(seed)  # noqa: NPY002 - what user code in a worker may draw from
+    random.seed(seed)

@@ -1,0 +1,72 @@
+"""The `so101_robobase` command line: finds the command, runs it, turns errors into one line.
+
+Each command lives in a module of its own with two functions, `configure(parser)` and `run(args) ->
+exit code`. Only the module of the command that was typed is imported, and such a module imports
+torch, MuJoCo and the like inside `run`, so that `--help` answers at once.
+"""
+
+import argparse
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+
+from robobase.errors import UserError
+from so101_robobase import __version__
+
+COMMANDS = {  # name: (module, summary)
+    "evaluate": (
+        "so101_robobase.evaluation.evaluate_command",
+        "measure a snapshot's success over many episodes and record videos",
+    ),
+    "compare": (
+        "so101_robobase.evaluation.compare_command",
+        "table and curves of the evaluations of several runs",
+    ),
+}
+USER_ERROR = 2  # exit code, as argparse's own
+INTERRUPTED = 130  # exit code, 128 + SIGINT as shells report it
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code (0 done, 2 bad input, 130 interrupted)."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parse(argv)
+        return args.run(args)
+    except UserError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        return _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("so101_robobase: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _fail(message: str) -> int:
+    print(f"so101_robobase: error: {' '.join(message.split())}", file=sys.stderr)
+    return USER_ERROR
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="so101_robobase",
+        description="Evaluate and compare what `python -m robobase.train env=so101_lift` trained.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
+    typed = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module_name, summary) in COMMANDS.items():
+        command = subparsers.add_parser(name, help=summary, description=_sentence(summary))
+        if name == typed:
+            module = importlib.import_module(module_name)
+            module.configure(command)
+            command.set_defaults(run=module.run)
+    return parser.parse_args(argv)
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."

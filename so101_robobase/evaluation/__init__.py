@@ -1,0 +1,1 @@
+"""Judging a trained policy: success with its confidence interval, reports, videos, comparisons."""

@@ -1,0 +1,40 @@
+"""`so101_robobase compare <run> [<run> ...]`: table and curves of several runs' evaluations."""
+
+import argparse
+from pathlib import Path
+
+LEVELS = (0.90, 0.95)  # success rates whose first crossing the table names
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="run",
+        help="folder of a training run, or of a multirun (all runs in it)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("comparison.png"),
+        help="where to write the curves (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table and writes the curves."""
+    from robobase.errors import UserError
+    from so101_robobase.evaluation.comparison import comparison_rows, draw_curves, find_runs
+    from so101_robobase.evaluation.report import table
+
+    runs = find_runs(args.runs)
+    header, *rows = comparison_rows(runs, LEVELS)
+    print(table(rows, header))
+    try:
+        draw_curves(runs, args.output)
+    except (OSError, ValueError) as error:  # ValueError: a suffix matplotlib does not know
+        raise UserError(f"cannot write '{args.output}' ({error}); choose --output") from error
+    print(f"curves: {args.output}")
+    return 0

@@ -1,0 +1,71 @@
+"""`so101_robobase evaluate <snapshot>`: success over many episodes, a report, and videos."""
+
+import argparse
+from pathlib import Path
+
+DEFAULT_CAMERAS = ("topdown", "side", "front", "iso")
+# Far from eval_seed of training: by those episodes the best snapshot was chosen, so its success on
+# them is too high an estimate.
+DEFAULT_SEED = 2_000_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "snapshot", type=Path, help="a *_snapshot.pt that `python -m robobase.train` wrote"
+    )
+    episodes = parser.add_argument_group("episodes")
+    episodes.add_argument("--num_episodes", type=int, default=100, help="default: %(default)s")
+    episodes.add_argument("--stage", type=int, help="start states, 0 to 4 (default: as trained)")
+    episodes.add_argument("--reward_version", help="v1 to v19 (default: as trained)")
+    episodes.add_argument(
+        "--overrides",
+        nargs="+",
+        default=[],
+        metavar="key=value",
+        help="changes to the snapshot's config, as in training: env.lift_height=0.1",
+    )
+    episodes.add_argument(
+        "--seed",
+        type=int,
+        default=DEFAULT_SEED,
+        help="episode k starts from seed + k (default: %(default)s)",
+    )
+    episodes.add_argument(
+        "--num_envs", type=int, help="simulations at once (default: at most 32, evenly filled)"
+    )
+    episodes.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--output_dir", type=Path, help="default: <run>/evaluation/<date and time>")
+    output.add_argument("--num_videos", type=int, default=4, help="default: %(default)s")
+    output.add_argument("--no_video", action="store_true", help="write no videos")
+    output.add_argument(
+        "--cameras",
+        nargs="+",
+        default=list(DEFAULT_CAMERAS),
+        metavar="name",
+        help="topdown, side, front, iso, wrist_cam; four make a 2x2 grid (default: %(default)s)",
+    )
+    output.add_argument(
+        "--frame_size", type=int, default=256, help="pixels per camera (default: %(default)s)"
+    )
+    output.add_argument(
+        "--full_meshes",
+        action="store_true",
+        help="draw every triangle of the arm: finer videos, many times slower",
+    )
+    output.add_argument(
+        "--debug",
+        action="store_true",
+        help="also print a line per episode and write a CSV of its steps",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates the snapshot."""
+    from so101_robobase.evaluation.session import run_evaluation
+
+    run_evaluation(args)
+    return 0

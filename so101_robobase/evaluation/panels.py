@@ -1,0 +1,114 @@
+"""Pictures for people: camera tiles in a grid, coloured class ids and disparity, legends.
+
+Every picture is an array (H, W, 3) of uint8, RGB. Nothing here knows of simulators or policies.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from so101_robobase.observation import CLASSES, PALETTE, colorize_ids
+
+Image = NDArray[np.uint8]
+
+STRIP_HEIGHT = 32  # px of one line of text below a picture
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WHITE = (255, 255, 255)
+_BLACK = (0, 0, 0)
+
+
+def grid(tiles: Sequence[Image]) -> Image:
+    """Four tiles as 2x2, any other number as a row. All tiles share one shape (H, W, 3)."""
+    if len(tiles) == 4:
+        return np.vstack([np.hstack(tiles[:2]), np.hstack(tiles[2:])])
+    return np.hstack(tiles)
+
+
+def beside(cameras: Image, panels: Sequence[Image]) -> Image:
+    """Puts square panels to the right of the camera grid: below each other where they fit."""
+    if not panels:
+        return cameras
+    fits = cameras.shape[0] == sum(panel.shape[0] for panel in panels)
+    return np.hstack([cameras, np.vstack(panels)] if fits else [cameras, *panels])
+
+
+def caption(tile: Image, text: str) -> Image:
+    """A copy of `tile` with `text` in its upper left corner, legible on any background."""
+    tile = np.ascontiguousarray(tile).copy()
+    for colour, thickness in ((_BLACK, 3), (_WHITE, 1)):
+        cv2.putText(tile, text, (6, 16), _FONT, 0.42, colour, thickness, cv2.LINE_AA)
+    return tile
+
+
+def segmentation(ids: NDArray[np.uint8], size: int) -> Image:
+    """Class ids (H, W) in the colours of `observation.PALETTE`; (size, size, 3)."""
+    return _enlarge(colorize_ids(ids), size)
+
+
+def disparity(values: NDArray[np.uint8], size: int) -> Image:
+    """Colours disparity (H, W), 0 far to 255 near, dark to bright; (size, size, 3)."""
+    coloured = cv2.applyColorMap(np.ascontiguousarray(values), cv2.COLORMAP_INFERNO)
+    return _enlarge(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), size)
+
+
+def observation_panels(frame: NDArray[np.uint8], kind: str, size: int) -> list[Image]:
+    """What the policy saw: `frame` (C, H, W) of an observation `kind` as captioned panels.
+
+    `rgb` gives one panel, `seg` one, `seg_depth` two; a kind without a picture gives none.
+    """
+    if kind == "rgb":
+        return [caption(_enlarge(frame.transpose(1, 2, 0), size), "observation")]
+    if kind not in ("seg", "seg_depth"):
+        return []
+    panels = [caption(_with_class_key(segmentation(frame[0], size)), "segmentation")]
+    if kind == "seg_depth":
+        panels.append(caption(_with_disparity_key(disparity(frame[1], size)), "disparity"))
+    return panels
+
+
+def strip(width: int, text: str, height: int = STRIP_HEIGHT) -> Image:
+    """One dark line of text, made smaller where it is too long; (height, width, 3)."""
+    image = np.full((height, width, 3), 24, np.uint8)
+    (text_width, _), _ = cv2.getTextSize(text, _FONT, 0.45, 1)
+    scale = 0.45 * min(1.0, (width - 16) / text_width)
+    cv2.putText(image, text, (8, height // 2 + 5), _FONT, scale, _WHITE, 1, cv2.LINE_AA)
+    return image
+
+
+def _enlarge(image: NDArray[Any], size: int) -> Image:
+    return cv2.resize(  # type: ignore[return-value]
+        np.ascontiguousarray(image), (size, size), interpolation=cv2.INTER_NEAREST
+    )
+
+
+def _with_class_key(panel: Image) -> Image:
+    """Writes the class names in their colours down the left edge of `panel`."""
+    line = 15
+    top = panel.shape[0] - line * len(CLASSES) - 4
+    width = 18 + 8 * max(map(len, CLASSES))
+    panel = panel.copy()
+    panel[top - 4 :, :width] //= 3  # darken, so that the names stand out and the picture shows
+    for row, name in enumerate(CLASSES):
+        y = top + line * row
+        colour = tuple(int(c) for c in PALETTE[row])
+        cv2.rectangle(panel, (5, y + 2), (13, y + 11), colour, -1)
+        cv2.rectangle(panel, (5, y + 2), (13, y + 11), _WHITE, 1)
+        cv2.putText(panel, name, (18, y + 11), _FONT, 0.36, _WHITE, 1, cv2.LINE_AA)
+    return panel
+
+
+def _with_disparity_key(panel: Image) -> Image:
+    """Draws the colour scale, far to near, along the bottom edge of `panel`."""
+    panel = panel.copy()
+    size = panel.shape[1]
+    ramp = np.tile(np.linspace(0, 255, size // 2).astype(np.uint8), (8, 1))
+    bar = cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[..., ::-1]
+    y, x = panel.shape[0] - 14, size // 4
+    panel[y - 4 :, :] //= 3
+    panel[y : y + 8, x : x + bar.shape[1]] = bar
+    for text, at in (("far", x - 28), ("near", x + bar.shape[1] + 5)):
+        cv2.putText(panel, text, (at, y + 8), _FONT, 0.36, _WHITE, 1, cv2.LINE_AA)
+    return panel

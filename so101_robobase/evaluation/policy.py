@@ -1,0 +1,167 @@
+"""From a snapshot to something that acts: config, environment factory, agent with its weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from robobase import run_state
+from robobase import snapshot as snapshots
+from robobase.envs.env import EnvFactory
+from robobase.errors import UserError
+from robobase.evaluation import act
+from robobase.method.core import Method
+
+TRAINED = 2**62  # env steps: beyond exploration and every schedule
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A trained agent and what it needs to act: `policy.act(observation) -> action`.
+
+    Attributes:
+        agent: the networks, with the snapshot's weights.
+        cfg: the run's config with the caller's overrides.
+        factory: makes environments as in training.
+    """
+
+    agent: Method
+    cfg: DictConfig
+    factory: EnvFactory
+
+    def act(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The mean action: (S, A) for one observation (T, ...), (N, S, A) for N of them."""
+        space = self.agent.observation_space
+        assert isinstance(space, spaces.Dict)
+        key = next(iter(space.spaces))
+        batched = observation[key].ndim > len(space[key].shape or ())
+        return act(self.agent, dict(observation), TRAINED, eval_mode=True, batched=batched)
+
+    def make_env(self, num_envs: int = 1) -> VectorEnv:
+        """`num_envs` evaluation environments as one vector environment; close it after use."""
+        env = self.factory.make_eval_vector_env(self.cfg, num_envs)
+        if env is None:
+            raise UserError(
+                f"{type(self.factory).__name__} has no vector environment for evaluation; "
+                "give a snapshot of env=so101_lift"
+            )
+        return env
+
+
+def load_policy(
+    snapshot: Path | str,
+    device: torch.device | str = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+) -> Policy:
+    """Builds the agent of `snapshot`, a `*_snapshot.pt` of `robobase.train`.
+
+    The file is read as plain data, never as code.
+
+    Args:
+        overrides: config keys with dots -> values, such as `{"env.stage": 0}`.
+
+    Raises:
+        UserError: missing or damaged snapshot, unknown override, unavailable device, or weights
+            that do not fit the observations and actions of the environment.
+    """
+    snapshot = Path(snapshot)
+    payload = snapshots.read(snapshot)
+    cfg = _override(_config(snapshot, payload), overrides or {})
+    factory = _instantiate(cfg, "env_factory")
+    env = factory.make_eval_env(cfg)
+    given = {
+        "observation_space": env.observation_space,
+        "action_space": env.action_space,
+        "device": _device(device),
+    }
+    env.close()
+    run_state.check_spaces(
+        payload["spaces"],
+        run_state.describe_spaces(given["observation_space"], given["action_space"]),
+        snapshot,
+    )
+    has_intrinsic = cfg.get("intrinsic_reward_module")
+    agent = _instantiate(
+        cfg,
+        "method",
+        **given,
+        num_train_envs=cfg.num_train_envs,
+        replay_alpha=cfg.replay.alpha,
+        replay_beta=cfg.replay.beta,
+        frame_stack_on_channel=cfg.frame_stack_on_channel,
+        intrinsic_reward_module=(
+            _instantiate(cfg, "intrinsic_reward_module", **given) if has_intrinsic else None
+        ),
+    )
+    run_state.load_agent(agent, payload["agent"], payload["training"], snapshot)
+    agent.train(False)
+    return Policy(agent, cfg, factory)
+
+
+def run_folder(snapshot: Path) -> Path:
+    """The folder of the run that wrote `snapshot` (`<run>/snapshots/<name>_snapshot.pt`)."""
+    folder = snapshot.resolve().parent
+    return folder.parent if folder.name == "snapshots" else folder
+
+
+def _config(snapshot: Path, payload: Mapping[str, Any]) -> DictConfig:
+    absent = [key for key in ("cfg", "spaces", "agent", "training") if key not in payload]
+    if absent:
+        raise UserError(
+            f"{snapshot} is not a snapshot of robobase.train: it has no {', '.join(absent)}; "
+            "give a file of a run's snapshots folder"
+        )
+    cfg = OmegaConf.create(payload["cfg"])
+    missing = [key for key in ("env_factory", "method", "env") if cfg.get(key) is None]
+    if missing:
+        raise UserError(
+            f"the config of snapshot {snapshot} has no {' or '.join(missing)}; "
+            "give a snapshot of `python -m robobase.train env=so101_lift`"
+        )
+    return cfg
+
+
+def _override(cfg: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
+    OmegaConf.set_struct(cfg, True)
+    for key, value in overrides.items():
+        try:
+            OmegaConf.update(cfg, key, value, merge=False)
+        except OmegaConfBaseException as error:
+            raise UserError(
+                f"override {key}={value}: the snapshot's config has no such key; "
+                "see config.yaml in the run's folder"
+            ) from error
+    OmegaConf.set_struct(cfg, False)
+    return cfg
+
+
+def _instantiate(cfg: DictConfig, key: str, **kwargs: Any) -> Any:
+    """`hydra.utils.instantiate(cfg[key])` with a UserError of the code inside passed on as such."""
+    try:
+        return hydra.utils.instantiate(cfg[key], **kwargs)
+    except hydra.errors.InstantiationException as error:
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause is not None:
+            raise cause from error
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"the snapshot's {key} cannot be built: {reason}") from error
+
+
+def _device(name: torch.device | str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"device '{name}' cannot be used ({reason}); give cpu or auto") from error
+    return device

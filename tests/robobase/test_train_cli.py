@@ -1,0 +1,172 @@
+"""`python -m robobase.train` as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.errors import MissingConfigException
+from tiny_task import CONFIG_DIR, tiny_config
+
+from robobase import compute, train
+from robobase.errors import UserError
+from robobase.snapshot import read
+
+HERE = Path(__file__).parent
+COMMAND = [sys.executable, "-m", "robobase.train", "--config-dir", str(CONFIG_DIR), "env=tiny"]
+SHORT = ["num_train_frames=120", "eval_every_steps=null", "num_gpus=0"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+
+
+def in_process(monkeypatch, capsys, folder, *overrides: str) -> tuple[int, str]:
+    """Exit code and stderr of `main()`, without the time a new process takes to import torch."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [*COMMAND[2:], *overrides])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    capsys.readouterr()
+    try:
+        train.main()
+    except SystemExit as stop:
+        return int(stop.code or 0), capsys.readouterr().err
+    return 0, capsys.readouterr().err
+
+
+def test_the_run_folder_is_named_by_experiment_and_time(monkeypatch, capsys, tmp_path):
+    code, err = in_process(
+        monkeypatch, capsys, tmp_path, *SHORT, "experiment_name=first", "num_threads=1"
+    )
+    assert code == 0, err
+    (folder,) = (tmp_path / "runs" / "first").iterdir()
+    assert {"config.yaml", "versions.json", "train.csv", "snapshots"} <= {
+        p.name for p in folder.iterdir()
+    }
+    assert "experiment_name=first" in json.loads((folder / "versions.json").read_text())["command"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["num_threads=0"], "num_threads=0"),
+        (["replay_size_before_train=5"], "replay_size_before_train=5"),
+        (["resume_from=missing.pt"], "snapshot missing.pt does not exist"),
+        (["hydra.run.dir=file/here"], "file/here: Not a directory"),
+        (["method.stddev_clip=???"], "stddev_clip"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, overrides, message):
+    (tmp_path / "file").write_text("")
+    code, err = in_process(monkeypatch, capsys, tmp_path, "num_gpus=0", *overrides)
+    assert code == 2
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method=nosuch"], "Could not find 'method/nosuch'"),
+        (["no_such_key=1"], "no_such_key"),
+        (["seed=1,2"], "multirun"),
+    ],
+)
+def test_hydras_own_errors_stay_readable(monkeypatch, capsys, tmp_path, overrides, message):
+    code, err = in_process(monkeypatch, capsys, tmp_path, *overrides)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    assert train.user_message(ZeroDivisionError()) is None
+    nested = RuntimeError("outer")
+    nested.__cause__ = UserError("inner")
+    assert train.user_message(nested) == "inner"
+
+
+def test_sigterm_saves_a_snapshot_and_exits_0(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "num_train_frames=100000000", "eval_every_steps=null", "hydra.run.dir=here"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "here" / "train.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "stopped by SIGTERM" in output
+    assert read(tmp_path / "here" / "snapshots" / "latest_snapshot.pt")["progress"]["env_steps"] > 0
+
+
+def test_a_multirun_gives_each_job_its_folder_and_names_the_failed_one(tmp_path):
+    sweep = ["hydra.sweep.dir=sweep", "replay_size_before_train=100,5"]
+    done = subprocess.run(
+        [*COMMAND[:3], "--multirun", *COMMAND[3:], *SHORT, *sweep],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode != 0
+    assert "1 of 2 jobs failed" in done.stderr
+    assert "sweep/1: replay_size_before_train=5" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "sweep" / "0" / "snapshots" / "latest_snapshot.pt").exists()
+    threads = max(1, compute.available_cores() // 2)
+    assert f"num_threads: {threads}\n" in (tmp_path / "sweep" / "0" / "config.yaml").read_text()
+
+
+def test_a_command_line_group_wins_over_a_launch_file():
+    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
+        searchpath = f"hydra.searchpath=[file://{CONFIG_DIR}]"
+        cfg = hydra.compose("robobase_config", [searchpath, "launch=tiny_bc"])
+        assert cfg.method._target_.endswith("BC")
+        assert cfg.env.env_name == "tiny"
+        assert cfg.num_train_frames == 0
+        cfg = hydra.compose("robobase_config", [searchpath, "launch=tiny_bc", "method=drqv2"])
+        assert cfg.method._target_.endswith("DrQV2")
+        assert "adaptive_lr" not in cfg.method
+
+
+def test_without_groups_the_primary_config_composes_and_the_run_is_refused():
+    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
+        cfg = hydra.compose("robobase_config")
+        with pytest.raises(MissingConfigException):
+            hydra.compose("robobase_config", ["env=nosuch"])
+    from robobase.workspace import Workspace
+
+    with pytest.raises(UserError, match="no method is chosen"):
+        Workspace(cfg)
+
+
+def test_interfaces_defaults_are_kept():
+    cfg = tiny_config()
+    assert (cfg.replay.nstep, cfg.replay.gamma, cfg.replay.alpha) == (3, 0.99, 0.7)
+    assert cfg.method.num_explore_steps == cfg.num_explore_steps
+
+
+def test_threads_are_shared_among_concurrent_jobs(monkeypatch):
+    monkeypatch.setattr(compute, "available_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = []
+    monkeypatch.setattr("torch.set_num_threads", threads.append)
+    for jobs in (1, 3, 100):
+        monkeypatch.setenv("ROBOBASE_CONCURRENT_JOBS", str(jobs))
+        compute.share_threads(None)
+    compute.share_threads(5)
+    assert threads == [8, 2, 1, 5]

@@ -1,0 +1,77 @@
+"""Claims about the command line itself."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from so101_robobase import cli
+
+HEAVY = ("torch", "mujoco", "matplotlib", "hydra", "cv2")
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in cli.COMMANDS)])
+def test_help_imports_nothing_heavy(words):
+    code = (
+        "import sys\nfrom so101_robobase.cli import main\n"
+        f"try: main({words!r})\nexcept SystemExit as exit: assert not exit.code\n"
+        f"print('loaded', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("words", [[], ["fly"], ["evaluate"], ["compare"]])
+def test_incomplete_or_unknown_command_exits_with_2(words, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(words)
+    assert exit_.value.code == 2
+    assert "usage: so101_robobase" in capsys.readouterr().err
+
+
+def test_user_error_is_one_line_and_exit_code_2(tmp_path, capsys):
+    assert cli.main(["compare", str(tmp_path / "nowhere")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("so101_robobase: error: ")
+    assert error.count("\n") == 1
+
+
+def test_full_disk_is_one_line_and_other_faults_keep_their_traceback(capsys, monkeypatch):
+    def failing(number):
+        def run(args):
+            raise OSError(number, "reason", "file")
+
+        return run
+
+    name = "so101_robobase.evaluation.compare_command.run"
+    monkeypatch.setattr(name, failing(errno.ENOSPC))
+    assert cli.main(["compare", "."]) == 2
+    assert capsys.readouterr().err == "so101_robobase: error: cannot write file: reason\n"
+    monkeypatch.setattr(name, failing(errno.EBADF))
+    with pytest.raises(OSError, match="reason"):
+        cli.main(["compare", "."])
+
+
+def test_interrupt_is_one_line_and_exit_code_130(tmp_path, capsys, monkeypatch):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("so101_robobase.evaluation.compare_command.run", interrupted)
+    assert cli.main(["compare", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "so101_robobase: interrupted\n"
+
+
+def test_module_and_console_script_are_one_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "so101_robobase", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("so101_robobase ")

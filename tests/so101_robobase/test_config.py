@@ -1,0 +1,96 @@
+"""Settings of the lift task: defaults, composition with Hydra, and mistakes."""
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
+
+from robobase.errors import UserError
+from so101_robobase.config import OBSERVATIONS, LiftConfig, from_mapping
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_module("robobase.cfgs", version_base=None):
+        return compose("robobase_config", overrides=list(overrides))
+
+
+def test_the_config_file_says_what_the_dataclasses_say():
+    assert LiftConfig.from_cfg(composed("env=so101_lift")) == LiftConfig()
+
+
+def test_choosing_the_environment_chooses_everything_that_training_needs():
+    cfg = composed("env=so101_lift")
+    assert cfg.method._target_ == "robobase.method.drqv2.DrQV2"
+    assert cfg.env_factory._target_ == "so101_robobase.factory.SO101Factory"
+    assert (cfg.pixels, cfg.frame_stack, cfg.num_train_envs) == (True, 3, 16)
+
+
+def test_a_method_on_the_command_line_wins_over_the_environments():
+    assert composed("env=so101_lift", "method=bc").method._target_ == "robobase.method.bc.BC"
+
+
+@pytest.mark.parametrize(
+    ("observation", "kinds"),
+    [("seg_depth", ["ids", "value"]), ("seg", ["ids"]), ("rgb", None), ("state", None)],
+)
+def test_the_encoder_is_told_what_the_channels_of_the_observation_hold(observation, kinds):
+    encoder = composed("env=so101_lift", f"env.observation={observation}").method.encoder_model
+    assert encoder.channel_kinds == kinds
+    assert encoder.num_classes == 6
+
+
+@pytest.mark.parametrize("launch", ["smoke", "state"])
+def test_launch_presets_compose_to_a_valid_task_and_keep_overrides(launch):
+    cfg = composed(f"launch={launch}", "env.stage=4", "num_train_envs=3")
+    assert LiftConfig.from_cfg(cfg).stage_weights == ((4, 1.0),)
+    assert cfg.num_train_envs == 3
+    OmegaConf.to_container(cfg, resolve=True)
+
+
+def test_pixels_false_selects_the_state_observation():
+    assert LiftConfig.from_cfg(composed("env=so101_lift", "pixels=false")).observation == "state"
+
+
+def test_top_level_keys_reach_the_task():
+    cfg = composed("env=so101_lift", "action_repeat=4", "replay.gamma=0.9", "num_threads=1")
+    config = LiftConfig.from_cfg(cfg)
+    assert (config.action_repeat, config.discount, config.num_threads) == (4, 0.9, 1)
+
+
+def test_a_mixture_of_stages_is_normalised_and_sorted():
+    config = LiftConfig.from_cfg(composed("env=so101_lift", "env.stage={3: 3, 0: 1, 1: 0}"))
+    assert config.stage_weights == ((0, 0.25), (3, 0.75))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"reward_version": "v20"}, "reward_version='v20' is unknown; known: v1 … v19"),
+        ({"stage": 5}, "stage=5 is unknown; known: 0, 1, 2, 3, 4"),
+        ({"stage": {0: -1}}, "weight -1"),
+        ({"stage": {}}, "at least one stage"),
+        ({"observation": "depth"}, f"known: {', '.join(OBSERVATIONS)}"),
+        ({"on_success": "stop"}, "known: bootstrap, terminate, continue, bonus"),
+        ({"renderer": "vulkan"}, "known: auto, gl, ray"),
+        ({"control": {"mode": "torque"}}, "known: joint_delta, cartesian_delta"),
+        ({"image_size": -84}, "image_size=-84 must be a whole number of at least 1"),
+        ({"episode_length": 0}, "episode_length=0"),
+        ({"action_repeat": 1.5}, "action_repeat"),
+        ({"hold_steps": 201}, "success would be impossible"),
+        ({"lift_height": 0.02}, "must be above"),
+        ({"cube_jitter": -0.1}, "cube_jitter=-0.1"),
+        ({"cube_box": {"x": [0.3, 0.2]}}, "cube_box.x"),
+        ({"cube_box": {"x": [0.3]}}, "must have 2 entries"),
+        ({"cube_box": 3}, "must be a group of keys"),
+        ({"scene": {"cube_mass": "heavy"}}, "scene.cube_mass='heavy' must be of type float"),
+        ({"scene": {"cube_mass": -1}}, "cube_mass"),
+        ({"reward_version": "v12"}, "place_target=[x, y]"),
+        ({"place_target": [0.3, 0.1]}, "only for reward_version='v12'"),
+        ({"reward_verson": "v19"}, "lift.reward_verson is unknown; did you mean 'reward_version'?"),
+        ({"control": {"lock_wrist": 1}}, "lift.control.lock_wrist=1 must be of type bool"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(setting, message):
+    with pytest.raises(UserError) as error:
+        from_mapping(LiftConfig, setting, "lift")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,101 @@
+"""Start states: each stage is what its name says, and drawing is fair and repeatable."""
+
+import numpy as np
+import pytest
+
+from robobase.errors import UserError
+from so101_robobase.config import LiftConfig
+from so101_robobase.sim.curriculum import Curriculum, bank
+from so101_robobase.sim.lift import LiftTask
+from so101_robobase.sim.scene import SceneConfig
+
+
+def started(stage: int, num_envs: int = 32) -> LiftTask:
+    task = LiftTask(LiftConfig(stage=stage), num_envs)
+    task.seed(range(num_envs))
+    task.reset(np.arange(num_envs))
+    return task
+
+
+def test_stage_0_puts_the_cube_anywhere_in_the_box_under_a_ready_gripper():
+    task = started(0, 64)
+    box = task.config.cube_box
+    x, y, z = task.cube_pos.T
+    assert (x >= box.x[0]).all()
+    assert (x <= box.x[1]).all()
+    assert (np.abs(y) <= box.y[1]).all()
+    assert np.ptp(x) > 0.14
+    assert np.ptp(y) > 0.16
+    np.testing.assert_allclose(z, 0.015, atol=1e-4)
+    assert ((task.tcp_pos[:, 2] > 0.149) & (task.tcp_pos[:, 2] < 0.201)).all()
+    yaw = 2 * np.arctan2(task.cube_quat[:, 3], task.cube_quat[:, 0])
+    assert np.ptp(yaw) > 4
+
+
+def test_stage_1_holds_the_cube_above_the_lift_height():
+    task = started(1)
+    assert task.grasping.all()
+    assert task.lifted.all()
+    assert (task.cube_pos[:, 2] < task.config.lift_height + 0.01).all()
+
+
+def test_stage_2_holds_the_cube_on_the_table():
+    task = started(2)
+    assert task.grasping.all()
+    np.testing.assert_allclose(task.cube_pos[:, 2], 0.015, atol=0.002)
+
+
+def test_stage_3_opens_the_gripper_35_mm_above_the_cube():
+    task = started(3)
+    assert not task.grasping.any()
+    np.testing.assert_allclose(task.tcp_pos[:, 2] - task.cube_pos[:, 2], 0.035, atol=0.002)
+    assert (np.abs(task.tcp_pos - task.cube_pos)[:, :2] < 0.018).all()
+    assert (task.joint_pos[:, -1] > 1).all()
+
+
+def test_stage_4_starts_8_to_12_cm_away():
+    task = started(4)
+    distance = np.linalg.norm((task.tcp_pos - task.cube_pos)[:, :2], axis=1)
+    assert ((distance > 0.078) & (distance < 0.122)).all()
+    assert (task.tcp_pos[:, 2] > task.config.lift_height).all()
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3, 4])
+def test_the_cube_varies_by_2_cm_around_its_place(stage):
+    offset = started(stage).cube_pos[:, :2] - [0.25, 0]
+    assert (np.abs(offset) < 0.031).all()  # a closing jaw moves the cube by some millimetres
+    assert (np.ptp(offset, axis=0) > 0.025).all()
+
+
+@pytest.mark.parametrize("stage", range(5))
+def test_a_start_state_is_at_rest_and_stays_so_without_action(stage):
+    task = started(stage, 8)
+    before = task.qpos.copy()
+    assert np.abs(task.qvel).max() < 0.2
+    for _ in range(5):
+        task.step(np.zeros((8, 6)))
+    assert np.abs(task.qpos - before).max() < 0.01
+    assert task.grasping.all() == (stage in (1, 2))
+
+
+def test_a_bank_is_made_once_and_cannot_be_changed():
+    states = bank(SceneConfig(), 3, 0.02, 0.08)
+    assert bank(SceneConfig(), 3, 0.02, 0.08) is states
+    assert len(np.unique(states[:, 1:7], axis=0)) > 200
+    with pytest.raises(ValueError, match="read-only"):
+        states[0, 0] = 1
+    again = bank.__wrapped__(SceneConfig(), 3, 0.02, 0.08)
+    np.testing.assert_array_equal(again, states)
+
+
+def test_a_mixture_draws_stages_by_their_weights():
+    curriculum = Curriculum(LiftConfig(stage={3: 0.25, 4: 0.75}))
+    rng = np.random.default_rng(0)
+    stages = [curriculum.draw(rng)[0] for _ in range(2000)]
+    assert set(stages) == {3, 4}
+    assert 0.71 < np.mean(np.equal(stages, 4)) < 0.79
+
+
+def test_a_start_out_of_reach_is_a_mistake_of_the_user():
+    with pytest.raises(UserError, match="stage=4 starts where this arm cannot reach"):
+        bank(SceneConfig(), 4, 0.02, 0.6)

@@ -1,0 +1,156 @@
+"""Claims about `so101_robobase evaluate` from end to end, on the real task with a tiny agent."""
+
+import json
+import shutil
+
+import hydra
+import imageio.v2 as imageio
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from robobase import run_state, snapshot
+from so101_robobase import cli
+
+OVERRIDES = [
+    "env=so101_lift",
+    "env.observation=seg_depth",
+    "env.episode_length=12",
+    "frame_stack=2",
+    "method.encoder_model.channels=4",
+    "method.encoder_model.stem_stride=4",
+    "method.actor_model.mlp_nodes=[8]",
+    "method.critic_model.mlp_nodes=[8]",
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Path of a snapshot with random weights, as training writes it."""
+    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
+        cfg = hydra.compose("robobase_config", overrides=OVERRIDES)
+    env = hydra.utils.instantiate(cfg.env_factory).make_eval_env(cfg)
+    torch.manual_seed(0)
+    agent = hydra.utils.instantiate(
+        cfg.method,
+        device="cpu",
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        num_train_envs=1,
+        replay_alpha=0.7,
+        replay_beta=0.5,
+        frame_stack_on_channel=True,
+    )
+    env.close()
+    path = tmp_path_factory.mktemp("run") / "snapshots" / "0_snapshot.pt"
+    payload = {
+        "cfg": OmegaConf.to_yaml(cfg),
+        "spaces": run_state.describe_spaces(env.observation_space, env.action_space),
+        "agent": agent.state_dict(),
+        "training": agent.training_state(),
+    }
+    snapshot.write(path, payload)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, trained):
+    """A run folder of the test's own: its path and that of its snapshot."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained.parent.parent, folder)
+    return folder, str(folder / "snapshots" / trained.name)
+
+
+def test_evaluation_reports_every_episode_in_the_run_folder(run, capsys):
+    folder, path = run
+    assert cli.main(["evaluate", path, "--num_episodes", "3", "--no_video"]) == 0
+    (output,) = (folder / "evaluation").iterdir()
+    assert [file.name for file in output.iterdir()] == ["evaluation.json"]
+    record = json.loads((output / "evaluation.json").read_text())
+    first = record["settings"]["seed"]
+    assert [episode["seed"] for episode in record["episodes"]] == [first, first + 1, first + 2]
+    assert all(0 < episode["length"] <= 12 for episode in record["episodes"])
+    assert record["summary"]["num_episodes"] == 3
+    assert record["summary"]["best_max_cube_height"] >= 0.0149
+    text = capsys.readouterr().out
+    assert "95% interval (Wilson)" in text
+    assert str(output / "evaluation.json") in text
+
+
+def test_figures_do_not_depend_on_the_number_of_environments(run):
+    folder, path = run
+    records = []
+    for count in ("1", "3"):
+        arguments = ["--num_episodes", "3", "--no_video", "--num_envs", count]
+        cli.main(["evaluate", path, *arguments, "--output_dir", str(folder / count)])
+        records.append(json.loads((folder / count / "evaluation.json").read_text())["episodes"])
+    for one, three in zip(*records, strict=True):
+        assert one == pytest.approx(three, abs=1e-3)
+
+
+def test_stage_and_overrides_reach_the_task(run):
+    folder, path = run
+    words = ["--stage", "1", "--reward_version", "v11", "--overrides", "env.hold_steps=2"]
+    arguments = ["evaluate", path, *words, "--num_episodes", "2", "--no_video"]
+    assert cli.main([*arguments, "--output_dir", str(folder / "out")]) == 0
+    record = json.loads((folder / "out" / "evaluation.json").read_text())
+    assert record["settings"]["stage"] == {"1": 1.0}
+    assert record["settings"]["reward_version"] == "v11"
+    # Stage 1 starts with the cube held at lift height.
+    assert record["summary"]["best_max_cube_height"] > 0.07
+
+
+def test_video_shows_four_cameras_and_two_panels(run):
+    folder, path = run
+    words = ["--num_episodes", "1", "--num_videos", "1", "--frame_size", "64", "--debug"]
+    assert cli.main(["evaluate", path, *words, "--output_dir", str(folder / "out")]) == 0
+    (video,) = (folder / "out").glob("episode_000_*.mp4")
+    frames = imageio.mimread(video)
+    assert len(frames) == 6  # policy steps: 12 control steps, action_repeat 2
+    assert frames[0].shape == (2 * 64 + 32, 3 * 64, 3)
+    assert len((folder / "out" / "debug" / "episode_000.csv").read_text().splitlines()) == 1 + 6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num_episodes", "0"], "--num_episodes 0 is too small; give 1 or more"),
+        (["--num_envs", "0"], "--num_envs 0 is too small"),
+        (["--frame_size", "5"], "--frame_size 5 must be from 32 to 1280 pixels"),
+        (["--cameras", "topdwn"], "camera='topdwn' is unknown; known: topdown, side, front"),
+        (["--stage", "9"], "stage=9 is unknown; known: 0, 1, 2, 3, 4"),
+        (["--reward_version", "v20"], "reward_version='v20' is unknown"),
+        (["--overrides", "nonsense"], "write them as key=value"),
+        (
+            ["--overrides", "env.observation=rgb"],
+            "(2, 2, 84, 84) uint8 there, (2, 3, 84, 84) uint8 here",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_output(run, words, message, capsys):
+    folder, path = run
+    assert cli.main(["evaluate", path, *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (folder / "evaluation").exists()
+
+
+def test_output_that_cannot_be_written_is_one_line(run, capsys):
+    folder, path = run
+    (folder / "file").touch()
+    arguments = ["--no_video", "--output_dir", str(folder / "file" / "out")]
+    assert cli.main(["evaluate", path, *arguments]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_interrupted_evaluation_leaves_no_empty_folder(run, monkeypatch):
+    folder, path = run
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("so101_robobase.evaluation.session.evaluate", interrupted)
+    arguments = ["--no_video", "--output_dir", str(folder / "out")]
+    assert cli.main(["evaluate", path, *arguments]) == 130
+    assert not (folder / "out").exists()

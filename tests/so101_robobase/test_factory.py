@@ -1,0 +1,155 @@
+"""The factory: the spaces an agent sees, equal episodes everywhere, demonstrations in a buffer."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
+
+from robobase.envs.vector_compat import final_obs
+from robobase.errors import UserError
+from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
+from so101_robobase.factory import SO101Factory
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_module("robobase.cfgs", version_base=None):
+        return compose(
+            "robobase_config", overrides=["env=so101_lift", "num_train_envs=2", *overrides]
+        )
+
+
+def test_the_agent_sees_stacked_frames_and_proprioception():
+    env = SO101Factory().make_train_env(composed())
+    assert env.single_observation_space["rgb"] == spaces.Box(0, 255, (3, 2, 84, 84), np.uint8)
+    assert env.single_observation_space["low_dim_state"].shape == (3, 18)
+    assert env.single_action_space.shape == (1, 6)
+    _, infos = env.reset(seed=0)
+    assert infos["demo"].tolist() == [0, 0]
+    env.close()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("env.observation=seg_depth",),
+        ("env.observation=seg",),
+        ("env.observation=rgb",),
+        ("pixels=false", "action_sequence=2", "execution_length=2"),
+        ("pixels=false", "use_onehot_time_and_no_bootstrap=true"),
+    ],
+)
+def test_training_and_evaluation_environments_play_the_same_episode(overrides):
+    cfg = composed(*overrides, "env.episode_length=8", "env.hold_steps=5", "env.stage=0")
+    factory = SO101Factory()
+    train, single = factory.make_train_env(cfg), factory.make_eval_env(cfg)
+    assert train.single_observation_space == single.observation_space
+    assert train.single_action_space == single.action_space
+    seen, _ = train.reset(seed=[0, 6])
+    expected, _ = single.reset(seed=6)
+    rng = np.random.default_rng(0)
+    over = False
+    while not over:
+        for key in expected:
+            np.testing.assert_array_equal(seen[key][1], expected[key], err_msg=key)
+        action = rng.uniform(-1, 1, train.action_space.shape).astype(np.float32)
+        seen, rewards, terminated, truncated, infos = train.step(action)
+        expected, reward, *ends, info = single.step(action[1])
+        assert (terminated[1], truncated[1]) == tuple(ends)
+        np.testing.assert_allclose(rewards[1], reward, rtol=1e-12)
+        over = any(ends)
+    last = final_obs(infos, 1)
+    for key in expected:
+        np.testing.assert_array_equal(last[key], expected[key], err_msg=key)
+    assert {"task_success", "cube_z", "demo"} <= info.keys()
+    train.close()
+    single.close()
+
+
+def test_a_saved_training_environment_continues_with_its_stacked_frames():
+    factory, cfg = SO101Factory(), composed("env.episode_length=8", "env.hold_steps=5")
+    env, other = factory.make_train_env(cfg), factory.make_train_env(cfg)
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (6, *env.action_space.shape))
+    env.step(actions[0])
+    file = io.BytesIO()
+    torch.save(env.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    for action in actions:  # through the end of an episode
+        expected, got = env.step(action), other.step(action)
+        for key in expected[0]:
+            np.testing.assert_array_equal(expected[0][key], got[0][key])
+        np.testing.assert_array_equal(expected[1], got[1])
+    env.close()
+    other.close()
+
+
+def test_overlapping_action_sequences_are_evaluated_one_environment_at_a_time():
+    cfg = composed("pixels=false", "action_sequence=4", "execution_length=2")
+    factory = SO101Factory()
+    assert factory.make_eval_vector_env(cfg, 2) is None
+    env = factory.make_eval_env(cfg)
+    env.reset(seed=0)
+    *_, info = env.step(np.zeros((4, 6), np.float32))
+    assert info["action_sequence_mask"].tolist() == [1, 1, 0, 0]
+    env.close()
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_demonstrations_load_into_replay_buffers_of_the_training_spaces(stage):
+    cfg = composed("demos=3", f"env.stage={stage}")
+    factory = SO101Factory()
+    factory.collect_or_fetch_demos(cfg, cfg.demos)
+    env = factory.make_train_env(cfg)
+    for _ in range(2):  # as into a replay and a demonstration buffer
+        buffer = UniformReplayBuffer(
+            batch_size=8,
+            replay_capacity=2000,
+            nstep=3,
+            action_shape=env.single_action_space.shape,
+            observation_elements=env.single_observation_space,
+            extra_replay_elements=spaces.Dict({"demo": spaces.Box(0, 1, (), np.uint8)}),
+        )
+        factory.load_demos_into_replay(cfg, buffer, is_demo_buffer=True)
+        steps = sum(len(demo) - 1 for demo in factory._demos)
+        assert len(buffer) == steps > 30
+        batch = buffer.sample()
+        assert batch["rgb"].shape == (8, 3, 2, 84, 84)
+        assert batch["action"].shape == (8, 1, 6)
+        assert batch["demo"].all()
+        assert np.abs(batch["action"]).max() <= 1
+        buffer.shutdown()
+    env.close()
+
+
+def test_a_demonstration_replayed_from_its_seed_succeeds_again():
+    cfg = composed("pixels=false", "env.stage=4")
+    factory = SO101Factory()
+    factory.collect_or_fetch_demos(cfg, 1)
+    (demo,) = factory._demos
+    env = SO101Factory().make_eval_env(cfg)
+    env.reset(seed=500_000 + cfg.seed)
+    for _, reward, terminated, truncated, info in demo[1:]:
+        _, again, ended, cut, last = env.step(info["demo_action"][None])
+        assert (again, ended, cut) == (reward, terminated, truncated)
+    assert last["task_success"] == 1
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "demos", "message"),
+    [
+        ((), -1, "demos=-1 asks for all"),
+        (("norm_obs=true",), 1, "norm_obs=true is not available"),
+        (("env.reward_version=v12", "env.place_target=[0.3,0]"), 1, "has no demonstrations"),
+        (("env.lift_height=0.4",), 1, "the scripted pick succeeded in 0 of"),
+    ],
+)
+def test_demonstrations_that_cannot_be_had_are_refused(overrides, demos, message):
+    cfg = composed("pixels=false", *overrides)
+    with pytest.raises(UserError, match=message):
+        SO101Factory().collect_or_fetch_demos(cfg, demos)
