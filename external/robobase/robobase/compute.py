@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from robobase.errors import UserError
+from robobase.memory import keep_freed_memory
 
 # The parent of a multirun tells its jobs through this variable how many run at the same time.
 _CONCURRENT_JOBS = "ROBOBASE_CONCURRENT_JOBS"
@@ -37,6 +38,7 @@ def share_threads(num_threads: int | None) -> int:
     threads = num_threads or max(1, available_cores() // int(os.environ.get(_CONCURRENT_JOBS, "1")))
     os.environ["OMP_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     return threads
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+_NOT_LOGGED = ("task_success", "demo")  # counted per episode; always 0 in the environments
 WINDOW = 100  # finished episodes the means are taken over, as in Stable-Baselines3
 
 
@@ -100,7 +101,9 @@ def env_info(infos: Mapping[str, Any]) -> dict[str, float]:
     """`env_info/<key>`: mean over the environments of every (N,) number in a step's infos."""
     metrics = {}
     for key, value in infos.items():
-        if key.startswith(("_", "final_")) or not isinstance(value, np.ndarray):
+        if key.startswith(("_", "final_")) or key in _NOT_LOGGED:
+            continue
+        if not isinstance(value, np.ndarray):
             continue
         if value.ndim == 1 and value.dtype.kind in "biuf":
             metrics[f"env_info/{key}"] = float(value.mean())

@@ -72,9 +72,10 @@ def _cpu_model() -> str:
     return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
 
 
-def carry_over_csvs(source: Path, work_dir: Path, env_steps: int) -> None:
-    """Give a resumed run the rows its past left in `source`, up to `env_steps`.
+def carry_over_csvs(source: Path, work_dir: Path, env_steps: int, pretrain_steps: int) -> None:
+    """Give a resumed run the rows its past left in `source`, up to where its snapshot is.
 
+    Tables of pre-training count `pretrain_steps`, all others `env_steps`.
     `source` may be `work_dir` itself: rows that were written after the snapshot are dropped there,
     because the resumed run writes them again.
     """
@@ -85,8 +86,9 @@ def carry_over_csvs(source: Path, work_dir: Path, env_steps: int) -> None:
             continue
         header, *rows = table
         step = header.index("step")
+        reached = pretrain_steps if file.stem.startswith("pretrain") else env_steps
         # A kill may have cut the last line short.
-        kept = [r for r in rows if len(r) == len(header) and int(r[step]) <= env_steps]
+        kept = [r for r in rows if len(r) == len(header) and int(r[step]) <= reached]
         temporary = work_dir / f".{file.name}.tmp"
         with open(temporary, "w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([header, *kept])

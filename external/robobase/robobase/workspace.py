@@ -76,9 +76,7 @@ class Workspace:
         self._make_envs()
         self.agent = make_agent(cfg, self.observation_space, self.action_space, self.device)
         self._make_replay(create_replay_fn or _create_default_replay_buffer)
-        self.eval_video_recorder = VideoRecorder(
-            self.work_dir / "eval_videos" if cfg.log_eval_video else None
-        )
+        self.eval_video_recorder = self._make_video_recorder()
         self.snapshots: snapshot.SnapshotKeeper = instantiate(
             cfg.snapshot_keeper, directory=self.work_dir / "snapshots"
         )
@@ -371,7 +369,8 @@ class Workspace:
     def _resume(self, path: Path) -> None:
         changed = run_folder.changed_keys(self.load_snapshot(path)["cfg"], self.cfg)
         steps = self.progress.env_steps
-        run_folder.carry_over_csvs(path.resolve().parent.parent, self.work_dir, steps)
+        source = path.resolve().parent.parent
+        run_folder.carry_over_csvs(source, self.work_dir, steps, self.progress.pretrain_step)
         print(
             f"resumed {path} at {steps} env steps; changed settings: {', '.join(changed) or 'none'}"
         )
@@ -400,6 +399,13 @@ class Workspace:
         elif cfg.frame_stack_on_channel:  # recurrent agents keep the memory of one evaluation
             width = min(cfg.num_eval_episodes, cfg.num_eval_envs)
             self._eval_envs = factory.make_eval_vector_env(cfg, width)
+
+    def _make_video_recorder(self) -> VideoRecorder:
+        if not self.cfg.log_eval_video or self.eval_env is None:
+            return VideoRecorder(None)
+        real_time = self.eval_env.get_wrapper_attr("metadata").get("render_fps")
+        fps = {} if real_time is None else {"fps": round(real_time)}
+        return VideoRecorder(self.work_dir / "eval_videos", **fps)
 
     def _make_replay(self, create: CreateReplay) -> None:
         cfg, described = self.cfg, (self.observation_space, self.action_space)

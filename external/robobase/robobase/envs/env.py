@@ -72,13 +72,16 @@ class DemoEnv(gym.Env):
         if not self._demos:
             raise UserError("every demonstration has been replayed: make a new DemoEnv")
         first, *self._steps = self._demos.pop(0)
-        return first
+        observation, info = first
+        return observation, dict(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """The next recorded step; `UserError` past the end of the demo."""
         if not self._steps:
             raise UserError("the demonstration is over: call reset() for the next one")
-        return self._steps.pop(0)
+        *outcome, info = self._steps.pop(0)
+        observation, reward, terminated, truncated = outcome
+        return observation, reward, terminated, truncated, dict(info)  # the reader may take from it
 
     def render(self) -> None:
         """A demonstration has no simulation to render."""

@@ -43,6 +43,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         num_critics: Q-functions; targets and the actor's objective take their minimum.
         actor_grad_clip, critic_grad_clip: largest gradient norm of either loss; None: no limit.
         always_bootstrap: bootstrap through terminal states as well.
+        reward_scale: factor on rewards as the critics see them; logs keep the task's own units.
         bc_lambda: weight of imitating transitions with `demo` = 1 in the actor's loss.
         action_sequence_network_type: "rnn" or "mlp".
         actor_model, critic_model, encoder_model, view_fusion_model: partial models.
@@ -76,6 +77,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         distributional_critic_limit: float,
         distributional_critic_atoms: int,
         distributional_critic_transform: bool,
+        reward_scale: float = 1.0,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -94,6 +96,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         self.num_critics = num_critics
         self.actor_grad_clip, self.critic_grad_clip = actor_grad_clip, critic_grad_clip
         self.always_bootstrap = always_bootstrap
+        self.reward_scale = reward_scale
         self.bc_lambda = bc_lambda
         self.distributional_critic = distributional_critic
         self.distributional_critic_limit = distributional_critic_limit
@@ -251,8 +254,9 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         return batch
 
     def augment(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What learning does to images before it encodes them: nothing, here."""
-        return pixels
+        """What learning does to images `(B, V, ..., H, W)` before it encodes them: no more than
+        acting does, here."""
+        return self.thin_out(pixels)
 
     def _observe_to_learn(
         self, batch: Batch, suffix: str, images: str, metrics: Metrics
@@ -312,7 +316,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         """Step critics, encoder and fusion; gives metrics and each transition's loss `(B,)`."""
         opts = (self.critic_opt, self.encoder_opt, self.view_fusion_opt)
         return self._regress(
-            batch, batch["reward"], features, next_features, step,
+            batch, self.reward_scale * batch["reward"], features, next_features, step,
             self.critic, self.critic_target, opts,
         )  # fmt: skip
 

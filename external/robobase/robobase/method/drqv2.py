@@ -57,7 +57,7 @@ class DrQV2(ActorCritic):
         super().__init__(*args, **kwargs)
         self.stddev_schedule = stddev_schedule
         self.stddev_clip = stddev_clip
-        self.aug = RandomShiftsAug(SHIFT_PIXELS) if use_augmentation else None
+        self.aug = RandomShiftsAug(SHIFT_PIXELS, self.image_stride) if use_augmentation else None
 
     def build_actor(self, actor_model: ModelFactory) -> None:
         self.actor = Actor(self.build_actor_model(actor_model)).to(self.device)
@@ -80,7 +80,7 @@ class DrQV2(ActorCritic):
         On the stored bytes rather than on floats: a whole-pixel shift of either is the same.
         """
         if self.aug is None:
-            return pixels
+            return super().augment(pixels)
         batch_and_views = pixels.flatten(0, 1)
-        frames = batch_and_views.reshape(len(batch_and_views), -1, *pixels.shape[-2:])
-        return self.aug(frames).reshape(pixels.shape)
+        shifted = self.aug(batch_and_views.flatten(1, -3))
+        return shifted.reshape(*pixels.shape[:-2], *shifted.shape[-2:])

@@ -43,22 +43,36 @@ def replicate_pad(x: torch.Tensor, pad: int) -> torch.Tensor:
     return out
 
 
+def every_nth_pixel(size: int, stride: int) -> slice:
+    """The middle pixel of each cell of `stride` pixels along an axis of `size`."""
+    return slice(stride // 2, size, stride)
+
+
 class RandomShiftsAug(nn.Module):
     """Shifts each image by up to `pad` pixels per axis, edges repeated (Kostrikov et al., 2020).
 
     Shifts are whole pixels and pixels are copied, never interpolated, so class ids stay ids and
-    any dtype will do. The channels of an image (its stacked frames) share one shift.
+    any dtype will do. The channels of an image (its stacked frames) share one shift. With a
+    `stride` only every `stride`-th pixel of the shifted image is made.
     """
 
-    def __init__(self, pad: int):
+    def __init__(self, pad: int, stride: int = 1):
         super().__init__()
         self.pad = pad
+        self.stride = stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`(n, c, h, h)` to the same shape."""
+        """`(n, c, h, h)` to the same shape, or to `(n, c, k, k)` with k pixels at the stride."""
         size = x.shape[-1]
         assert x.shape[-2] == size, f"images must be square, got {tuple(x.shape)}"
-        return random_crop(replicate_pad(x, self.pad), size)
+        if self.stride == 1:
+            return random_crop(replicate_pad(x, self.pad), size)
+        kept = torch.arange(size, device=x.device)[every_nth_pixel(size, self.stride)]
+        shifts = torch.randint(-self.pad, self.pad + 1, (2, len(x), 1), device=x.device)
+        rows, columns = (kept + shifts).clamp_(0, size - 1)  # (n, k) each
+        pixels = (rows.unsqueeze(2) * size + columns.unsqueeze(1)).flatten(1)  # (n, k*k)
+        taken = x.flatten(2).gather(2, pixels.unsqueeze(1).expand(-1, x.shape[1], -1))
+        return taken.unflatten(2, (len(kept), len(kept)))
 
 
 class TimeConsistentRandomShiftsAug(nn.Module):

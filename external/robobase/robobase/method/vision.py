@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from gymnasium import spaces
 
+from robobase.errors import UserError
 from robobase.method.core import Method
 from robobase.method.utils import (
     CURRENT_IMAGES,
     IMAGES,
+    every_nth_pixel,
     extract_from_batch,
     extract_from_spec,
     extract_many_from_batch,
@@ -40,10 +42,17 @@ class VisionMethod(Method, ABC):
 
     Shapes with `frame_stack_on_channel`: images `(B, V, T*C, H, W)` to views `(B, V, F)` to one
     vector `(B, F')`. Without: T is folded into the batch, and fusing gives `(B, T, F')`.
+
+    Args (those of `Method` come in addition):
+        image_stride: look at every `image_stride`-th pixel per axis alone. 3 costs a ninth; the
+            random shifts of learning still bring every pixel before the encoder in turn.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, image_stride: int = 1, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        if image_stride < 1:
+            raise UserError(f"method.image_stride={image_stride}: give 1 for every pixel, or more")
+        self.image_stride = image_stride
         self.encoder: Any = None
         self.view_fusion: Any = None
         images = extract_many_from_spec(self.observation_space, IMAGES, missing_ok=True)
@@ -77,6 +86,9 @@ class VisionMethod(Method, ABC):
         images = extract_many_from_spec(self.observation_space, IMAGES)
         frames, channels, height, width = next(iter(images.values())).shape
         channels *= frames if self.frame_stack_on_channel else 1
+        height, width = (
+            len(range(size)[every_nth_pixel(size, self.image_stride)]) for size in (height, width)
+        )
         encoder = encoder_model(input_shape=(self.num_views, channels, height, width))
         self.encoder = encoder.to(self.device)
         self.rgb_latent_size = int(encoder.output_shape[-1])
@@ -122,8 +134,13 @@ class VisionMethod(Method, ABC):
             return flatten_time_dim_into_channel_dim(pixels, has_view_axis=True)
         return pixels
 
+    def thin_out(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Every `image_stride`-th pixel of images `(..., H, W)`; a view."""
+        height, width = (every_nth_pixel(size, self.image_stride) for size in pixels.shape[-2:])
+        return pixels[..., height, width]
+
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Images of `extract_pixels` to view features `(B, V, F)` or `(B*T, V, F)`."""
+        """Images of `thin_out` to view features `(B, V, F)` or `(B*T, V, F)`."""
         if not self.frame_stack_on_channel:
             pixels = pixels.transpose(1, 2).flatten(0, 1)
         return self.encoder(pixels)
@@ -139,7 +156,8 @@ class VisionMethod(Method, ABC):
         """Features of observations `{key: (B, T, ...)}` to act on."""
         fused = None
         if self.use_pixels:
-            fused = self.multi_view_fusion(self.encode(self.extract_pixels(observations)))
+            pixels = self.thin_out(self.extract_pixels(observations))
+            fused = self.multi_view_fusion(self.encode(pixels))
         return Features(
             self.extract_low_dim_state(observations), fused, self.extract_time(observations)
         )

@@ -43,7 +43,6 @@ class EncoderCNNMultiViewDownsampleWithStrides(EncoderModule):
         stem_stride: stride of the first downsampling convolution.
         stem_kernel_size: its kernel. None: `kernel_size`, or `stem_stride` where that is larger,
             so that no pixel is skipped.
-        subsample: look at the middle pixel of every `subsample` x `subsample` cell; `ImageInput`.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class EncoderCNNMultiViewDownsampleWithStrides(EncoderModule):
         num_classes: int | None = None,
         stem_stride: int = 2,
         stem_kernel_size: int | None = None,
-        subsample: int = 1,
     ):
         super().__init__(input_shape)
         views, in_channels, height, width = self.input_shape
@@ -73,16 +71,13 @@ class EncoderCNNMultiViewDownsampleWithStrides(EncoderModule):
         kernels = [kernel_size] * len(strides)
         if num_downsample_convs > 0:
             kernels[0] = stem_kernel_size
-        self.image_input = ImageInput(
-            in_channels, normalise_inputs, channel_kinds, num_classes, subsample
-        )
+        self.image_input = ImageInput(in_channels, normalise_inputs, channel_kinds, num_classes)
         activation_cls = get_activation_fn_from_str(activation)
         norm_fn = get_normalization_fn_from_str(norm)
 
         def build_stack() -> tuple[nn.Sequential, int]:
             layers: list[nn.Module] = []
-            n_in, n_out = self.image_input.out_channels, channels
-            size = [self.image_input.out_size(axis) for axis in (height, width)]
+            n_in, n_out, size = self.image_input.out_channels, channels, [height, width]
             for kernel, stride in zip(kernels, strides, strict=True):
                 layers += [
                     nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=padding),

@@ -20,9 +20,7 @@ class ImageInput(nn.Module):
     A "value" channel becomes x/255 - 0.5 if `normalise_inputs`. An "ids" channel becomes
     `num_classes` planes of 0 or 1: divided by 255 the class ids would be almost one value. An id
     outside 0..num_classes-1 lights no plane. One-hot planes come first, values after them.
-    `channel_kinds=None`: every channel is a value. `subsample` keeps the middle pixel of every
-    `subsample` x `subsample` cell, a share of the work of everything after it; the random shifts
-    of the method come before it, so that over many updates each pixel of a cell is seen.
+    `channel_kinds=None`: every channel is a value.
     """
 
     def __init__(
@@ -31,12 +29,8 @@ class ImageInput(nn.Module):
         normalise_inputs: bool = True,
         channel_kinds: Sequence[str] | None = None,
         num_classes: int | None = None,
-        subsample: int = 1,
     ):
         super().__init__()
-        if subsample < 1:
-            raise UserError(f"subsample={subsample}: give 1 for every pixel, or a larger step")
-        self._pixels = slice(subsample // 2, None, subsample)
         kinds = list(channel_kinds) if channel_kinds is not None else ["value"]
         unknown = sorted(set(kinds) - set(CHANNEL_KINDS))
         if unknown or not kinds:
@@ -55,12 +49,7 @@ class ImageInput(nn.Module):
         self.normalise_inputs = normalise_inputs
         self.out_channels = len(self.id_channels) * self.num_classes + len(self.value_channels)
 
-    def out_size(self, size: int) -> int:
-        """Pixels that are left of an axis of `size` pixels."""
-        return len(range(size)[self._pixels])
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x[..., self._pixels, self._pixels]
         dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
         if self.id_channels:
             # Still bytes where x is: a quarter of the memory to write before the one conversion.
