@@ -37,6 +37,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     episodes.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
     )
+    episodes.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="package",
+        help="packages beside this project's whose classes the snapshot's config may name",
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--output_dir", type=Path, help="default: <run>/evaluation/<date and time>")
     output.add_argument("--num_videos", type=int, default=4, help="default: %(default)s")

@@ -1,6 +1,6 @@
 """From a snapshot to something that acts: config, environment factory, agent with its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,19 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from robobase import run_state
 from robobase import snapshot as snapshots
+from robobase.build import create_default_envs, make_agent
 from robobase.envs.env import EnvFactory
 from robobase.errors import UserError
 from robobase.evaluation import act
 from robobase.method.core import Method
 
+OUR_PACKAGES = ("robobase", "so101_robobase")
 TRAINED = 2**62  # env steps: beyond exploration and every schedule
 
 
@@ -60,49 +63,40 @@ def load_policy(
     snapshot: Path | str,
     device: torch.device | str = "cpu",
     overrides: Mapping[str, Any] | None = None,
+    trusted: Sequence[str] = (),
 ) -> Policy:
     """Builds the agent of `snapshot`, a `*_snapshot.pt` of `robobase.train`.
 
-    The file is read as plain data, never as code.
+    The file is read as plain data, never as code, and the config in it may name classes of this
+    project alone.
 
     Args:
         overrides: config keys with dots -> values, such as `{"env.stage": 0}`.
+        trusted: further packages whose classes the config may name.
 
     Raises:
-        UserError: missing or damaged snapshot, unknown override, unavailable device, or weights
-            that do not fit the observations and actions of the environment.
+        UserError: missing or damaged snapshot, unknown override, unavailable device, code outside
+            the allowed packages, or weights that do not fit the environment's observations.
     """
     snapshot = Path(snapshot)
     payload = snapshots.read(snapshot)
     cfg = _override(_config(snapshot, payload), overrides or {})
-    factory = _instantiate(cfg, "env_factory")
-    env = factory.make_eval_env(cfg)
-    given = {
-        "observation_space": env.observation_space,
-        "action_space": env.action_space,
-        "device": _device(device),
-    }
-    env.close()
-    run_state.check_spaces(
-        payload["spaces"],
-        run_state.describe_spaces(given["observation_space"], given["action_space"]),
-        snapshot,
-    )
-    has_intrinsic = cfg.get("intrinsic_reward_module")
-    agent = _instantiate(
-        cfg,
-        "method",
-        **given,
-        num_train_envs=cfg.num_train_envs,
-        replay_alpha=cfg.replay.alpha,
-        replay_beta=cfg.replay.beta,
-        frame_stack_on_channel=cfg.frame_stack_on_channel,
-        intrinsic_reward_module=(
-            _instantiate(cfg, "intrinsic_reward_module", **given) if has_intrinsic else None
-        ),
-    )
+    _check_targets(OmegaConf.to_container(cfg), (*OUR_PACKAGES, *trusted), snapshot)
+    try:
+        factory = create_default_envs(cfg)
+        env = factory.make_eval_env(cfg)
+        observation_space, action_space = env.observation_space, env.action_space
+        env.close()
+        assert isinstance(observation_space, spaces.Dict)
+        assert isinstance(action_space, spaces.Box)
+        run_state.check_spaces(
+            payload["spaces"], run_state.describe_spaces(observation_space, action_space), snapshot
+        )
+        agent = make_agent(cfg, observation_space, action_space, _device(device))
+    except InstantiationException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"the agent of {snapshot} cannot be built: {reason}") from error
     run_state.load_agent(agent, payload["agent"], payload["training"], snapshot)
-    agent.train(False)
     return Policy(agent, cfg, factory)
 
 
@@ -143,18 +137,31 @@ def _override(cfg: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
     return cfg
 
 
-def _instantiate(cfg: DictConfig, key: str, **kwargs: Any) -> Any:
-    """`hydra.utils.instantiate(cfg[key])` with a UserError of the code inside passed on as such."""
+def _check_targets(node: Any, packages: Sequence[str], snapshot: Path) -> None:
+    """Refuse a config that names code outside `packages`: a snapshot may come from anywhere."""
+    if isinstance(node, list):
+        node = dict(enumerate(node))
+    if not isinstance(node, dict):
+        return
+    target = node.get("_target_")
+    if target is not None and not _is_from(str(target), packages):
+        raise UserError(
+            f"{snapshot} wants to run {target}, which is not in {', '.join(packages)}; "
+            "if you trust its author, name the package with --trust"
+        )
+    for value in node.values():
+        _check_targets(value, packages, snapshot)
+
+
+def _is_from(target: str, packages: Sequence[str]) -> bool:
+    """Whether `target` is defined in one of `packages`, not merely imported there (`ours.os`)."""
+    if target.split(".")[0] not in packages:
+        return False
     try:
-        return hydra.utils.instantiate(cfg[key], **kwargs)
-    except hydra.errors.InstantiationException as error:
-        cause = error.__cause__
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__
-        if cause is not None:
-            raise cause from error
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"the snapshot's {key} cannot be built: {reason}") from error
+        module = getattr(hydra.utils.get_object(target), "__module__", "")
+    except Exception:  # whatever an import may raise
+        return False
+    return module.split(".")[0] in packages
 
 
 def _device(name: torch.device | str) -> torch.device:

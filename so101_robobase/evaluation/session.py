@@ -40,7 +40,7 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
     """
     _check(args)
     device = compute.pick_device(num_gpus=1) if args.device == "auto" else args.device
-    policy = load_policy(args.snapshot, device, _overrides(args))
+    policy = load_policy(args.snapshot, device, _overrides(args), args.trust)
     task = LiftConfig.from_cfg(policy.cfg)
     with ExitStack() as resources:
         videos = None if args.no_video or not args.num_videos else _videos(args, task, resources)

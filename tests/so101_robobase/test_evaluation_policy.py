@@ -34,6 +34,7 @@ class Factory(EnvFactory):
         return Spaces(cfg.env.channels)
 
 
+HERE = (__name__.split(".")[0],)
 OVERRIDES = [
     "method=drqv2",
     "pixels=true",
@@ -90,14 +91,14 @@ def _observation(count=None):
 
 def test_loaded_policy_has_the_weights_of_the_snapshot(trained):
     path, agent = trained
-    policy = load_policy(path)
+    policy = load_policy(path, trusted=HERE)
     for name, tensor in policy.agent.state_dict().items():
         assert torch.equal(tensor, agent.state_dict()[name]), name
     assert not policy.agent.training
 
 
 def test_policy_answers_one_observation_or_many_alike(trained):
-    policy = load_policy(trained[0])
+    policy = load_policy(trained[0], trusted=HERE)
     many = _observation(3)
     actions = policy.act(many)
     assert actions.shape == (3, 1, 6)
@@ -107,28 +108,39 @@ def test_policy_answers_one_observation_or_many_alike(trained):
 
 
 def test_policy_answers_the_same_every_time(trained):
-    policy = load_policy(trained[0])
+    policy = load_policy(trained[0], trusted=HERE)
     np.testing.assert_array_equal(policy.act(_observation()), policy.act(_observation()))
 
 
 def test_other_observation_shape_names_both_shapes(trained):
     with pytest.raises(UserError, match=r"\(2, 2, 16, 16\).*\(2, 3, 16, 16\)"):
-        load_policy(trained[0], overrides={"env.channels": 3})
+        load_policy(trained[0], trusted=HERE, overrides={"env.channels": 3})
 
 
 def test_unknown_override_is_named(trained):
     with pytest.raises(UserError, match=r"env\.chanels=3: .* no such key"):
-        load_policy(trained[0], overrides={"env.chanels": 3})
+        load_policy(trained[0], trusted=HERE, overrides={"env.chanels": 3})
 
 
 def test_user_error_of_the_factory_is_passed_on(trained):
     with pytest.raises(UserError, match="channels must be at least 1"):
-        load_policy(trained[0], overrides={"env.channels": 0})
+        load_policy(trained[0], trusted=HERE, overrides={"env.channels": 0})
+
+
+@pytest.mark.parametrize("target", ["os.system", "robobase.run_folder.os.system", "${seed}"])
+def test_code_of_other_packages_in_the_config_is_not_run(trained, tmp_path, target):
+    payload = snapshot.read(trained[0])
+    cfg = OmegaConf.create(payload["cfg"])
+    cfg.method.encoder_model._target_ = target
+    path = tmp_path / "8_snapshot.pt"
+    snapshot.write(path, {**payload, "cfg": OmegaConf.to_yaml(cfg)})
+    with pytest.raises(UserError, match=r"wants to run .*--trust"):
+        load_policy(path, trusted=HERE)
 
 
 def test_unavailable_device_is_one_line(trained):
     with pytest.raises(UserError, match="device 'nonsense' cannot be used") as raised:
-        load_policy(trained[0], device="nonsense")
+        load_policy(trained[0], trusted=HERE, device="nonsense")
     assert "\n" not in str(raised.value)
 
 
