@@ -80,7 +80,7 @@ class LiftConfig:
     lift_height: float = 0.08
     hold_steps: int = 10
     on_success: str = "bootstrap"
-    discount: float = 0.99
+    discount: float = 0.98
     place_target: tuple[float, float] | None = None
     cube_box: CubeBox = field(default_factory=CubeBox)
     cube_jitter: float = 0.02

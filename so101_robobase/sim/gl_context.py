@@ -3,6 +3,7 @@
 import atexit
 import functools
 import importlib
+import logging
 import os
 import platform
 import weakref
@@ -16,6 +17,8 @@ from robobase.errors import UserError
 # Mesa's software rasteriser: at 84x84 handing tiles to threads costs more than it saves
 # (benchmarks/render_throughput.py), and processes that train in parallel do not fight for cores.
 os.environ.setdefault("LP_NUM_THREADS", "0")
+# PyOpenGL remarks at each start that its accelerator, of no use here, is missing.
+logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)
 
 
 class GLUnavailableError(UserError):

@@ -1,5 +1,6 @@
 """`python -m robobase.train`: compose a config with Hydra and run it."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -45,6 +46,8 @@ def _hydra_main(cfg: DictConfig) -> None:
         message = user_message(error)
         if message is None:
             raise
+        with contextlib.suppress(OSError):  # the folder that Hydra made, where nothing came of it
+            os.rmdir(job.runtime.output_dir)
         _fail(message)
 
 

@@ -60,6 +60,7 @@ class Workspace:
         create_replay_fn: CreateReplay | None = None,
         work_dir: str | Path | None = None,
     ):
+        self._timer = utils.Timer()
         sanity.check(cfg)
         self.cfg = cfg
         self.env_factory = env_factory or _create_default_envs(cfg)
@@ -67,16 +68,12 @@ class Workspace:
         utils.set_seed_everywhere(cfg.seed)
         self.device = compute.pick_device(cfg.num_gpus)
         cfg.num_threads = compute.share_threads(cfg.num_threads)
-        run_folder.prepare(self.work_dir, cfg)
         print(
             f"device {compute.describe(self.device, cfg.num_threads)}; run folder {self.work_dir}"
         )
-
-        self.logger = hydra.utils.get_class(cfg.logger._target_)(self.work_dir, cfg)
         self._make_envs()
         self.agent = make_agent(cfg, self.observation_space, self.action_space, self.device)
         self._make_replay(create_replay_fn or _create_default_replay_buffer)
-        self.eval_video_recorder = self._make_video_recorder()
         self.snapshots: snapshot.SnapshotKeeper = instantiate(
             cfg.snapshot_keeper, directory=self.work_dir / "snapshots"
         )
@@ -85,11 +82,16 @@ class Workspace:
         self.progress = run_state.Progress()
         self.observations: dict[str, np.ndarray] | None = None  # (N, T, ...), None before a reset
         self.past_time = 0.0  # seconds that the runs took which this one continues
-        self._timer = utils.Timer()
         self._rates = Rates()
         self._saved_at: int | None = None  # env steps
-        if cfg.resume_from:
-            self._resume(Path(cfg.resume_from))
+        resumed = self.load_snapshot(cfg.resume_from) if cfg.resume_from else None
+
+        # Whatever is wrong with the settings has been said by now: nothing half-written is left.
+        run_folder.prepare(self.work_dir, cfg)
+        self.logger = hydra.utils.get_class(cfg.logger._target_)(self.work_dir, cfg)
+        self.eval_video_recorder = self._make_video_recorder()
+        if resumed is not None:
+            self._continue_records(Path(cfg.resume_from), resumed)
 
     # ---- The run
 
@@ -366,8 +368,9 @@ class Workspace:
         self._rates = Rates(self.progress.env_steps, self.progress.updates)
         return state
 
-    def _resume(self, path: Path) -> None:
-        changed = run_folder.changed_keys(self.load_snapshot(path)["cfg"], self.cfg)
+    def _continue_records(self, path: Path, state: dict[str, Any]) -> None:
+        """Carry over what the snapshot's run logged, and say which settings have changed."""
+        changed = run_folder.changed_keys(state["cfg"], self.cfg)
         steps = self.progress.env_steps
         source = path.resolve().parent.parent
         run_folder.carry_over_csvs(source, self.work_dir, steps, self.progress.pretrain_step)
