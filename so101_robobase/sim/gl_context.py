@@ -17,8 +17,8 @@ from robobase.errors import UserError
 # Mesa's software rasteriser: at 84x84 handing tiles to threads costs more than it saves
 # (benchmarks/render_throughput.py), and processes that train in parallel do not fight for cores.
 os.environ.setdefault("LP_NUM_THREADS", "0")
-# PyOpenGL remarks at each start that its accelerator, of no use here, is missing.
-logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)
+# PyOpenGL remarks at each start on libraries that it tried or could use.
+logging.getLogger("OpenGL").setLevel(logging.WARNING)
 
 
 class GLUnavailableError(UserError):
@@ -105,6 +105,8 @@ def _start(model: mujoco.MjModel, height: int, width: int):
     # depending on which of the layers below notices it.
     except Exception as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
+        if isinstance(error, AttributeError | ImportError):
+            reason = "its library is missing"
         raise GLUnavailableError(
             f"OpenGL ({backend}) does not start ({reason}); {_remedy(backend)}"
         ) from error
@@ -113,6 +115,8 @@ def _start(model: mujoco.MjModel, height: int, width: int):
 def _backend() -> str:
     """MUJOCO_GL if it is set, else "egl" on Linux, else the platform's own."""
     chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if chosen in ("disable", "disabled", "off", "false", "0"):
+        raise GLUnavailableError(f"MUJOCO_GL={chosen} switches OpenGL off; unset it")
     if chosen:
         return chosen
     return "egl" if platform.system() == "Linux" else platform.system()

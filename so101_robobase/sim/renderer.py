@@ -3,6 +3,7 @@
 `GLRenderer` draws with OpenGL (EGL), `RayRenderer` casts rays and needs no system library.
 """
 
+import functools
 import sys
 from typing import Protocol
 
@@ -45,5 +46,10 @@ def make_renderer(
     except GLUnavailableError as error:
         if kind == "gl":
             raise
-        print(f"Rendering with rays, about 20 times slower: {error}", file=sys.stderr)
+        _say_once(f"Rendering with rays, several times slower: {error}")
         return RayRenderer(scene, height, width, camera)
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    print(message, file=sys.stderr)
