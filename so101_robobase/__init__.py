@@ -1,8 +1,14 @@
 """The SO-101 plugin on top of RoboBase: lift environment, evaluation, perception, robot."""
 
+import logging
+
 import gymnasium
 
 __version__ = "0.1.0"
+
+# PyOpenGL remarks at each start on libraries that it could use. With MUJOCO_GL=egl it starts with
+# the first import of mujoco, wherever that is.
+logging.getLogger("OpenGL").setLevel(logging.WARNING)
 
 gymnasium.register(
     id="so101_robobase/Lift-v0",

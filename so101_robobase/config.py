@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
 from so101_robobase.control import ControlConfig
+from so101_robobase.sim.renderer import RENDERERS
 from so101_robobase.sim.rewards import RAISED_HEIGHT, VERSIONS
 from so101_robobase.sim.scene import SceneConfig
 
@@ -29,10 +30,9 @@ STAGES = {
 
 OBSERVATIONS = ("seg_depth", "seg", "rgb", "state")
 ON_SUCCESS = ("bootstrap", "terminate", "continue", "bonus")
-RENDERERS = ("auto", "gl", "ray")
 
 # Keys of `cfg.env` that the engine or the method reads, not the task.
-_RUN_KEYS = ("env_name", "stddev_schedule", "num_classes", "channel_kinds")
+_RUN_KEYS = ("env_name", "stddev_schedule", "num_classes", "channel_kinds", "eval_stage")
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,12 @@ class LiftConfig:
         return self.observation != "state"
 
     @classmethod
-    def from_cfg(cls, cfg: DictConfig) -> "LiftConfig":
+    def from_cfg(cls, cfg: DictConfig, evaluation: bool = False) -> "LiftConfig":
         """The task of a composed run config: `cfg.env` plus the top-level keys it depends on.
 
         `cfg.action_repeat` and `cfg.replay.gamma` are taken over, `cfg.num_threads` too where
         `env.num_threads` is 0, and `pixels=false` selects the state observation whatever
-        `env.observation` says.
+        `env.observation` says. With `evaluation`, episodes start from `env.eval_stage` if set.
 
         Raises:
             UserError: a key is unknown or a value is not allowed.
@@ -147,6 +147,8 @@ class LiftConfig:
         env = OmegaConf.to_container(cfg.env, resolve=True)
         assert isinstance(env, dict)
         values = {str(key): value for key, value in env.items() if key not in _RUN_KEYS}
+        if evaluation and env.get("eval_stage") is not None:
+            values["stage"] = env["eval_stage"]
         values["action_repeat"] = cfg.get("action_repeat", 1)
         values["discount"] = OmegaConf.select(cfg, "replay.gamma", default=cls.discount)
         values["num_threads"] = values.get("num_threads") or cfg.get("num_threads") or 0

@@ -40,7 +40,7 @@ class SO101Factory(EnvFactory):
 
     def make_train_env(self, cfg: DictConfig) -> gym.vector.VectorEnv:
         """`cfg.num_train_envs` episodes in one native vector environment."""
-        return self._vector_env(cfg, cfg.num_train_envs)
+        return self._vector_env(cfg, _config(cfg), cfg.num_train_envs)
 
     def make_eval_env(self, cfg: DictConfig) -> gym.Env:
         """One environment, wrapped in RoboBase's chain of single-environment wrappers.
@@ -48,7 +48,7 @@ class SO101Factory(EnvFactory):
         Actions of `LiftEnv` already lie in [-1, 1], so nothing rescales them; the time limit is the
         task's own.
         """
-        config = _config(cfg)
+        config = _config(cfg, evaluation=True)
         env: gym.Env = SuccessInfo(LiftEnv(config, render_mode="rgb_array"))
         if config.observation == "state":
             env = StateDict(env)
@@ -78,7 +78,7 @@ class SO101Factory(EnvFactory):
         which only the single environment does."""
         if cfg.execution_length < cfg.action_sequence:
             return None
-        return self._vector_env(cfg, num_envs)
+        return self._vector_env(cfg, _config(cfg, evaluation=True), num_envs)
 
     def collect_or_fetch_demos(self, cfg: DictConfig, num_demos: int) -> None:
         """Play `num_demos` successful episodes with the scripted pick; they stay in memory.
@@ -114,19 +114,20 @@ class SO101Factory(EnvFactory):
         for _ in self._demos:
             add_demo_to_replay_buffer(env, buffer)
 
-    def _vector_env(self, cfg: DictConfig, num_envs: int) -> gym.vector.VectorEnv:
-        config = _config(cfg)
+    def _vector_env(
+        self, cfg: DictConfig, config: LiftConfig, num_envs: int
+    ) -> gym.vector.VectorEnv:
         env: gym.vector.VectorEnv = LiftVectorEnv(config, num_envs, cfg.action_sequence)
         if cfg.use_onehot_time_and_no_bootstrap:
             env = OnehotTime(env, config.episode_length)  # type: ignore[arg-type, assignment]
         return AppendDemoInfo(FrameStack(env, cfg.frame_stack))  # type: ignore[arg-type, return-value]
 
 
-def _config(cfg: DictConfig) -> LiftConfig:
+def _config(cfg: DictConfig, evaluation: bool = False) -> LiftConfig:
     for key in _NOT_NEEDED:
         if cfg[key]:
             raise UserError(f"{key}=true is not available for so101_lift; set it to false")
-    return LiftConfig.from_cfg(cfg)
+    return LiftConfig.from_cfg(cfg, evaluation)
 
 
 def _copy(demo: Demo) -> Demo:

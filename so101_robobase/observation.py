@@ -28,7 +28,6 @@ class ClassId(IntEnum):
 
 
 CLASSES = tuple(member.name.lower() for member in ClassId)
-NUM_CLASSES = len(CLASSES)
 
 PALETTE = np.array(
     [(96, 96, 96), (20, 20, 30), (205, 190, 165), (220, 40, 40), (60, 130, 235), (250, 190, 40)],

@@ -31,7 +31,8 @@ class LiftVectorEnv(gym.vector.VectorEnv):
     | key         | value                                                                       |
     |-------------|-----------------------------------------------------------------------------|
     | final_obs   | last observations as a dict of arrays (N, ...); valid where `_final_obs`    |
-    | final_info  | last infos as a dict of arrays (N,); valid where `_final_info`              |
+    | final_info  | last infos as a dict of arrays (N,); valid where `_final_info`; `qpos` (N,  |
+    |             | 13), the last state, as well                                                |
 
     while observations and all other infos of these members are those of their next episode.
 
@@ -138,7 +139,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             infos = {
                 "final_obs": _copies(observations),
                 "_final_obs": done,
-                "final_info": self.task.info(),
+                "final_info": {**self.task.info(), "qpos": self.task.qpos.copy()},
                 "_final_info": done.copy(),
             }
             ended = np.flatnonzero(done)

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from robobase import run_state
@@ -79,6 +79,8 @@ def load_policy(
             the allowed packages, or weights that do not fit the environment's observations.
     """
     snapshot = Path(snapshot)
+    if snapshot.is_dir():
+        raise UserError(f"{snapshot} is a folder; give a *_snapshot.pt of its snapshots folder")
     payload = snapshots.read(snapshot)
     cfg = _override(_config(snapshot, payload), overrides or {})
     _check_targets(OmegaConf.to_container(cfg), (*OUR_PACKAGES, *trusted), snapshot)
@@ -107,12 +109,7 @@ def run_folder(snapshot: Path) -> Path:
 
 
 def _config(snapshot: Path, payload: Mapping[str, Any]) -> DictConfig:
-    absent = [key for key in ("cfg", "spaces", "agent", "training") if key not in payload]
-    if absent:
-        raise UserError(
-            f"{snapshot} is not a snapshot of robobase.train: it has no {', '.join(absent)}; "
-            "give a file of a run's snapshots folder"
-        )
+    run_state.require(payload, ("cfg", "spaces", "agent", "training"), snapshot)
     cfg = OmegaConf.create(payload["cfg"])
     missing = [key for key in ("env_factory", "method", "env") if cfg.get(key) is None]
     if missing:
@@ -120,6 +117,7 @@ def _config(snapshot: Path, payload: Mapping[str, Any]) -> DictConfig:
             f"the config of snapshot {snapshot} has no {' or '.join(missing)}; "
             "give a snapshot of `python -m robobase.train env=so101_lift`"
         )
+    cfg.env.setdefault("eval_stage", None)  # which the first snapshots do not have
     return cfg
 
 
@@ -127,6 +125,9 @@ def _override(cfg: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
     OmegaConf.set_struct(cfg, True)
     for key, value in overrides.items():
         try:
+            present = OmegaConf.select(cfg, key, throw_on_missing=False)
+            if not _is_alike(present, value):
+                raise UserError(f"override {key}={value}: in the snapshot's config it is {present}")
             OmegaConf.update(cfg, key, value, merge=False)
         except OmegaConfBaseException as error:
             raise UserError(
@@ -135,6 +136,13 @@ def _override(cfg: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
             ) from error
     OmegaConf.set_struct(cfg, False)
     return cfg
+
+
+def _is_alike(present: Any, value: Any) -> bool:
+    """Whether `value` may stand where `present` does: no text for a number, no leaf for a group."""
+    if isinstance(present, DictConfig | ListConfig):
+        return isinstance(value, dict if isinstance(present, DictConfig) else list)
+    return not (isinstance(present, int | float) and isinstance(value, str))
 
 
 def _check_targets(node: Any, packages: Sequence[str], snapshot: Path) -> None:

@@ -10,15 +10,14 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from robobase.envs.vector_compat import final_info, final_obs
 from robobase.evaluation import EvaluationResult, task_success
 from so101_robobase.evaluation.statistics import Episode
-from so101_robobase.joints import JOINTS
 
 IMAGE = "rgb"  # key of the picture in an observation, whatever its channels mean
-_JAW = JOINTS.index("gripper")  # in qpos and in low_dim_state alike
+_FIGURES = ("cube_z", "max_cube_z", "is_grasping", "jaw_angle", "episode_steps")  # of an info
 
 
 @dataclass
 class Track:
-    """What is needed to draw an episode afterwards; entry t belongs to the state before action t.
+    """What is needed to draw an episode afterwards: T policy steps, T + 1 states, first to last.
 
     Attributes:
         qpos: (13,) each; arm joints and cube pose.
@@ -36,6 +35,7 @@ class _Course:
     track: Track = field(default_factory=Track)
     success: bool = False
     max_cube_z: float = 0.0
+    length: int = 0  # control steps
     cube_z: list[float] = field(default_factory=list)
     step_reward: list[float] = field(default_factory=list)
     is_grasping: list[bool] = field(default_factory=list)
@@ -88,16 +88,15 @@ class Recorder(VectorWrapper):
             if self._rewards is not None:
                 course.success |= success is not None and bool(success[lane])
                 self._add_figures(course, infos, lane)
-            if not self._done[lane]:
-                self._add_to_track(course.track, lane)
-            elif self._num_tracks[course.success] > 0:
-                self._num_tracks[course.success] -= 1
-                self.tracks[int(episodes[lane])] = course.track
+            self._add_to_track(course.track, infos, lane)
             if self._done[lane]:
+                if self._num_tracks[course.success] > 0:
+                    self._num_tracks[course.success] -= 1
+                    self.tracks[int(episodes[lane])] = course.track
                 self.ended += 1
                 course.track = Track()  # frees the pictures of the episodes that are not kept
 
-    def episodes(self, result: EvaluationResult, seed: int, action_repeat: int) -> list[Episode]:
+    def episodes(self, result: EvaluationResult, seed: int) -> list[Episode]:
         """The recorded episodes with the figures of `result`; `seed` is that of the first one."""
         return [
             Episode(
@@ -105,7 +104,7 @@ class Recorder(VectorWrapper):
                 seed=seed + k,
                 success=course.success,
                 reward=float(result.reward[k]),
-                length=int(result.length[k]) * action_repeat,
+                length=course.length,
                 max_cube_height=course.max_cube_z,
                 cube_z=course.cube_z,
                 step_reward=course.step_reward,
@@ -118,18 +117,24 @@ class Recorder(VectorWrapper):
     def _add_figures(self, course: _Course, infos: dict[str, Any], lane: int) -> None:
         assert self._rewards is not None
         if self._done[lane]:
-            info, observation = final_info(infos, lane) or {}, final_obs(infos, lane)
+            info = final_info(infos, lane) or {}
         else:
-            info = {key: infos[key][lane] for key in ("cube_z", "max_cube_z", "is_grasping")}
-            observation = {key: value[lane] for key, value in self._observations.items()}
+            info = {key: infos[key][lane] for key in _FIGURES}
         course.step_reward.append(float(self._rewards[lane]))
         course.cube_z.append(float(info["cube_z"]))
         course.max_cube_z = float(info["max_cube_z"])
         course.is_grasping.append(bool(info["is_grasping"]))
-        course.jaw_angle.append(float(observation["low_dim_state"][-1, _JAW]))
+        course.jaw_angle.append(float(info["jaw_angle"]))
+        course.length = int(info["episode_steps"])
 
-    def _add_to_track(self, track: Track, lane: int) -> None:
-        if self._num_tracks[True] or self._num_tracks[False]:
-            track.qpos.append(self.env.unwrapped.task.qpos[lane].copy())  # type: ignore[attr-defined]
-            if IMAGE in self._observations:
-                track.pictures.append(self._observations[IMAGE][lane, -1].copy())
+    def _add_to_track(self, track: Track, infos: dict[str, Any], lane: int) -> None:
+        if not any(self._num_tracks.values()):
+            return
+        if self._done[lane]:  # the simulation has started its next episode already
+            qpos, observation = (final_info(infos, lane) or {})["qpos"], final_obs(infos, lane)
+        else:
+            qpos = self.env.unwrapped.task.qpos[lane]  # type: ignore[attr-defined]
+            observation = {key: rows[lane] for key, rows in self._observations.items()}
+        track.qpos.append(qpos.copy())
+        if IMAGE in observation:
+            track.pictures.append(observation[IMAGE][-1].copy())

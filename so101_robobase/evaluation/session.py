@@ -41,11 +41,16 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
     _check(args)
     device = compute.pick_device(num_gpus=1) if args.device == "auto" else args.device
     policy = load_policy(args.snapshot, device, _overrides(args), args.trust)
-    task = LiftConfig.from_cfg(policy.cfg)
+    task = LiftConfig.from_cfg(policy.cfg, evaluation=True)
     with ExitStack() as resources:
         videos = None if args.no_video or not args.num_videos else _videos(args, task, resources)
         folder = report.prepare_output(args.output_dir or _default_folder(args.snapshot))
         resources.callback(_remove_if_empty, folder)
+        stages = " and ".join(f"{weight:.0%} stage {n}" for n, weight in task.stage_weights)
+        print(
+            f"{args.snapshot}: {args.num_episodes} episodes from seed {args.seed}, {stages}, "
+            f"reward {task.reward_version}, {task.observation}, {device}"
+        )
         started = time.perf_counter()
         episodes, recorder = play(
             policy,
@@ -83,24 +88,26 @@ def play(
         num_envs: simulations at once; None takes up to `MOST_ENVS`, the same in every wave.
         num_tracks: how many successes and how many failures to keep as tracks.
     """
-    task = LiftConfig.from_cfg(policy.cfg)
     waves = math.ceil(num_episodes / MOST_ENVS)
     width = min(num_envs or math.ceil(num_episodes / waves), num_episodes)
-    most_steps = num_episodes * math.ceil(task.episode_length / task.action_repeat)
+    steps = 0
     with (
         closing(Recorder(policy.make_env(width), num_tracks)) as recorder,
-        tqdm(total=most_steps, desc="evaluate", unit="step", leave=False) as bar,
+        # miniters=0: also shows steps while no episode ends
+        tqdm(total=num_episodes, desc="evaluate", unit="episode", miniters=0, leave=False) as bar,
     ):
 
         def on_step(env: Any, infos: dict[str, Any], playing: np.ndarray) -> None:
+            nonlocal steps
             recorder.on_step(env, infos, playing)
-            bar.set_postfix_str(f"{recorder.ended}/{num_episodes} episodes", refresh=False)
-            bar.update(int((playing >= 0).sum()))
+            steps += int((playing >= 0).sum())
+            bar.set_postfix_str(f"{steps} steps", refresh=False)
+            bar.update(recorder.ended - bar.n)
 
         result = evaluate(
             policy.agent, recorder, num_episodes, seed=seed, step=TRAINED, on_step=on_step
         )
-        episodes = recorder.episodes(result, seed, task.action_repeat)
+        episodes = recorder.episodes(result, seed)
     return episodes, recorder
 
 
@@ -120,10 +127,15 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     except hydra.errors.HydraException as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot read --overrides ({reason}); write them as key=value") from error
+    for override in parsed:
+        if override.is_delete() or override.is_sweep_override():
+            raise UserError(
+                f"cannot use --overrides {override.input_line}; give key=value, one value"
+            )
     overrides = {override.key_or_group: override.value() for override in parsed}
-    for name in ("stage", "reward_version"):
+    for name, key in (("stage", "env.eval_stage"), ("reward_version", "env.reward_version")):
         if getattr(args, name) is not None:
-            overrides[f"env.{name}"] = getattr(args, name)
+            overrides[key] = getattr(args, name)
     return overrides
 
 

@@ -9,7 +9,7 @@ import imageio.v2 as imageio
 import numpy as np
 from tqdm import tqdm
 
-from so101_robobase.evaluation import panels
+from so101_robobase import pictures
 from so101_robobase.evaluation.recording import Track
 from so101_robobase.evaluation.statistics import Episode
 from so101_robobase.joints import NUM_JOINTS
@@ -57,22 +57,22 @@ class Videos:
                 paths.append(path)
         return paths
 
-    def frame(self, episode: Episode, track: Track, t: int) -> panels.Image:
-        """The video's picture of policy step `t`, (H, W, 3) uint8; H and W are even."""
-        pictures = self._views.render(track.qpos[t], self._cameras) if self._views else {}
-        tiles = [panels.caption(pictures[name], name) for name in self._cameras]
+    def frame(self, episode: Episode, track: Track, t: int) -> pictures.Image:
+        """The picture of the state after `t` policy steps, (H, W, 3) uint8; H and W are even."""
+        views = self._views.render(track.qpos[t], self._cameras) if self._views else {}
+        tiles = [pictures.caption(views[name], name) for name in self._cameras]
         seen = (
-            panels.observation_panels(track.pictures[t], self._observation, self._size)
+            pictures.observation_panels(track.pictures[t], self._observation, self._size)
             if track.pictures
             else []
         )
-        image = panels.beside(panels.grid(tiles), seen) if tiles else panels.grid(seen)
+        image = pictures.beside(pictures.grid(tiles), seen) if tiles else pictures.grid(seen)
         outcome = "success" if episode.success else "failure"
         text = (
             f"episode {episode.index} ({outcome})  {t / self._fps:4.1f} s"
             f"  cube {100 * track.qpos[t][_CUBE_Z]:4.1f} cm"
         )
-        image = np.vstack([image, panels.strip(image.shape[1], text)])
+        image = np.vstack([image, pictures.strip(image.shape[1], text)])
         return image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # H.264 needs it
 
     def _write_one(self, path: Path, episode: Episode, track: Track, bar: tqdm) -> None:

@@ -3,7 +3,6 @@
 import atexit
 import functools
 import importlib
-import logging
 import os
 import platform
 import weakref
@@ -17,8 +16,6 @@ from robobase.errors import UserError
 # Mesa's software rasteriser: at 84x84 handing tiles to threads costs more than it saves
 # (benchmarks/render_throughput.py), and processes that train in parallel do not fight for cores.
 os.environ.setdefault("LP_NUM_THREADS", "0")
-# PyOpenGL remarks at each start on libraries that it tried or could use.
-logging.getLogger("OpenGL").setLevel(logging.WARNING)
 
 
 class GLUnavailableError(UserError):
@@ -79,7 +76,7 @@ class GLContext:
         self.close()
 
 
-_SHADOW_MAP_SIZE = 2048
+_SHADOW_MAP_SIZE = 1024
 _open: weakref.WeakSet[GLContext] = weakref.WeakSet()
 
 

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import make_controller
 from so101_robobase.joints import NUM_JOINTS
@@ -187,11 +188,17 @@ class LiftTask:
     def step(self, action: np.ndarray) -> StepResult:
         """Hold `action` (N, A) for `action_repeat` control steps; success is checked at each.
 
-        A member whose episode ends keeps the state it ended in and waits to be reset.
+        A member whose episode ends keeps the state it ended in and waits to be reset. Raises
+        UserError for another shape, nan or inf.
         """
         reward = np.zeros(self.num_envs)
         control_steps = np.zeros(self.num_envs, np.int64)
         action = np.asarray(action, np.float64)
+        if action.shape != (self.num_envs, self.action_dim):
+            wanted = (self.num_envs, self.action_dim)
+            raise UserError(f"actions have shape {action.shape}, not {wanted}")
+        if not np.isfinite(action).all():
+            raise UserError("actions hold nan or inf; the policy that gave them has diverged")
         running = ~(self.terminated | self.truncated)
         for _ in range(self.config.action_repeat):
             if not running.any():
@@ -213,7 +220,9 @@ class LiftTask:
         | cube_z          | float64 | height of the cube's centre, m                   |
         | max_cube_z      | float64 | its greatest value in the episode, m             |
         | gripper_to_cube | float64 | tool centre point to cube centre, m              |
+        | jaw_angle       | float64 | position of the gripper joint, rad               |
         | hold_count      | int64   | consecutive lifted control steps                 |
+        | episode_steps   | int64   | control steps since the reset                    |
         | stage           | int64   | stage that the episode started from              |
         """
         return {
@@ -224,7 +233,9 @@ class LiftTask:
             "cube_z": self.cube_pos[:, 2].copy(),
             "max_cube_z": self.max_cube_z.copy(),
             "gripper_to_cube": self.tcp_to_cube,
+            "jaw_angle": self.joint_pos[:, -1].copy(),
             "hold_count": self.hold_count.copy(),
+            "episode_steps": self.episode_steps.copy(),
             "stage": self.stage.copy(),
         }
 

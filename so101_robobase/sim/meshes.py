@@ -7,7 +7,6 @@ from pathlib import Path
 import fast_simplification
 import mujoco
 import numpy as np
-import trimesh
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,8 @@ def reduce_meshes(spec: mujoco.MjSpec, fine: Collection[str]) -> None:
 
 def _reduce(path: Path, detail: Detail) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (V, 3) float32 metres and faces (F, 3) int32 of the reduced mesh."""
+    import trimesh  # takes seconds: not where a wrong setting is all there is to report
+
     mesh = trimesh.load_mesh(path)  # merges the repeated vertices of an STL file
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
     if len(faces) > detail.num_faces:

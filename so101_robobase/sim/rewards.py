@@ -128,11 +128,6 @@ class Reward:
         self.lift_height = float(lift_height)
         self.weights = VERSIONS[version]
 
-    @property
-    def needs_place_target(self) -> bool:
-        """Whether `RewardSignals.cube_to_target` must be given."""
-        return "to_target" in self.weights
-
     def __call__(self, signals: RewardSignals) -> Array:
         """Reward of the step, (N,) float64."""
         return sum(self.terms(signals).values(), np.zeros(np.shape(signals.cube_z)))

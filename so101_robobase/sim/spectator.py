@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from so101_robobase.evaluation import panels
+from so101_robobase import pictures
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.scene import Scene
 from so101_robobase.sim.views import Views
@@ -26,7 +26,7 @@ class Spectator:
     def draw(self, qpos: np.ndarray, picture: np.ndarray | None) -> np.ndarray:
         """State (13,) and its observed picture (C, H, W), if any -> (256, k * 256, 3) uint8."""
         seen = (
-            [] if picture is None else panels.observation_panels(picture, self._observation, SIZE)
+            [] if picture is None else pictures.observation_panels(picture, self._observation, SIZE)
         )
         return np.hstack([self._view(qpos), *seen])
 

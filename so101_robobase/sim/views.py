@@ -19,14 +19,14 @@ class VirtualCamera:
     distance: float  # m from the point it looks at
     azimuth: float  # direction of view in the table's plane: 90 looks along +y, 180 along -x
     elevation: float  # -90 looks straight down
-    lookat: tuple[float, float, float] = (0.18, 0.0, 0.08)
+    lookat: tuple[float, float, float] = (0.18, 0.0, 0.12)  # far enough to see a lifted arm
 
 
 VIRTUAL_CAMERAS = {
     "topdown": VirtualCamera(distance=0.7, azimuth=0, elevation=-90),
-    "side": VirtualCamera(distance=0.62, azimuth=90, elevation=-8),
-    "front": VirtualCamera(distance=0.62, azimuth=180, elevation=-12),
-    "iso": VirtualCamera(distance=0.65, azimuth=135, elevation=-28),
+    "side": VirtualCamera(distance=0.7, azimuth=90, elevation=-8),
+    "front": VirtualCamera(distance=0.7, azimuth=180, elevation=-12),
+    "iso": VirtualCamera(distance=0.7, azimuth=135, elevation=-28),
 }
 """`front` faces the arm; `side` has the arm on the left, pointing right."""
 

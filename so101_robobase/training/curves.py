@@ -15,7 +15,6 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 CURVES_FILE = "learning_curves.png"
 
-_TRAIN_COLOUR = "#4c78a8"
 _EVAL_COLOUR = "#e45756"
 _LINE_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d")
 _SMOOTHING_POINTS = 50  # the smoothed line averages over a fiftieth of the run

@@ -15,11 +15,12 @@ from so101_robobase.training.table import format_table, sb3_names
 
 
 class SB3Logger(Logger):
-    """Prints tables with the groups rollout, time, train, env and eval.
+    """Prints tables with the groups rollout, time, train and eval.
 
-    TensorBoard and Weights & Biases show the same names (`rollout/ep_rew_mean`); the CSV files
-    keep RoboBase's. `<log_dir>/learning_curves.png` is drawn anew after every evaluation and at
-    the end, from the CSV files, so it needs `save_csv=true`.
+    What the environments report beside (`env/...`) is in the files and in TensorBoard alone: it
+    would make up half of each table. TensorBoard and Weights & Biases show the same names
+    (`rollout/ep_rew_mean`); the CSV files keep RoboBase's. `<log_dir>/learning_curves.png` is drawn
+    anew after every evaluation and at the end, from the CSV files, so it needs `save_csv=true`.
     """
 
     def __init__(self, log_dir: Path, cfg: DictConfig):
@@ -36,7 +37,8 @@ class SB3Logger(Logger):
         return sb3_names(means, prefix)
 
     def print_metrics(self, means: dict[str, float], prefix: str) -> None:
-        tqdm.write(format_table(sb3_names(means, prefix)))
+        named = sb3_names(means, prefix)
+        tqdm.write(format_table({k: v for k, v in named.items() if not k.startswith("env/")}))
 
     def close(self) -> None:
         super().close()

@@ -10,6 +10,8 @@ from gymnasium import spaces
 from robobase import models
 from robobase.method.bc import BC
 from robobase.method.drqv2 import DrQV2
+from robobase.method.ppo import PPO
+from robobase.method.sac import SAC
 
 T, Z, A = 3, 4, 2
 HEAD: dict[str, Any] = {
@@ -51,13 +53,11 @@ def encoder_model(**overrides: Any) -> partial:
     return partial(models.EncoderCNNMultiViewDownsampleWithStrides, **keys)
 
 
-def make_drqv2(space: spaces.Dict | None = None, seed: int = 0, **overrides: Any) -> DrQV2:
-    torch.manual_seed(seed)
-    arguments = {
+def actor_critic(space: spaces.Dict | None) -> dict[str, Any]:
+    """What every subclass of ActorCritic needs."""
+    return {
         **common(space if space is not None else observation_space(), 1),
         "is_rl": True,
-        "stddev_schedule": 0.1,
-        "stddev_clip": 0.3,
         "use_augmentation": True,
         "num_explore_steps": 0,
         "actor_lr": 1e-3,
@@ -86,8 +86,50 @@ def make_drqv2(space: spaces.Dict | None = None, seed: int = 0, **overrides: Any
         "distributional_critic_limit": 20,
         "distributional_critic_atoms": 251,
         "distributional_critic_transform": True,
+    }
+
+
+def make_drqv2(space: spaces.Dict | None = None, seed: int = 0, **overrides: Any) -> DrQV2:
+    torch.manual_seed(seed)
+    noise = {"stddev_schedule": 0.1, "stddev_clip": 0.3}
+    return DrQV2(**(actor_critic(space) | noise | overrides)).train()
+
+
+def make_sac(space: spaces.Dict | None = None, seed: int = 0, **overrides: Any) -> SAC:
+    torch.manual_seed(seed)
+    own = {
+        "temperature_lr": 1e-3,
+        "init_temperature": 0.1,
+        "target_entropy": None,
+        "log_std_bounds": (-10, 2),
+    }
+    return SAC(**(actor_critic(space) | own | overrides)).train()
+
+
+def make_ppo(space: spaces.Dict | None = None, seed: int = 0, **overrides: Any) -> PPO:
+    torch.manual_seed(seed)
+    shared = actor_critic(space)
+    models_and_rates = {
+        key: value for key, value in shared.items() if key.endswith(("_model", "_lr"))
+    }
+    arguments = {
+        **common(space if space is not None else observation_space(), 1),
+        **models_and_rates,
+        "is_rl": True,
+        "rollout_length": 8,
+        "num_epochs": 2,
+        "minibatch_size": 8,
+        "clip_range": 0.2,
+        "gamma": 0.9,
+        "gae_lambda": 0.95,
+        "value_coef": 0.5,
+        "entropy_coef": 0.0,
+        "init_std": 1.0,
+        "grad_clip": 0.5,
+        "weight_decay": 0.0,
+        "reward_scale": 1.0,
     } | overrides
-    return DrQV2(**arguments).train()
+    return PPO(**arguments).train()
 
 
 def make_bc(space: spaces.Dict | None = None, sequence: int = 2, **overrides: Any) -> BC:

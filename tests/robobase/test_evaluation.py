@@ -72,7 +72,7 @@ def test_the_agent_is_told_and_left_as_it_was():
     evaluate(agent, envs(2), 4, seed=0, step=0)
     assert agent.training
     assert not agent.eval_env_running
-    assert agent.resets == [[4], [4]]  # the id of the evaluation environment, once per wave
+    assert agent.resets == [[4, 5], [4, 5]]  # ids of the evaluation environments, at every wave
 
 
 def test_lengths_are_reported_in_env_steps():

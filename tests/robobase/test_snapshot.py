@@ -106,6 +106,38 @@ def test_retention_keeps_the_last_the_best_and_every_nth(tmp_path):
     assert read(keeper.best) == {"step": 60}
 
 
+def test_a_run_continued_from_before_its_newest_snapshot_keeps_what_it_writes(tmp_path):
+    for step in (100, 200, 300):
+        SnapshotKeeper(tmp_path, keep_last=2).save({"step": step}, step)
+    assert SnapshotKeeper(tmp_path, keep_last=2).save({"step": 150}, 150).exists()
+    assert steps_in(tmp_path) == {"150", "200", "300", "latest"}
+
+
+def test_latest_never_knows_of_a_best_that_was_not_written(tmp_path, monkeypatch):
+    named = []
+    monkeypatch.setattr(snapshot, "_point", lambda name, target: named.append(name.name))
+    SnapshotKeeper(tmp_path).save(PAYLOAD, 1, best=True)
+    assert named == ["best_snapshot.pt", "latest_snapshot.pt"]
+
+
+@pytest.mark.parametrize(("stored", "is_ours"), [((0.5,), True), ((0.7,), False), (None, False)])
+def test_the_best_goes_along_into_another_folder_if_it_is_the_one_meant(tmp_path, stored, is_ours):
+    if stored is not None:
+        write(tmp_path / "old" / "best_snapshot.pt", {"best_score": stored, "weights": 1})
+    keeper = SnapshotKeeper(tmp_path / "new")
+    keeper.best_score = (0.5,)
+    keeper.carry_over_best(tmp_path / "old")
+    assert keeper.best.exists() == is_ours
+    assert keeper.best_score == ((0.5,) if is_ours else None)
+
+
+def test_the_best_stays_where_the_folder_is_the_same(tmp_path):
+    keeper = SnapshotKeeper(tmp_path)
+    keeper.best_score = (0.5,)
+    keeper.carry_over_best(tmp_path)
+    assert keeper.best_score == (0.5,)
+
+
 def test_snapshots_survive_where_hard_links_are_refused(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError("no links here")

@@ -11,6 +11,7 @@ from pathlib import Path
 import hydra
 import pytest
 from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
 from tiny_task import CONFIG_DIR, tiny_config
 
 from robobase import compute, train
@@ -114,6 +115,8 @@ def test_sigterm_saves_a_snapshot_and_exits_0(tmp_path):
 
 def test_a_multirun_gives_each_job_its_folder_and_names_the_failed_one(tmp_path):
     sweep = ["hydra.sweep.dir=sweep", "replay_size_before_train=100,5"]
+    (tmp_path / "sweep" / "0").mkdir(parents=True)
+    (tmp_path / "sweep" / "0" / "error.txt").write_text("of an earlier sweep\n")
     done = subprocess.run(
         [*COMMAND[:3], "--multirun", *COMMAND[3:], *SHORT, *sweep],
         cwd=tmp_path,
@@ -154,10 +157,71 @@ def test_without_groups_the_primary_config_composes_and_the_run_is_refused():
         Workspace(cfg)
 
 
-def test_interfaces_defaults_are_kept():
-    cfg = tiny_config()
-    assert (cfg.replay.nstep, cfg.replay.gamma, cfg.replay.alpha) == (3, 0.99, 0.7)
-    assert cfg.method.num_explore_steps == cfg.num_explore_steps
+INTERFACE = {  # section 13.1, but for the keys without effect and the defaults README names
+    "num_train_envs": 1,
+    "replay_size_before_train": 2000,
+    "num_pretrain_steps": 0,
+    "num_train_frames": 1100000,
+    "eval_every_steps": 10000,
+    "num_eval_episodes": 10,
+    "update_every_steps": 2,
+    "num_explore_steps": 2000,
+    "save_snapshot": False,
+    "snapshot_every_n": 1000,
+    "batch_size": 256,
+    "is_imitation_learning": False,
+    "demos": 0,
+    "demo_batch_size": None,
+    "use_self_imitation": False,
+    "pixels": False,
+    "visual_observation_shape": [84, 84],
+    "frame_stack": 1,
+    "frame_stack_on_channel": True,
+    "use_onehot_time_and_no_bootstrap": False,
+    "action_repeat": 1,
+    "action_sequence": 1,
+    "execution_length": 1,
+    "temporal_ensemble": True,
+    "temporal_ensemble_gain": 0.01,
+    "use_standardization": False,
+    "use_min_max_normalization": False,
+    "min_max_margin": 0.0,
+    "norm_obs": False,
+    "replay.prioritization": False,
+    "replay.size": 1000000,
+    "replay.gamma": 0.99,
+    "replay.demo_size": None,
+    "replay.save_dir": None,
+    "replay.nstep": 3,
+    "replay.pin_memory": True,
+    "replay.alpha": 0.7,
+    "replay.beta": 0.5,
+    "replay.sequential": False,
+    "replay.transition_seq_len": 1,
+    "tb.use": False,
+    "tb.name": None,
+    "experiment_name": "exp",
+    "seed": 1,
+    "num_gpus": 1,
+    "log_every": 1000,
+    "log_eval_video": True,
+    "log_pretrain_every": 100,
+    "save_csv": False,
+}
+
+
+def test_the_interfaces_keys_and_defaults_are_kept():
+    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
+        cfg = hydra.compose("robobase_config")
+    absent = object()
+    assert {key: OmegaConf.select(cfg, key, default=absent) for key in INTERFACE} == INTERFACE
+
+
+def test_a_method_follows_the_settings_of_the_run():
+    cfg = tiny_config("num_explore_steps=7", "action_sequence=3")
+    assert cfg.method.num_explore_steps == 7
+    assert cfg.method.actor_model.output_sequence_length == 3
+    assert cfg.method.stddev_schedule == cfg.env.stddev_schedule
 
 
 def test_threads_are_shared_among_concurrent_jobs(monkeypatch):

@@ -1,5 +1,6 @@
 """The run: what is collected, when it learns, evaluates and logs, and what it refuses."""
 
+import copy
 import csv
 import json
 import signal
@@ -161,9 +162,31 @@ def test_demonstrations_prefill_both_buffers_and_pretrain(tmp_path):
     assert run.pretrain_steps == 4
     assert run.demo_replay_buffer is not None
     assert len(rows(tmp_path / "pretrain.csv")) == 2
+    shown = sum(len(demo) - 1 for demo in run.env_factory._demos)  # type: ignore[attr-defined]
     demo_steps = len(run.demo_replay_buffer)
-    assert len(run.replay_buffer) - 400 < demo_steps  # successful episodes were added
+    assert demo_steps > shown  # successful episodes were added
+    assert len(run.replay_buffer) == 400 + demo_steps  # to both buffers
     assert next(run.replay_iter)["action"].shape[0] == 16 + 8
+
+
+BC = ["launch=tiny_bc", "demos=2", "num_pretrain_steps=4", "log_pretrain_every=2"]
+BC += ["method.encoder_model.num_downsample_convs=1"]
+
+
+def test_a_method_is_not_given_what_the_environment_set_for_another(tmp_path, capsys):
+    run = make(tmp_path, *BC)
+    assert "not used by robobase.method.bc.BC: method.{critic_model}\n" in capsys.readouterr().out
+    before = copy.deepcopy(run.agent.state_dict())
+    run.train()
+    learnt = run.agent.state_dict()
+    assert not any(torch.equal(before[key], learnt[key]) for key in before if "bias" in key)
+
+
+def test_every_evaluation_while_pretraining_has_its_own_video(tmp_path):
+    settings = ["demos=1", "num_pretrain_steps=4", "log_pretrain_every=2", "eval_every_steps=2"]
+    make(tmp_path, *settings, "num_train_frames=0", "log_eval_video=true").train()
+    names = {p.name for p in (tmp_path / "eval_videos").iterdir()}
+    assert names == {"pretrain_0.mp4", "pretrain_2.mp4", "0.mp4"}
 
 
 def test_state_observations_train(tmp_path):
@@ -178,6 +201,16 @@ def test_state_observations_train(tmp_path):
         ("execution_length=2", "execution_length=2"),
         ("num_train_envs=-1", "num_train_envs=-1"),
         ("utd_ratio=-1", "utd_ratio=-1"),
+        ("utd_ratio=often", "utd_ratio=often"),
+        ("num_train_frames=null", "num_train_frames=None"),
+        ("batch_size=many", "batch_size=many"),
+        ("batch_size=1.5", "batch_size=1.5"),
+        ("eval_every_steps=often", "eval_every_steps=often"),
+        ("log_every=-1", "log_every=-1"),
+        ("replay.nstep=0", "replay.nstep=0"),
+        ("replay.size=99", "replay.size=99 never holds replay_size_before_train=100"),
+        ("demo_batch_size=8", "demo_batch_size=8 needs demonstrations"),
+        ("time_limit_minutes=soon", "time_limit_minutes=soon"),
         ("num_gpus=-1", "num_gpus=-1"),
         ("num_threads=0", "num_threads=0"),
         ("env_factory=null", "env_factory"),
@@ -190,6 +223,13 @@ def test_bad_settings_are_refused_by_name(tmp_path, setting, message):
     with pytest.raises(ValueError, match=message) as caught:
         make(tmp_path, setting)
     assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_may_be_written_as_floats(tmp_path):
+    run = make(tmp_path, "num_train_frames=4e1", "batch_size=1e1", "eval_every_steps=null")
+    run.train()
+    assert run.global_env_steps == 40
+    assert run.replay_buffer.batch_size == 10
 
 
 def test_a_signal_ends_the_run_with_a_snapshot(tmp_path):

@@ -67,6 +67,9 @@ def assert_equal(a, b) -> None:
         assert a.keys() == b.keys()
         for key in a:
             assert_equal(a[key], b[key])
+    elif isinstance(a, list):
+        for one, other in zip(a, b, strict=True):
+            assert_equal(one, other)
     else:
         assert a == b
 
@@ -78,6 +81,70 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path):
     latest = tmp_path / "killed" / "snapshots" / "latest_snapshot.pt"
     assert read(latest)["progress"]["env_steps"] == 1200
     train(tmp_path / "resumed", *EXACT, f"resume_from={latest}")
+    assert_same_run(tmp_path / "unbroken", tmp_path / "resumed")
+
+
+def test_running_episodes_of_self_imitation_are_resumed_too(tmp_path):
+    settings = [*EXACT, "num_train_frames=1200", "env.episode_length=80", "num_explore_steps=2000"]
+    settings += ["demos=2", "demo_batch_size=8", "use_self_imitation=true"]
+    train(tmp_path / "unbroken", *settings)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", *settings, die_at=760)
+    latest = tmp_path / "killed" / "snapshots" / "latest_snapshot.pt"
+    assert any(read(latest)["self_imitation"]["running"])
+    train(tmp_path / "resumed", *settings, f"resume_from={latest}")
+    assert_same_run(tmp_path / "unbroken", tmp_path / "resumed")
+    replays = [
+        read(tmp_path / run / "snapshots" / "latest_snapshot.pt")["replay"]
+        for run in ("unbroken", "resumed")
+    ]
+    assert_equal(*replays)
+
+
+def test_the_first_evaluation_is_not_repeated_by_a_resumed_run(tmp_path):
+    train(tmp_path / "first", "num_train_frames=200")
+    first = tmp_path / "first" / "snapshots" / "0_snapshot.pt"
+    run = train(tmp_path / "second", "num_train_frames=200", f"resume_from={first}")
+    assert run.progress.evaluations == 2
+
+
+def test_the_best_snapshot_goes_along(tmp_path):
+    first = Workspace(tiny_config("num_train_frames=200"), work_dir=tmp_path / "first")
+    scores = iter([{"episode_reward": 1.0}, {"episode_reward": 0.0}, {"episode_reward": 0.0}])
+    first._eval = lambda: next(scores)  # type: ignore[method-assign]
+    first.train()
+    latest = tmp_path / "first" / "snapshots" / "latest_snapshot.pt"
+    second = Workspace(tiny_config(f"resume_from={latest}"), work_dir=tmp_path / "second")
+    second._eval = lambda: next(scores)  # type: ignore[method-assign]
+    second.train()
+    best = read(tmp_path / "second" / "snapshots" / "best_snapshot.pt")
+    assert best["progress"]["env_steps"] == 0
+
+
+def test_a_snapshot_from_before_the_first_step_can_be_loaded(tmp_path):
+    saving, loading = (Workspace(tiny_config(), work_dir=tmp_path / name) for name in "ab")
+    saving.save_snapshot()
+    loading.load_snapshot(saving.snapshots.latest)
+    assert_equal(saving.agent.state_dict(), loading.agent.state_dict())
+    for run in (saving, loading):
+        run.shutdown()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["replay.prioritization=true", "replay.size=500"],  # the ring wraps
+        ["frame_stack_on_channel=false"],
+        ["intrinsic_reward_module=rnd"],
+    ],
+)
+def test_every_way_of_learning_resumes_exactly(tmp_path, settings):
+    settings = [*EXACT, "num_train_frames=800", *settings]
+    train(tmp_path / "unbroken", *settings)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", *settings, die_at=760)
+    latest = tmp_path / "killed" / "snapshots" / "latest_snapshot.pt"
+    train(tmp_path / "resumed", *settings, f"resume_from={latest}")
     assert_same_run(tmp_path / "unbroken", tmp_path / "resumed")
 
 
@@ -136,6 +203,14 @@ def test_a_snapshot_of_another_observation_shape_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"observation rgb .* there, absent here") as caught:
         train(tmp_path / "second", "pixels=false", f"resume_from={latest}")
     assert "\n" not in str(caught.value)
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "model.pt")
+    with pytest.raises(UserError, match=r"model.pt is not a snapshot of robobase.train") as caught:
+        train(tmp_path / "run", f"resume_from={tmp_path / 'model.pt'}")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_snapshot_of_other_networks_is_refused(tmp_path):

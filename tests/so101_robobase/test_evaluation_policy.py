@@ -149,6 +149,11 @@ def test_missing_snapshot_is_named(tmp_path):
         load_policy(tmp_path / "snapshot.pt")
 
 
+def test_a_folder_in_place_of_a_snapshot_is_named(tmp_path):
+    with pytest.raises(UserError, match="is a folder; give a"):
+        load_policy(tmp_path)
+
+
 def test_truncated_snapshot_is_named_and_a_good_one_offered(trained, tmp_path):
     good = tmp_path / "1_snapshot.pt"
     good.write_bytes(trained[0].read_bytes())

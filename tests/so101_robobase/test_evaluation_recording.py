@@ -20,6 +20,7 @@ class Scripted(gym.vector.VectorEnv):
     """Member playing seed s succeeds at step 1 + s % 4, fails at LIMIT where s % 4 is 3.
 
     Height after step t is t cm; the jaw angle is -t; qpos is all s + t / 10; rewards are s.
+    Each step is 2 control steps.
     """
 
     metadata = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -44,7 +45,10 @@ class Scripted(gym.vector.VectorEnv):
         rewards = self.seeds.astype(float)
         succeeded = self._succeeded()
         done = succeeded | (self.t >= LIMIT)
-        final = {"final_obs": self._observe(), "final_info": self._info()}
+        final = {
+            "final_obs": self._observe(),
+            "final_info": {**self._info(), "qpos": self.task.qpos.copy()},
+        }
         self.t[done] = 0
         infos = self._info()
         if done.any():
@@ -60,12 +64,13 @@ class Scripted(gym.vector.VectorEnv):
             "cube_z": self.t / 100,
             "max_cube_z": self.t / 100 + 0.001,
             "is_grasping": self.t % 2 == 1,
+            "jaw_angle": -self.t.astype(float),
+            "episode_steps": 2 * self.t,
         }
 
     def _observe(self):
         self.task.qpos[:] = (self.seeds + self.t / 10)[:, None]
         state = np.zeros((self.num_envs, 2, 18), np.float32)
-        state[:, -1, 5] = -self.t
         picture = np.zeros((self.num_envs, 2, 2, 4, 4), np.uint8)
         picture[:, -1] = self.t[:, None, None, None]
         return {"low_dim_state": state, "rgb": picture}
@@ -88,7 +93,7 @@ class Still:
 def _play(num_episodes, num_envs, num_tracks=0):
     recorder = Recorder(Scripted(num_envs), num_tracks)
     result = evaluate(Still(), recorder, num_episodes, seed=0, step=0, on_step=recorder.on_step)  # type: ignore[arg-type]
-    return recorder.episodes(result, seed=0, action_repeat=2), recorder
+    return recorder.episodes(result, seed=0), recorder
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 8])
@@ -107,14 +112,14 @@ def test_figures_belong_to_their_episode_whatever_the_number_of_environments(num
         assert episode.max_cube_height == steps / 100 + 0.001
 
 
-def test_tracks_hold_the_states_before_each_action_and_the_newest_picture():
+def test_tracks_hold_every_state_up_to_the_last_and_its_newest_picture():
     episodes, recorder = _play(4, 4, num_tracks=9)
     for episode in episodes:
         track, steps = recorder.tracks[episode.index], episode.length // 2
         poses = np.array(track.qpos)
-        assert poses.shape == (steps, 13)
-        np.testing.assert_allclose(poses[:, 0], episode.seed + np.arange(steps) / 10)
-        assert [picture.max() for picture in track.pictures] == list(range(steps))
+        assert poses.shape == (steps + 1, 13)
+        np.testing.assert_allclose(poses[:, 0], episode.seed + np.arange(steps + 1) / 10)
+        assert [picture.max() for picture in track.pictures] == list(range(steps + 1))
         assert track.pictures[0].shape == (2, 4, 4)
 
 

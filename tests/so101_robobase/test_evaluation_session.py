@@ -73,6 +73,9 @@ def test_evaluation_reports_every_episode_in_the_run_folder(run, capsys):
     assert record["summary"]["num_episodes"] == 3
     assert record["summary"]["best_max_cube_height"] >= 0.0149
     text = capsys.readouterr().out
+    assert text.startswith(
+        f"{path}: 3 episodes from seed 2000000, 100% stage 3, reward v19, seg_de"
+    )
     assert "95% interval (Wilson)" in text
     assert str(output / "evaluation.json") in text
 
@@ -106,7 +109,7 @@ def test_video_shows_four_cameras_and_two_panels(run):
     assert cli.main(["evaluate", path, *words, "--output_dir", str(folder / "out")]) == 0
     (video,) = (folder / "out").glob("episode_000_*.mp4")
     frames = imageio.mimread(video)
-    assert len(frames) == 6  # policy steps: 12 control steps, action_repeat 2
+    assert len(frames) == 6 + 1  # states: 12 control steps, action_repeat 2
     assert frames[0].shape == (2 * 64 + 32, 3 * 64, 3)
     assert len((folder / "out" / "debug" / "episode_000.csv").read_text().splitlines()) == 1 + 6
 
@@ -120,6 +123,10 @@ def test_video_shows_four_cameras_and_two_panels(run):
         (["--cameras", "topdwn"], "camera='topdwn' is unknown; known: topdown, side, front"),
         (["--stage", "9"], "stage=9 is unknown; known: 0, 1, 2, 3, 4"),
         (["--reward_version", "v20"], "reward_version='v20' is unknown"),
+        (["--overrides", "frame_stack=two"], "override frame_stack=two: in the snapshot's config"),
+        (["--overrides", "env=3"], "override env=3: in the snapshot's config it is {"),
+        (["--overrides", "~env.stage"], "cannot use --overrides ~env.stage; give key=value"),
+        (["--overrides", "env.stage=0,3"], "cannot use --overrides env.stage=0,3; give"),
         (["--overrides", "nonsense"], "write them as key=value"),
         (
             ["--overrides", "env.observation=rgb"],

@@ -32,6 +32,18 @@ def test_the_agent_sees_stacked_frames_and_proprioception():
     env.close()
 
 
+def test_evaluations_may_start_from_another_stage_than_training():
+    cfg = composed("pixels=false", "env.stage=3", "env.eval_stage=2")
+    factory = SO101Factory()
+    envs = {
+        3: factory.make_train_env(cfg),
+        2: factory.make_eval_vector_env(cfg, 2),
+    }
+    for stage, env in envs.items():
+        assert env.reset(seed=0)[1]["stage"].tolist() == [stage, stage]
+        env.close()
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.rewards import Reward
@@ -218,6 +219,29 @@ def test_placing_succeeds_when_the_cube_lies_released_on_its_target():
     far = started(stage=3, reward_version="v12", place_target=(0.20, 0.1), cube_jitter=0.001)
     far.step(np.zeros((1, 6)))
     assert not far.succeeded[0]
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.zeros((2, 4)), r"actions have shape \(2, 4\), not \(2, 6\)"),
+        (np.full((2, 6), np.nan), "actions hold nan or inf"),
+    ],
+)
+def test_an_action_that_cannot_be_played_is_refused_and_changes_nothing(action, message):
+    task = started(2, stage=3)
+    before = task.batch.state.copy()
+    with pytest.raises(UserError, match=message):
+        task.step(action)
+    np.testing.assert_array_equal(task.batch.state, before)
+
+
+def test_infos_hold_the_jaw_and_the_control_steps_of_the_episode():
+    task = started(stage=3, episode_length=5, hold_steps=5, action_repeat=2)
+    for _ in range(3):
+        task.step(CLOSE[None])
+    assert task.info()["jaw_angle"][0] == task.qpos[0, 5]
+    assert task.info()["episode_steps"][0] == 5  # the time limit cuts the last action short
 
 
 def test_an_unstable_simulation_ends_its_episode_and_no_other(monkeypatch, tmp_path):

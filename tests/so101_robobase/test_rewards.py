@@ -197,8 +197,6 @@ def test_a_batch_is_its_rows(version):
 
 def test_the_place_target_is_asked_for_where_it_is_needed():
     state = replace(signals(**HELD), cube_to_target=None)
-    assert Reward("v12").needs_place_target
-    assert not Reward("v19").needs_place_target
     Reward("v19")(state)
     with pytest.raises(UserError, match="needs a place target"):
         Reward("v12")(state)

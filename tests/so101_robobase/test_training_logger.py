@@ -111,6 +111,7 @@ def test_a_table_is_printed_while_the_csv_keeps_the_engine_names(tmp_path, capsy
     logger.log_metrics(TRAIN, 3200, "train")
     printed = capsys.readouterr().out
     assert "| rollout/" in printed
+    assert "cube_z" not in printed  # diagnostics of the environment stay in the files
     assert "success_rate" in printed
     with (tmp_path / "train.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)

@@ -88,6 +88,7 @@ def test_a_member_is_a_single_environment_of_its_seed_through_resets(make):
             np.testing.assert_array_equal(final["low_dim_state"], expected)
             last = vector_compat.final_info(infos, 1)
             assert all(last[key] == value for key, value in info.items())
+            np.testing.assert_array_equal(last["qpos"], single.task.qpos[0])
             expected, info = single.reset()
     single.close()
 

@@ -52,6 +52,14 @@ def test_full_meshes_give_nearly_the_same_picture(views):
     assert abs(pictures[0] - pictures[1]).mean() < 8
 
 
+@pytest.mark.parametrize("name", ["side", "front", "iso"])
+def test_a_cube_lifted_as_high_as_the_arm_reaches_stays_in_the_picture(views, name):
+    qpos = [0, -0.9, 0.4, 0.5, 0, 0.1, 0.3, 0, 0.28, 1, 0, 0, 0]
+    rows = red_pixels(views.render(qpos, [name])[name])[:, 0]
+    assert rows.size >= 2
+    assert rows.min() > 3
+
+
 def test_an_unknown_camera_is_refused_before_anything_is_drawn(views):
     with pytest.raises(UserError, match="camera='back' is unknown; known: topdown, side"):
         views.render(QPOS, ["iso", "back"])

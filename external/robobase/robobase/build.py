@@ -1,5 +1,6 @@
 """The parts of a run that a config describes: environment factory, agent, replay buffer."""
 
+import inspect
 from typing import Any
 
 import hydra
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from robobase.envs.env import EnvFactory
 from robobase.errors import UserError
@@ -35,15 +36,21 @@ def make_agent(
     action_space: spaces.Box,
     device: torch.device,
 ) -> Method:
-    """The agent of `cfg.method` in eval mode, with its intrinsic reward module if there is one."""
+    """The agent of `cfg.method` in eval mode, with its intrinsic reward module if there is one.
+
+    Left out are the settings that `surplus_settings` names.
+    """
     given = {
         "device": device,
         "observation_space": observation_space,
         "action_space": action_space,
     }
     intrinsic = cfg.get("intrinsic_reward_module")
+    settings: Any = OmegaConf.to_container(cfg.method, resolve=True)
+    for key in surplus_settings(cfg):
+        del settings[key]
     agent = instantiate(
-        cfg.method,
+        settings,
         **given,
         num_train_envs=cfg.num_train_envs,
         replay_alpha=cfg.replay.alpha,
@@ -53,6 +60,23 @@ def make_agent(
     )
     agent.train(False)
     return agent
+
+
+def surplus_settings(cfg: DictConfig) -> list[str]:
+    """Keys of `cfg.method` that the class of the method does not take.
+
+    An environment refines the method it chooses; where the command line chooses another one, the
+    refinements of the first are still there.
+    """
+    accepted: set[str] = set()
+    for base in hydra.utils.get_class(cfg.method._target_).__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        accepted |= {p.name for p in parameters}
+        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters):
+            break  # a class that hands nothing on to its bases
+    return [str(key) for key in cfg.method if str(key)[0] != "_" and key not in accepted]
 
 
 def create_default_envs(cfg: DictConfig) -> EnvFactory:
@@ -74,6 +98,8 @@ def create_default_replay_buffer(
     """The buffer that `cfg.replay` describes; the one for demonstrations with its own sizes."""
     demo_flag = spaces.Dict({"demo": spaces.Box(0, 1, shape=(), dtype=np.uint8)})
     size = (cfg.replay.demo_size or cfg.replay.size) if demo_replay else cfg.replay.size
+    if "rollout_length" in cfg.method:
+        size = min(size, 64)  # never used: an on-policy method has rollouts instead
     buffer = PrioritizedReplayBuffer if cfg.replay.prioritization else UniformReplayBuffer
     return buffer(
         batch_size=cfg.demo_batch_size if demo_replay else cfg.batch_size,

@@ -72,7 +72,7 @@ def evaluate(
         seeds = [int(seed + k) for k in episodes]
         episodes[episodes >= num_episodes] = -1
         observations, infos = env.reset(seed=seeds if vector else seeds[0])  # type: ignore[arg-type]
-        agent.reset(step, [agent.num_train_envs])
+        agent.reset(step, [agent.num_train_envs + lane for lane in range(width)])
         if on_step:
             on_step(env, infos, episodes.copy())
         while (episodes >= 0).any():

@@ -28,7 +28,7 @@ class MetricsCsv:
         self._columns = ["step"]
         self._continues = path.exists()
         if self._continues:
-            self._columns = _read(path)[0]
+            self._columns = read_table(path)[0]
 
     def write(self, step: int, row: Mapping[str, Number]) -> None:
         """Append `row` as the values at `step`."""
@@ -40,7 +40,7 @@ class MetricsCsv:
             file.write(_line([values.get(name, "") for name in self._columns]))
 
     def _rewrite(self, columns: list[str], before: int | None) -> None:
-        old_columns, rows = _read(self.path) if self.path.exists() else (columns, [])
+        old_columns, rows = read_table(self.path) if self.path.exists() else (columns, [])
         if before is not None:
             rows = [row for row in rows if int(row[0]) < before]
         padding = [""] * (len(columns) - len(old_columns))
@@ -55,8 +55,8 @@ class MetricsCsv:
         self._continues = False
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Columns and complete rows of the table at `path`."""
+def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Columns and complete rows of the table at `path`, without a line that a kill cut short."""
     text = path.read_text()
     complete = text[: text.rfind("\n") + 1]
     table = list(csv.reader(io.StringIO(complete)))

@@ -20,6 +20,7 @@ class EpisodeTracker:
         self._length = np.zeros(num_envs, dtype=np.int64)
         self._success = np.zeros(num_envs, dtype=bool)
         self._finished: deque[tuple[float, int, bool | None]] = deque(maxlen=WINDOW)
+        self._reports = False  # whether success was ever reported; no report is then no success
 
     def add(self, reward: np.ndarray, done: np.ndarray, success: np.ndarray | None) -> np.ndarray:
         """Count one vector step.
@@ -35,10 +36,11 @@ class EpisodeTracker:
         self._reward += reward
         self._length += 1
         if success is not None:
+            self._reports = True
             self._success |= success
         succeeded = self._success & done
         for i in np.flatnonzero(done):
-            reached = None if success is None else bool(self._success[i])
+            reached = bool(self._success[i]) if self._reports else None
             self._finished.append((float(self._reward[i]), int(self._length[i]), reached))
         self.count += int(done.sum())
         self.forget(done)
@@ -73,6 +75,7 @@ class EpisodeTracker:
         """Restore; running episodes only where the number of environments is still the same."""
         self.count = state["count"]
         self._finished = deque(state["finished"], maxlen=WINDOW)
+        self._reports = any(reached is not None for *_, reached in self._finished)
         reward, length, success = state["running"]
         if len(reward) == len(self._reward):
             self._reward[:], self._length[:], self._success[:] = reward, length, success
@@ -98,13 +101,15 @@ class Rates:
 
 
 def env_info(infos: Mapping[str, Any]) -> dict[str, float]:
-    """`env_info/<key>`: mean over the environments of every (N,) number in a step's infos."""
+    """`env_info/<key>`: mean of every (N,) number in a step's infos over the environments that
+    report it, which the mask `_<key>` tells where not all do."""
     metrics = {}
     for key, value in infos.items():
         if key.startswith(("_", "final_")) or key in _NOT_LOGGED:
             continue
-        if not isinstance(value, np.ndarray):
+        if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind not in "biuf":
             continue
-        if value.ndim == 1 and value.dtype.kind in "biuf":
-            metrics[f"env_info/{key}"] = float(value.mean())
+        reported = value[np.asarray(infos.get(f"_{key}", True)) & np.ones(len(value), dtype=bool)]
+        if len(reported):
+            metrics[f"env_info/{key}"] = float(reported.mean())
     return metrics

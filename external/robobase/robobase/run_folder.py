@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
+from robobase.metrics_csv import read_table
 
 
 def prepare(work_dir: Path, cfg: DictConfig) -> None:
@@ -80,15 +81,12 @@ def carry_over_csvs(source: Path, work_dir: Path, env_steps: int, pretrain_steps
     because the resumed run writes them again.
     """
     for file in source.glob("*.csv"):
-        with open(file, newline="") as stream:
-            table = list(csv.reader(stream))
-        if not table or "step" not in table[0]:
+        header, rows = read_table(file)
+        if "step" not in header:
             continue
-        header, *rows = table
         step = header.index("step")
         reached = pretrain_steps if file.stem.startswith("pretrain") else env_steps
-        # A kill may have cut the last line short.
-        kept = [r for r in rows if len(r) == len(header) and int(r[step]) <= reached]
+        kept = [row for row in rows if int(row[step]) <= reached]
         temporary = work_dir / f".{file.name}.tmp"
         with open(temporary, "w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([header, *kept])

@@ -1,7 +1,7 @@
 """What of a run goes into a snapshot, and how it comes back."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -40,6 +40,9 @@ class Progress:
         return cls(**{**state, "update_credit": Fraction(state["update_credit"])})
 
 
+_KEYS = ("agent", "training", "progress", "episodes", "spaces", "rng")
+
+
 def capture(run: "Workspace") -> dict[str, Any]:
     """Everything a snapshot holds, as plain containers and tensors."""
     save_env = getattr(run.train_envs, "state_dict", None)
@@ -59,6 +62,8 @@ def capture(run: "Workspace") -> dict[str, Any]:
         "rng": rng_state(),
         "env": snapshot.to_plain(save_env()) if save_env else None,
         "observations": snapshot.to_plain(run.observations),
+        "self_imitation": run.self_imitation.state_dict() if run.self_imitation else None,
+        "rollout": run.rollout.state_dict() if run.rollout is not None and with_replay else None,
         "replay": [b.state_dict() for b in run.replay_buffers] if with_replay else None,
     }
 
@@ -67,8 +72,10 @@ def restore(run: "Workspace", state: Mapping[str, Any], path: Path) -> None:
     """Put a freshly built run where the snapshot's run was; the run's own config holds.
 
     Raises:
-        UserError: the snapshot was made for another task or other networks.
+        UserError: the snapshot was made for another task or other networks, or the file holds
+            something else.
     """
+    require(state, _KEYS, path)
     here = describe_spaces(run.observation_space, run.action_space)
     check_spaces(state["spaces"], here, path)
     load_agent(run.agent, state["agent"], state["training"], path)
@@ -80,9 +87,14 @@ def restore(run: "Workspace", state: Mapping[str, Any], path: Path) -> None:
         for buffer, content in zip(run.replay_buffers, state["replay"], strict=False):
             buffer.load_state_dict(content)
     same_envs = len(state["episodes"]["running"][0]) == run.cfg.num_train_envs
-    if run.train_envs is not None and state["env"] is not None and same_envs:
+    running = state["env"] is not None and state["observations"] is not None
+    if run.train_envs is not None and running and same_envs:
         run.train_envs.load_state_dict(state["env"])  # type: ignore[attr-defined]
         run.observations = {key: value.numpy() for key, value in state["observations"].items()}
+        if run.self_imitation is not None and state.get("self_imitation") is not None:
+            run.self_imitation.load_state_dict(state["self_imitation"])
+        if run.rollout is not None and state.get("rollout") is not None:
+            run.rollout.load_state_dict(state["rollout"])
     else:  # the environments start new episodes
         run.observations = None
         run.episodes.forget()
@@ -109,6 +121,16 @@ def load_rng_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
     np.random.set_state(tuple(state["numpy"]))  # noqa: NPY002
     random.setstate(state["python"])
+
+
+def require(state: Mapping[str, Any], keys: Sequence[str], path: Path) -> None:
+    """Raise UserError unless what was read from `path` has these entries of a run's snapshot."""
+    absent = [key for key in keys if key not in state]
+    if absent:
+        raise UserError(
+            f"{path} is not a snapshot of robobase.train: it has no {', '.join(absent)}; "
+            "give a file of a run's snapshots folder"
+        )
 
 
 def describe_spaces(observation_space: spaces.Dict, action_space: spaces.Box) -> dict[str, str]:

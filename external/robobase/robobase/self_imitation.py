@@ -1,19 +1,25 @@
 """Successful training episodes as further demonstrations."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from robobase.replay_buffer.replay_buffer import ReplayBuffer
+from robobase.snapshot import to_plain
 
 Rows = dict[str, np.ndarray]
 
 
 class SelfImitation:
-    """Collects the running episodes of N environments; those that succeed become demonstrations."""
+    """Collects the running episodes of N environments; those that succeed become demonstrations.
 
-    def __init__(self, demo_replay: ReplayBuffer, num_envs: int):
-        self._demo_replay = demo_replay
+    They go into every one of `buffers`, marked `demo` = 1: into the one for demonstrations, and
+    once more into that of all experience, as in RoboBase.
+    """
+
+    def __init__(self, buffers: Sequence[ReplayBuffer], num_envs: int):
+        self._buffers = buffers
         self._running: list[list[tuple[Any, ...]]] = [[] for _ in range(num_envs)]
 
     def add(
@@ -34,7 +40,17 @@ class SelfImitation:
                 continue
             if succeeded[i]:
                 assert final_observation is not None
-                for transition in running:
-                    self._demo_replay.add(*transition, demo=1)
-                self._demo_replay.add_final({k: rows[i] for k, rows in final_observation.items()})
+                final = {key: rows[i] for key, rows in final_observation.items()}
+                for buffer in self._buffers:
+                    for transition in running:
+                        buffer.add(*transition, demo=1)
+                    buffer.add_final(final)
             self._running[i] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The running episodes so far."""
+        return {"running": to_plain(self._running)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the episodes of `state_dict()`, of as many environments."""
+        self._running = [list(running) for running in state["running"]]

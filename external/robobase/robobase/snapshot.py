@@ -70,8 +70,8 @@ def read(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise UserError(f"snapshot {path} cannot be read ({first_line}){_offer(path)}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"snapshot {path} cannot be read ({lines[0]}){_offer(path)}") from error
 
 
 def _damage(path: Path) -> str | None:
@@ -82,6 +82,11 @@ def _damage(path: Path) -> str | None:
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
         return f"truncated or not a snapshot: {error}"
     return f"checksum of {record} does not match" if record else None
+
+
+def _score_in(path: Path) -> Score | None:
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return content.get("best_score")
 
 
 def _offer(path: Path) -> str:
@@ -159,17 +164,35 @@ class SnapshotKeeper:
         """Write `<env_steps>_snapshot.pt`, point `latest` (and `best`) at it, clear old ones."""
         path = self.directory / f"{env_steps}{SUFFIX}"
         write(path, payload)
-        _point(self.latest, path)
-        if best:
+        if best:  # before `latest`: who continues there must not believe in a best never written
             _point(self.best, path)
-        self._clear()
+        _point(self.latest, path)
+        self._clear(env_steps)
         return path
 
-    def _clear(self) -> None:
+    def carry_over_best(self, source: Path) -> None:
+        """Take the file that `best_score` speaks of along from the `source` folder.
+
+        Where it is gone, the score is forgotten: the next evaluation is then the best there is.
+        """
+        best = source / BEST
+        if source.resolve() == self.directory.resolve():
+            return
+        if best.is_file() and not _damage(best) and _score_in(best) == self.best_score:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            _point(self.best, best)
+        else:
+            self.best_score = None
+
+    def _clear(self, now: int) -> None:
+        """Keep to the rule, for a run at `now` env steps.
+
+        Later snapshots are of a continuation that this run left behind, and it has not come so far.
+        """
         steps = sorted(
             int(match[1])
             for file in self.directory.iterdir()
-            if (match := _NUMBERED.fullmatch(file.name))
+            if (match := _NUMBERED.fullmatch(file.name)) and int(match[1]) <= now
         )
         keep = set(steps[-self._keep_last :])
         if self._keep_every:

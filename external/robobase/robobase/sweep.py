@@ -23,6 +23,11 @@ def record_failure(work_dir: Path, error: BaseException) -> None:
     (work_dir / FAILURE).write_text(f"{message}\n\n{trace}")
 
 
+def forget_failure(work_dir: Path) -> None:
+    """Remove what an earlier sweep into the same folder left there."""
+    (work_dir / FAILURE).unlink(missing_ok=True)
+
+
 class SweepReport(Callback):
     """Hydra callback of the process that starts a multirun."""
 

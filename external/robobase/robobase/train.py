@@ -37,6 +37,8 @@ def run(cfg: DictConfig) -> None:
 @hydra.main(config_path="cfgs", config_name="robobase_config", version_base=None)
 def _hydra_main(cfg: DictConfig) -> None:
     job = HydraConfig.get()
+    if job.mode == RunMode.MULTIRUN:
+        sweep.forget_failure(Path(job.runtime.output_dir))
     try:
         run(cfg)
     except Exception as error:

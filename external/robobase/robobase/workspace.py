@@ -24,11 +24,13 @@ from tqdm import tqdm
 from robobase import compute, evaluation, run_folder, run_state, sanity, snapshot, utils
 from robobase.build import create_default_envs as _create_default_envs
 from robobase.build import create_default_replay_buffer as _create_default_replay_buffer
-from robobase.build import instantiate, make_agent
+from robobase.build import instantiate, make_agent, surplus_settings
 from robobase.envs.env import EnvFactory
 from robobase.envs.vector_compat import final_obs_batch, require_same_step
 from robobase.errors import UserError
 from robobase.evaluation_video import EvaluationVideo
+from robobase.method.core import OnPolicyMethod
+from robobase.replay_buffer.rollout_buffer import RolloutBuffer
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from robobase.rollout import EpisodeTracker, Rates, env_info
 from robobase.self_imitation import SelfImitation
@@ -71,6 +73,9 @@ class Workspace:
         print(
             f"device {compute.describe(self.device, cfg.num_threads)}; run folder {self.work_dir}"
         )
+        surplus = surplus_settings(cfg)
+        if surplus:
+            print(f"not used by {cfg.method._target_}: method.{{{','.join(surplus)}}}")
         self._make_envs()
         self.agent = make_agent(cfg, self.observation_space, self.action_space, self.device)
         self._make_replay(create_replay_fn or _create_default_replay_buffer)
@@ -114,7 +119,8 @@ class Workspace:
     def _train_online(self) -> None:
         cfg = self.cfg
         self._start_episodes()
-        if self.progress.env_steps == 0 and cfg.num_train_frames and not self._stop:
+        is_new = self.progress.env_steps == 0 and self.progress.evaluated_at is None
+        if is_new and cfg.num_train_frames and not self._stop:
             self._evaluate_and_save(evaluate=bool(cfg.eval_every_steps), save=False)
         with self._progress_bar() as bar:
             while self.progress.env_steps < cfg.num_train_frames and not self._stop:
@@ -182,15 +188,15 @@ class Workspace:
         success = evaluation.task_success(infos, len(done))
         succeeded = self.episodes.add(reward, done, success)
 
-        newest = {key: frames[:, -1] for key, frames in self.observations.items()}
-        final = final_obs_batch(infos)
-        if final is not None:
-            final = {key: frames[:, -1] for key, frames in final.items()}
-        step = (newest, actions[:, 0], reward, terminated, truncated, final)
-        flags: dict[str, Any] = {"demo": np.zeros(len(done), np.uint8)}
-        self.replay_buffer.add_batch(*step, **(flags if self._stores_demo_flag else {}))
-        if self._self_imitation:
-            self._self_imitation.add(*step, succeeded=succeeded)
+        now, final = self.observations, final_obs_batch(infos)
+        if self.rollout is not None:
+            self.rollout.add(now, actions, reward, terminated, truncated, final, following)
+        else:
+            newest = _newest(now), actions[:, 0], reward, terminated, truncated, _newest(final)
+            flags: dict[str, Any] = {"demo": np.zeros(len(done), np.uint8)}
+            self.replay_buffer.add_batch(*newest, **(flags if self._stores_demo_flag else {}))
+            if self.self_imitation:
+                self.self_imitation.add(*newest, succeeded=succeeded)
 
         self.observations = following
         self.progress.iterations += 1
@@ -203,6 +209,8 @@ class Workspace:
 
     def _perform_updates(self) -> Metrics:
         """The gradient steps that this iteration's N transitions pay for."""
+        if isinstance(self.agent, OnPolicyMethod):
+            return self._learn_from_rollout(self.agent)
         # The first n-step windows are complete when every environment has made nstep + 1 steps.
         first_windows = (self.cfg.replay.nstep + 1) * self.cfg.num_train_envs
         if len(self.replay_buffer) < max(first_windows, self.cfg.replay_size_before_train):
@@ -221,6 +229,13 @@ class Workspace:
         self.progress.updates += 1
         return metrics
 
+    def _learn_from_rollout(self, agent: OnPolicyMethod) -> Metrics:
+        """One update whenever the rollout is complete; its metrics are logged until the next."""
+        assert self.rollout is not None
+        if self.rollout.is_full():
+            self._update(self.progress.env_steps)
+        return agent.last_metrics if agent.logging else {}
+
     def _updates_per_transition(self) -> Fraction:
         if self.cfg.utd_ratio is None:
             return Fraction(1, self.cfg.update_every_steps)
@@ -229,6 +244,8 @@ class Workspace:
     @functools.cached_property
     def replay_iter(self) -> Iterator[dict[str, torch.Tensor]]:
         """Endless batches on the device, merged with demonstrations where there is a buffer."""
+        if self.rollout is not None:
+            return self.rollout.batches(self.device)
         batches = self.replay_buffer.batches(self.device)
         if self.demo_replay_buffer is None:
             return batches
@@ -247,16 +264,12 @@ class Workspace:
         )
 
     def _load_demos(self) -> None:
-        if self.cfg.demos == 0 or not self.replay_buffer.is_empty():
-            return  # a resumed run finds its demonstrations in the buffer
-        imitation = self.cfg.is_imitation_learning
-        self.env_factory.load_demos_into_replay(
-            self.cfg, self.replay_buffer, is_demo_buffer=imitation
-        )
-        if self.demo_replay_buffer is not None:
-            self.env_factory.load_demos_into_replay(
-                self.cfg, self.demo_replay_buffer, is_demo_buffer=True
-            )
+        if self.cfg.demos == 0:
+            return
+        for buffer in self.replay_buffers:
+            only_demos = self.cfg.is_imitation_learning or buffer is self.demo_replay_buffer
+            if buffer.is_empty():  # a resumed run finds its demonstrations in the buffer
+                self.env_factory.load_demos_into_replay(self.cfg, buffer, is_demo_buffer=only_demos)
 
     def _pretrain(self) -> None:
         cfg = self.cfg
@@ -269,7 +282,7 @@ class Workspace:
             if self.agent.logging:
                 self._log(metrics, "pretrain")
             if cfg.eval_every_steps and step % cfg.eval_every_steps == 0:
-                self._log(self._eval(), "pretrain_eval")
+                self._log(self._eval(video_name=f"pretrain_{step}"), "pretrain_eval")
             self.progress.pretrain_step += 1
 
     # ---- Evaluating
@@ -278,7 +291,9 @@ class Workspace:
         """Evaluate on `num_eval_episodes` fixed seeds and record each as a video."""
         return self._eval(eval_record_all_episode=True)
 
-    def _eval(self, eval_record_all_episode: bool = False) -> Metrics:
+    def _eval(
+        self, eval_record_all_episode: bool = False, video_name: str | None = None
+    ) -> Metrics:
         if self.eval_env is None:
             return {}
         # A video of every episode needs an environment that plays them one after the other.
@@ -286,7 +301,7 @@ class Workspace:
         every = self.cfg.log_eval_video_every_n_evals
         video = EvaluationVideo(
             self.eval_video_recorder,
-            name=str(self.progress.env_steps),
+            name=video_name or str(self.progress.env_steps),
             enabled=self.cfg.log_eval_video
             and bool(every)
             and self.progress.evaluations % every == 0,
@@ -374,6 +389,7 @@ class Workspace:
         steps = self.progress.env_steps
         source = path.resolve().parent.parent
         run_folder.carry_over_csvs(source, self.work_dir, steps, self.progress.pretrain_step)
+        self.snapshots.carry_over_best(path.resolve().parent)
         print(
             f"resumed {path} at {steps} env steps; changed settings: {', '.join(changed) or 'none'}"
         )
@@ -412,14 +428,18 @@ class Workspace:
 
     def _make_replay(self, create: CreateReplay) -> None:
         cfg, described = self.cfg, (self.observation_space, self.action_space)
+        self.rollout: RolloutBuffer | None = None
+        if isinstance(self.agent, OnPolicyMethod):
+            length = self.agent.rollout_length
+            self.rollout = RolloutBuffer(*described, length, cfg.num_train_envs)
         self.replay_buffer = create(cfg, *described)
         self.demo_replay_buffer = None
         if cfg.demo_batch_size is not None:
             self.demo_replay_buffer = create(cfg, *described, demo_replay=True)
         self._stores_demo_flag = "demo" in self.replay_buffer.get_storage_signature()[0]
-        self._self_imitation = None
+        self.self_imitation = None
         if self.demo_replay_buffer is not None and cfg.use_self_imitation:
-            self._self_imitation = SelfImitation(self.demo_replay_buffer, cfg.num_train_envs)
+            self.self_imitation = SelfImitation(self.replay_buffers, cfg.num_train_envs)
 
     def shutdown(self) -> None:
         """Close environments, buffers and the logger. Can be called twice."""
@@ -457,6 +477,11 @@ def _headline(metrics: Metrics) -> dict[str, str]:
     """What the progress bar shows."""
     success = metrics.get("episode_success")
     return {} if success is None else {"success": f"{success:.0%}"}
+
+
+def _newest(stacks: dict[str, np.ndarray] | None) -> Any:
+    """Observations (N, T, ...) without all but their last frame; None stays None."""
+    return None if stacks is None else {key: frames[:, -1] for key, frames in stacks.items()}
 
 
 def _worker_init_fn(worker_id: int) -> None:

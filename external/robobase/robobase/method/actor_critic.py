@@ -15,18 +15,22 @@ from robobase.method.heads import Actor, Critic, DistributionalCritic
 from robobase.method.utils import (
     CURRENT_IMAGES,
     NEXT_IMAGES,
+    RandomShiftsAug,
     adamw,
     frozen,
     loss_weights,
 )
 from robobase.method.vision import Features, VisionMethod
-from robobase.utils import TruncatedNormal, soft_update_params
+from robobase.utils import SquashedNormal, TruncatedNormal, soft_update_params
 
 __all__ = ["Actor", "ActorCritic", "Critic", "DistributionalCritic"]
 
 Batch = dict[str, torch.Tensor]
 ModelFactory = Callable[..., Any]
 """A partial model, completed with the shapes that only the method knows."""
+Policy = TruncatedNormal | SquashedNormal
+SHIFT_PIXELS = 4
+"""Largest random shift of an image, per axis (DrQ-v2, section 3.1, for 84 x 84 pixels)."""
 
 
 class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
@@ -44,6 +48,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         actor_grad_clip, critic_grad_clip: largest gradient norm of either loss; None: no limit.
         always_bootstrap: bootstrap through terminal states as well.
         reward_scale: factor on rewards as the critics see them; logs keep the task's own units.
+        use_augmentation: whether images are shifted at random in learning.
         bc_lambda: weight of imitating transitions with `demo` = 1 in the actor's loss.
         action_sequence_network_type: "rnn" or "mlp".
         actor_model, critic_model, encoder_model, view_fusion_model: partial models.
@@ -78,6 +83,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         distributional_critic_atoms: int,
         distributional_critic_transform: bool,
         reward_scale: float = 1.0,
+        use_augmentation: bool = False,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -98,6 +104,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         self.always_bootstrap = always_bootstrap
         self.reward_scale = reward_scale
         self.bc_lambda = bc_lambda
+        self.aug = RandomShiftsAug(SHIFT_PIXELS, self.image_stride) if use_augmentation else None
         self.distributional_critic = distributional_critic
         self.distributional_critic_limit = distributional_critic_limit
         self.distributional_critic_atoms = distributional_critic_atoms
@@ -129,13 +136,13 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         lead = () if self.frame_stack_on_channel else (self.time_dim,)
         return {name: (*lead, size) for name, size in sizes.items() if size > 0}
 
-    def build_actor_model(self, actor_model: ModelFactory) -> Any:
-        """The actor's network `(B, S, A)`, on all inputs but the time."""
+    def build_actor_model(self, actor_model: ModelFactory, outputs_per_action: int = 1) -> Any:
+        """The actor's network `(B, S, outputs_per_action * A)`, on all inputs but the time."""
         input_shapes = self.get_fully_connected_inputs()
         input_shapes.pop("time_obs", None)
         return actor_model(
             input_shapes=input_shapes,
-            output_shape=self.action_space.shape[-1],
+            output_shape=outputs_per_action * self.action_space.shape[-1],
             num_envs=self.num_train_envs + 1,
         )
 
@@ -180,10 +187,10 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
     # --- acting ---------------------------------------------------------------------------------
 
     @abstractmethod
-    def policy(self, features: Features, step: int) -> TruncatedNormal:
+    def policy(self, features: Features, step: int) -> Policy:
         """The distribution of actions `(B, S, A)`; what is sampled from it has a gradient."""
 
-    def sample_for_update(self, policy: TruncatedNormal) -> torch.Tensor:
+    def sample_for_update(self, policy: Policy) -> torch.Tensor:
         """The action of a policy in targets and in the actor's loss."""
         return policy.sample()
 
@@ -217,6 +224,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         metrics: Metrics = {}
         started = time.perf_counter()
         batch = self.extract_batch(replay_iter)
+        self.observe_statistics(batch)
         if self.logging:
             metrics["buffer_sample_time"] = time.perf_counter() - started
             metrics["batch_reward"] = batch["reward"].mean().item()
@@ -254,9 +262,15 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         return batch
 
     def augment(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What learning does to images `(B, V, ..., H, W)` before it encodes them: no more than
-        acting does, here."""
-        return self.thin_out(pixels)
+        """Shift every image of `(B, V, ..., H, W)` at random; the frames of one stack together.
+
+        On the stored bytes rather than on floats: a whole-pixel shift of either is the same.
+        """
+        if self.aug is None:
+            return self.thin_out(pixels)
+        batch_and_views = pixels.flatten(0, 1)
+        shifted = self.aug(batch_and_views.flatten(1, -3))
+        return shifted.reshape(*pixels.shape[:-2], *shifted.shape[-2:])
 
     def _observe_to_learn(
         self, batch: Batch, suffix: str, images: str, metrics: Metrics
@@ -302,13 +316,16 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         critic_target: Critic,
         step: int,
     ) -> torch.Tensor:
-        """y = r + [not terminal] discount min_k Q'_k(s', a'), `(B, 1)`; a truncated end goes on."""
-        policy = self.policy(next_features, step)
-        next_q = self._q_values(critic_target, next_features, self.sample_for_update(policy))
+        """y = r + [not terminal] discount V'(s'), `(B, 1)`; a truncated end goes on."""
         bootstrap = batch["discount"]
         if not self.always_bootstrap:
             bootstrap = bootstrap * (1 - batch["terminal"])
-        return reward + bootstrap * next_q.min(dim=1, keepdim=True).values
+        return reward + bootstrap * self.next_value(next_features, critic_target, step)
+
+    def next_value(self, next_features: Features, critic_target: Critic, step: int) -> torch.Tensor:
+        """V'(s') = min_k Q'_k(s', a') of one action of the policy, `(B, 1)`."""
+        action = self.sample_for_update(self.policy(next_features, step))
+        return self._q_values(critic_target, next_features, action).min(1, keepdim=True).values
 
     def update_critic(
         self, batch: Batch, features: Features, next_features: Features, step: int
@@ -370,12 +387,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         features = features.detach()
         policy = self.policy(features, step)
         action = self.sample_for_update(policy)
-        with frozen(self.critic):  # the critics' own gradients are not wanted here
-            objective = self._q_values(self.critic, features, action).min(1, keepdim=True).values
-        if self.intrinsic_reward_module is not None:
-            with frozen(self.intr_critic):
-                intrinsic = self._q_values(self.intr_critic, features, action)
-            objective = objective + intrinsic.min(1, keepdim=True).values
+        objective = self.actor_objective(features, action)
         loss = -(objective * loss_weights(batch, self.replay_beta).unsqueeze(-1)).mean()
         bc_metrics: Metrics = {}
         if self.bc_lambda > 0 and "demo" in batch:
@@ -390,6 +402,16 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
             "actor_logprob": policy.log_prob(action).sum(-1).mean().item(),
             "actor_ent": policy.entropy().sum(-1).mean().item(),
         }
+
+    def actor_objective(self, features: Features, action: torch.Tensor) -> torch.Tensor:
+        """min_k Q_k(s, a), `(B, 1)`, and the same of the intrinsic critics where there are any."""
+        with frozen(self.critic):  # the critics' own gradients are not wanted here
+            objective = self._q_values(self.critic, features, action).min(1, keepdim=True).values
+        if self.intrinsic_reward_module is not None:
+            with frozen(self.intr_critic):
+                intrinsic = self._q_values(self.intr_critic, features, action)
+            objective = objective + intrinsic.min(1, keepdim=True).values
+        return objective
 
     def get_bc_loss(self, action: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """bc_lambda times the mean squared error to the actions of the batch's demonstrations."""

@@ -108,6 +108,7 @@ class BC(VisionMethod, ImitationLearningMethod):
             key: value.to(self.device, non_blocking=True)
             for key, value in next(replay_iter).items()
         }
+        self.observe_statistics(batch)
         predicted = self._predict(self.observe(batch))
         errors = F.mse_loss(predicted, batch["action"], reduction="none").flatten(1).mean(1)
         loss = (errors * loss_weights(batch, self.replay_beta)).mean()

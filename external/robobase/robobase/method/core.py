@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from robobase.errors import UserError
+
 BatchedActionSequence = torch.Tensor
 """Actions `(B, S, A)`."""
 Metrics = dict[str, Any]
@@ -136,7 +138,29 @@ class OffPolicyMethod(Method, ABC):
 
 
 class OnPolicyMethod(Method, ABC):
-    """Learns from transitions of the current policy."""
+    """Learns from transitions of the current policy.
+
+    A run collects `rollout_length` steps of every environment, gives them to one `update` as
+    `RolloutBuffer.batches` describes, and forgets them.
+
+    Args (those of `Method` come in addition):
+        rollout_length: steps of each environment in a rollout.
+    """
+
+    def __init__(self, *args: Any, rollout_length: int, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if rollout_length < 1:
+            raise UserError(f"method.rollout_length={rollout_length}: give at least 1 step")
+        self.rollout_length = rollout_length
+        self.last_metrics: Metrics = {}
+        """Of the latest `update`: what is logged until the next, which may be long after."""
+
+    def training_state(self) -> dict[str, Any]:
+        return super().training_state() | {"last_metrics": self.last_metrics}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        super().load_training_state(state)
+        self.last_metrics = state["last_metrics"]
 
 
 class ModelBasedMethod(Method, ABC):

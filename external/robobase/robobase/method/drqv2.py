@@ -5,13 +5,10 @@ from typing import Any
 import torch
 
 from robobase.method.actor_critic import Actor as DeterministicActor
-from robobase.method.actor_critic import ActorCritic, ModelFactory
-from robobase.method.utils import RandomShiftsAug, adamw
+from robobase.method.actor_critic import ActorCritic, ModelFactory, Policy
+from robobase.method.utils import adamw
 from robobase.method.vision import Features
 from robobase.utils import TruncatedNormal, schedule
-
-SHIFT_PIXELS = 4
-"""Largest random shift of an image, per axis (section 3.1 of the paper, for 84 x 84 pixels)."""
 
 
 class Actor(DeterministicActor):
@@ -34,6 +31,7 @@ class DrQV2(ActorCritic):
     Section 3.1 of the paper, with h = encoder(shift(x)), and where it is done:
 
     * critic loss   L(theta_k, xi) = E[(Q_k(h, a) - y)^2], averaged over k   (`update_critic`)
+    * shift         of up to 4 pixels per axis                                      (`augment`)
     * target        y = sum_{i<n} gamma^i r_{t+i} + gamma^n min_k Q'_k(h_{t+n}, a_{t+n}); the
       buffer gives the sum and gamma^n                                    (`calculate_target_q`)
     * noise         a = pi(h) + eps, eps ~ clip(N(0, sigma^2), -c, c)      (`sample_for_update`)
@@ -43,21 +41,18 @@ class DrQV2(ActorCritic):
     Args (those of `ActorCritic` come in addition):
         stddev_schedule: sigma over environment steps, see `robobase.utils.schedule`.
         stddev_clip: c. Actions in the environment are not clipped.
-        use_augmentation: whether images are shifted.
     """
 
     def __init__(
         self,
         stddev_schedule: str | float,
         stddev_clip: float,
-        use_augmentation: bool,
         *args: Any,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         self.stddev_schedule = stddev_schedule
         self.stddev_clip = stddev_clip
-        self.aug = RandomShiftsAug(SHIFT_PIXELS, self.image_stride) if use_augmentation else None
 
     def build_actor(self, actor_model: ModelFactory) -> None:
         self.actor = Actor(self.build_actor_model(actor_model)).to(self.device)
@@ -71,16 +66,5 @@ class DrQV2(ActorCritic):
         std = self.get_std(step)
         return self.actor(features.low_dim_obs, features.fused_view_feats, std)
 
-    def sample_for_update(self, policy: TruncatedNormal) -> torch.Tensor:
+    def sample_for_update(self, policy: Policy) -> torch.Tensor:
         return policy.sample(clip=self.stddev_clip)
-
-    def augment(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Shift every image at random; the frames of one stack together.
-
-        On the stored bytes rather than on floats: a whole-pixel shift of either is the same.
-        """
-        if self.aug is None:
-            return super().augment(pixels)
-        batch_and_views = pixels.flatten(0, 1)
-        shifted = self.aug(batch_and_views.flatten(1, -3))
-        return shifted.reshape(*pixels.shape[:-2], *shifted.shape[-2:])

@@ -20,6 +20,7 @@ from robobase.method.utils import (
     flatten_time_dim_into_channel_dim,
     stack_tensor_dictionary,
 )
+from robobase.models.running_norm import RunningNorm
 
 
 class Features(NamedTuple):
@@ -46,9 +47,12 @@ class VisionMethod(Method, ABC):
     Args (those of `Method` come in addition):
         image_stride: look at every `image_stride`-th pixel per axis alone. 3 costs a ninth; the
             random shifts of learning still bring every pixel before the encoder in turn.
+        normalise_low_dim: scale proprioception by the mean and variance of the batches learnt from.
     """
 
-    def __init__(self, *args: Any, image_stride: int = 1, **kwargs: Any):
+    def __init__(
+        self, *args: Any, image_stride: int = 1, normalise_low_dim: bool = False, **kwargs: Any
+    ):
         super().__init__(*args, **kwargs)
         if image_stride < 1:
             raise UserError(f"method.image_stride={image_stride}: give 1 for every pixel, or more")
@@ -66,6 +70,9 @@ class VisionMethod(Method, ABC):
         time_obs = extract_from_spec(self.observation_space, "time", missing_ok=True)
         self.low_dim_size = self._size_of(low_dim)
         self.time_obs_size = self._size_of(time_obs)
+        self.low_dim_norm: RunningNorm | None = None
+        if normalise_low_dim and low_dim is not None:
+            self.low_dim_norm = RunningNorm(low_dim.shape[-1]).to(self.device)
         first: Any = next(iter(self.observation_space.values()))
         self.time_dim = int(first.shape[0])
         self.rgb_latent_size = 0
@@ -123,7 +130,15 @@ class VisionMethod(Method, ABC):
         value = extract_from_batch(observations, key, missing_ok=True)
         if value is None:
             return None
-        return value.float().flatten(1) if self.frame_stack_on_channel else value.float()
+        value = value.float()
+        if self.low_dim_norm is not None and key.startswith("low_dim_state"):
+            value = self.low_dim_norm(value)
+        return value.flatten(1) if self.frame_stack_on_channel else value
+
+    def observe_statistics(self, batch: Mapping[str, torch.Tensor]) -> None:
+        """Let the scale of proprioception follow the batch that is about to be learnt from."""
+        if self.low_dim_norm is not None:
+            self.low_dim_norm.observe(batch["low_dim_state"])
 
     def extract_pixels(
         self, observations: Mapping[str, torch.Tensor], regex: str = CURRENT_IMAGES

@@ -99,10 +99,6 @@ class EpisodeStore:
         """Whether an episode is growing in `lane`."""
         return lane < len(self._last_row) and bool(self._continues([lane], self.add_count)[0])
 
-    def last_row(self, lane: int) -> int:
-        """Row of the newest transition of an open lane."""
-        return int(self._last_row[lane])
-
     def abandon(self, lanes: slice | np.ndarray = slice(None)) -> None:
         """Stop the open episodes of `lanes` where they are, without a final observation."""
         self._last_row[lanes] = -1
@@ -210,14 +206,14 @@ class EpisodeStore:
         if state["capacity"] != self.capacity:
             raise UserError(
                 f"the saved replay has replay.size={state['capacity']}, this run has "
-                f"{self.capacity}: set the same size, or resume without the replay"
+                f"{self.capacity}: set replay.size={state['capacity']}"
             )
         saved = {name: tuple(column.shape[1:]) for name, column in state["columns"].items()}
         here = {name: tuple(element.shape) for name, element in self.elements.items()}
         if saved != here:
             raise UserError(
-                f"the saved replay holds {saved}, this run stores {here}: use the same "
-                "observations and actions, or resume without the replay"
+                f"the saved replay holds {saved}, this run stores {here}: use the observation, "
+                "action, demos and replay.prioritization settings it was saved with"
             )
         self._counters.array[:] = state["counters"]
         filled, finals = len(self), slice(self.capacity, self.capacity + self._final_rows_used)

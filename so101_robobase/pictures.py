@@ -15,6 +15,7 @@ from so101_robobase.observation import CLASSES, PALETTE, colorize_ids
 Image = NDArray[np.uint8]
 
 STRIP_HEIGHT = 32  # px of one line of text below a picture
+_LEAST_WITH_KEY = 240  # px, edge of a panel on which a key can be read
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
 _BLACK = (0, 0, 0)
@@ -85,30 +86,44 @@ def _enlarge(image: NDArray[Any], size: int) -> Image:
 
 
 def _with_class_key(panel: Image) -> Image:
-    """Writes the class names in their colours down the left edge of `panel`."""
-    line = 15
-    top = panel.shape[0] - line * len(CLASSES) - 4
-    width = 18 + 8 * max(map(len, CLASSES))
-    panel = panel.copy()
-    panel[top - 4 :, :width] //= 3  # darken, so that the names stand out and the picture shows
-    for row, name in enumerate(CLASSES):
-        y = top + line * row
-        colour = tuple(int(c) for c in PALETTE[row])
-        cv2.rectangle(panel, (5, y + 2), (13, y + 11), colour, -1)
-        cv2.rectangle(panel, (5, y + 2), (13, y + 11), _WHITE, 1)
-        cv2.putText(panel, name, (18, y + 11), _FONT, 0.36, _WHITE, 1, cv2.LINE_AA)
+    """Names the colours of the classes in a bar of two lines along the bottom of `panel`."""
+    size = panel.shape[1]
+    if size < _LEAST_WITH_KEY:
+        return panel
+    panel, unit = _with_bar(panel, lines=2)
+    columns = len(CLASSES) // 2
+    for k, name in enumerate(CLASSES):
+        x = 4 * unit + k % columns * size // columns
+        y = size - (17 - 11 * (k // columns)) * unit
+        colour = tuple(int(c) for c in PALETTE[k])
+        cv2.rectangle(panel, (x, y - 3 * unit), (x + 6 * unit, y + 3 * unit), colour, -1)
+        cv2.rectangle(panel, (x, y - 3 * unit), (x + 6 * unit, y + 3 * unit), _WHITE, 1)
+        _small_text(panel, name.replace("_", " "), (x + 10 * unit, y + 3 * unit), unit)
     return panel
 
 
 def _with_disparity_key(panel: Image) -> Image:
-    """Draws the colour scale, far to near, along the bottom edge of `panel`."""
-    panel = panel.copy()
+    """Draws the colour scale, far to near, in a bar along the bottom of `panel`."""
     size = panel.shape[1]
-    ramp = np.tile(np.linspace(0, 255, size // 2).astype(np.uint8), (8, 1))
+    if size < _LEAST_WITH_KEY:
+        return panel
+    panel, unit = _with_bar(panel, lines=1)
+    ramp = np.tile(np.linspace(0, 255, size // 2).astype(np.uint8), (6 * unit, 1))
     bar = cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[..., ::-1]
-    y, x = panel.shape[0] - 14, size // 4
-    panel[y - 4 :, :] //= 3
-    panel[y : y + 8, x : x + bar.shape[1]] = bar
-    for text, at in (("far", x - 28), ("near", x + bar.shape[1] + 5)):
-        cv2.putText(panel, text, (at, y + 8), _FONT, 0.36, _WHITE, 1, cv2.LINE_AA)
+    y, x = size - 9 * unit, size // 4
+    panel[y : y + bar.shape[0], x : x + bar.shape[1]] = bar
+    for text, at in (("far", x - 22 * unit), ("near", x + bar.shape[1] + 5 * unit)):
+        _small_text(panel, text, (at, y + 6 * unit), unit)
     return panel
+
+
+def _with_bar(panel: Image, lines: int) -> tuple[Image, int]:
+    """A copy of `panel` with its bottom darkened for a key, and the key's unit in pixels."""
+    unit = panel.shape[1] // _LEAST_WITH_KEY
+    panel = panel.copy()
+    panel[-(2 + 11 * lines) * unit :] //= 3  # the picture still shows through
+    return panel, unit
+
+
+def _small_text(panel: Image, text: str, at: tuple[int, int], unit: int) -> None:
+    cv2.putText(panel, text, at, _FONT, 0.3 * unit, _WHITE, 1, cv2.LINE_AA)
