@@ -1,4 +1,4 @@
-"""DrQ-v2 updates per second: the default network against a fast one for ids and disparity.
+"""DrQ-v2 updates per second: the original's network against the default one.
 
 All learn from one batch of 256 transitions of (6, 84, 84) images (3 frames of class ids and
 disparity) and 18 proprioceptive numbers a frame, in turns within one run, so that ratios hold on
@@ -11,69 +11,35 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from importlib.resources import files
-from typing import Any
 
 import numpy as np
 import torch
 from _machine import machine_line
 from gymnasium import spaces
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_module
 
+from robobase.build import make_agent
 from robobase.memory import keep_freed_memory
+from robobase.method.core import Method
 
 BATCH, SEED = 256, 0
-SMALL_HEADS = {"mlp_nodes": [256, 256]}
-IDS = {"channel_kinds": ["ids", "value"], "num_classes": 6}
-CONFIGS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "default, one-hot ids": {"encoder_model": IDS},
-    "stem stride 4, one-hot ids": {
-        "encoder_model": IDS | {"stem_stride": 4, "num_post_downsample_convs": 2},
-        "actor_model": SMALL_HEADS,
-        "critic_model": SMALL_HEADS,
-    },
-    "stem stride 4, then 2, 16 channels, one-hot ids": {
-        "encoder_model": IDS
-        | {
-            "stem_stride": 4,
-            "num_downsample_convs": 2,
-            "num_post_downsample_convs": 1,
-            "channels": 16,
-            "channels_multiplier": 2,
-        },
-        "actor_model": SMALL_HEADS,
-        "critic_model": SMALL_HEADS,
-    },
+CONFIGS = {
+    "launch=reference (DrQ-v2's network, every pixel)": ["launch=reference"],
+    "env=so101_lift, every pixel": ["method.image_stride=1"],
+    "env=so101_lift": [],
 }
 
 
-def build_agent(changes: dict[str, Any], device: str) -> Any:
-    """The agent of `cfgs/method/drqv2.yaml` with `changes` to its keys."""
-    text = (files("robobase") / "cfgs" / "method" / "drqv2.yaml").read_text()
-    run = {
-        "num_explore_steps": 0,
-        "action_sequence": 1,
-        "env": {"stddev_schedule": 0.1},
-    }
-    cfg = OmegaConf.merge(run, OmegaConf.create(text), {"method": changes})
+def build_agent(overrides: list[str], device: str) -> Method:
+    """The agent of `env=so101_lift` with `overrides`, ready to learn."""
+    with initialize_config_module("robobase.cfgs", version_base=None):
+        cfg = compose("robobase_config", overrides=["env=so101_lift", *overrides])
     observations = {
         "rgb": spaces.Box(0, 255, (3, 2, 84, 84), np.uint8),
         "low_dim_state": spaces.Box(-np.inf, np.inf, (3, 18), np.float32),
     }
-    agent = instantiate(
-        cfg.method,
-        observation_space=spaces.Dict(observations),
-        action_space=spaces.Box(-1, 1, (1, 6), np.float32),
-        device=device,
-        num_train_envs=1,
-        replay_alpha=0.7,
-        replay_beta=0.5,
-        frame_stack_on_channel=True,
-        intrinsic_reward_module=None,
-    )
-    return agent.train()
+    action_space = spaces.Box(-1, 1, (1, 6), np.float32)
+    return make_agent(cfg, spaces.Dict(observations), action_space, torch.device(device)).train()
 
 
 def build_batch(device: str) -> dict[str, torch.Tensor]:
@@ -108,7 +74,7 @@ def seconds_per_update(update: Callable[[], object], device: str, repeats: int) 
 def measure(device: str, turns: int, repeats: int, title: str) -> None:
     """Print one table."""
     batch = itertools.repeat(build_batch(device))
-    agents = {name: build_agent(changes, device) for name, changes in CONFIGS.items()}
+    agents = {name: build_agent(overrides, device) for name, overrides in CONFIGS.items()}
     times: dict[str, list[float]] = {name: [] for name in agents}
     for turn in range(turns + 1):
         for name, agent in agents.items():
@@ -118,7 +84,7 @@ def measure(device: str, turns: int, repeats: int, title: str) -> None:
     median = {name: statistics.median(values) for name, values in times.items()}
     print(f"\n| network ({title}) | ms per update | updates/s | ratio |\n|---|---|---|---|")
     for name, seconds in median.items():
-        ratio = median["default"] / seconds
+        ratio = median[next(iter(CONFIGS))] / seconds
         print(f"| {name} | {seconds * 1e3:.0f} | {1 / seconds:.2f} | {ratio:.2f} |", flush=True)
 
 

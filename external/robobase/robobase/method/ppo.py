@@ -201,9 +201,7 @@ class PPO(VisionMethod, OnPolicyMethod):
     def update(self, replay_iter: Iterator[Batch], step: int, replay_buffer: Any = None) -> Metrics:
         """Algorithm 1, lines 5 to 8, on the rollout that `replay_iter` gives."""
         rollout = {key: value.to(self.device) for key, value in next(replay_iter).items()}
-        observations = {
-            key: rollout[key].flatten(0, 1) for key in self.observation_space if key in rollout
-        }
+        observations = {key: rollout[key].flatten(0, 1) for key in self.observation_space}
         actions = rollout["action"].flatten(0, 1)
         advantages, returns, old_log_prob = self._look_back(rollout, observations, actions)
         explained = 1 - (advantages.var() / returns.var().clamp(min=1e-8)).item()
