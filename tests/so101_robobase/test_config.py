@@ -1,11 +1,15 @@
 """Settings of the lift task: defaults, composition with Hydra, and mistakes."""
 
+from pathlib import Path
+
 import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
 from so101_robobase.config import OBSERVATIONS, LiftConfig, from_mapping
+
+PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "cfgs/launch").glob("*.yaml"))
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -38,7 +42,7 @@ def test_the_encoder_is_told_what_the_channels_of_the_observation_hold(observati
     assert encoder.num_classes == 6
 
 
-@pytest.mark.parametrize("launch", ["smoke", "state"])
+@pytest.mark.parametrize("launch", PRESETS)
 def test_launch_presets_compose_to_a_valid_task_and_keep_overrides(launch):
     cfg = composed(f"launch={launch}", "env.stage=4", "num_train_envs=3")
     assert LiftConfig.from_cfg(cfg).stage_weights == ((4, 1.0),)
