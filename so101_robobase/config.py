@@ -60,12 +60,12 @@ class LiftConfig:
     | bootstrap | ends        | no         | ends as a truncation: the value goes on through it   |
     | terminate | ends        | yes        | nothing follows: hovering pays more than success     |
     | continue  | goes on     | no         | success pays at each step that it lasts              |
-    | bonus     | ends        | yes        | adds what holding until the time limit would pay     |
+    | bonus     | ends        | yes        | adds what holding on for ever would pay              |
 
     Attributes:
         stage: a stage 0 to 4, or a mixture as {stage: weight}.
         place_target: [x, y] where v12 wants the cube put down; v12 only.
-        discount: per policy step (as `replay.gamma`); only `on_success=bonus` uses it.
+        discount: per policy step (as `replay.gamma`), below 1; only `on_success=bonus` uses it.
         num_threads: of physics; 0 takes every core that this process may use. Results do not
             depend on it.
     """
@@ -108,6 +108,8 @@ class LiftConfig:
             raise UserError(f"lift_height={self.lift_height} must be above {RAISED_HEIGHT} m")
         if not 0 <= self.discount <= 1:
             raise UserError(f"discount={self.discount} must be between 0 and 1")
+        if self.discount == 1 and self.on_success == "bonus":
+            raise UserError("on_success=bonus pays for ever: it needs a discount below 1")
         if not self.cube_jitter >= 0:
             raise UserError(f"cube_jitter={self.cube_jitter} must be 0 or more (metres)")
         _stage_weights(self.stage)

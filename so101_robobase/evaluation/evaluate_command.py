@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     episodes = parser.add_argument_group("episodes")
     episodes.add_argument("--num_episodes", type=int, default=100, help="default: %(default)s")
     episodes.add_argument("--stage", type=int, help="start states, 0 to 4 (default: as trained)")
-    episodes.add_argument("--reward_version", help="v1 to v19 (default: as trained)")
+    episodes.add_argument("--reward_version", help="v1 to v20 (default: as trained)")
     episodes.add_argument(
         "--overrides",
         nargs="+",

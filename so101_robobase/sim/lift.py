@@ -31,6 +31,7 @@ from so101_robobase.sim.threads import usable_threads
 
 CUBE_POS = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of a row of qpos, metres
 CUBE_QUAT = slice(NUM_JOINTS + 3, NUM_JOINTS + 7)  # of a row of qpos, w x y z
+CUBE_LINEAR_VELOCITY = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of a row of qvel, m/s
 JAW_OPEN = 0.3  # rad, v15 counts the steps beyond it (original project)
 PLACED_RADIUS = 0.02  # m, v12 succeeds within it (original project)
 
@@ -310,6 +311,7 @@ class LiftTask:
             moving_pad_to_cube=_norm(pad_to_cube),
             action_change_sq=_sum_of_squares(change),
             steps_open=self.steps_open,
+            cube_speed=_norm(self.qvel[:, CUBE_LINEAR_VELOCITY]),
             cube_to_target=None if self.config.place_target is None else self._cube_to_target(),
         )
 
@@ -332,14 +334,10 @@ class LiftTask:
         return bonus
 
     def _value_of_holding(self, reward: np.ndarray) -> np.ndarray:
-        """Discounted return of earning `reward` (N,), without its success bonus, at each control
-        step until the time limit."""
-        reward = reward - self.reward.weights["success"]
-        repeat, discount = self.config.action_repeat, self.config.discount
-        left = self.config.episode_length - self.episode_steps
-        powers = discount ** np.arange(1, self.config.episode_length + 1)
-        total = np.concatenate([[0.0], np.cumsum(powers)])
-        return repeat * reward * total[-(-left // repeat)]
+        """Discounted return of earning `reward` (N,), without its success bonus, for ever after."""
+        reward = reward - self.reward.weights.get("success", 0.0)
+        discount = self.config.discount
+        return self.config.action_repeat * reward * discount / (1 - discount)
 
 
 def _sum_of_squares(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Reward versions v1 to v19 of the lifting task, as a table of weights over named terms.
+"""Reward versions v1 to v20 of the lifting task, as a table of weights over named terms.
 
-A version is one row of `VERSIONS`: the reward of a control step is the weighted sum of its terms.
-The terms are functions of `RewardSignals`; nothing here touches a simulation.
+v1 to v19 are the original project's, v20 is ours. A version is one row of `VERSIONS`: the reward of
+a control step is the weighted sum of its terms. The terms are functions of `RewardSignals`; nothing
+here touches a simulation.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from robobase.errors import UserError
 
 CUBE_REST_HEIGHT = 0.015  # m, centre of the 3 cm cube on the table: zero of the lift terms
+CARRY_MARGIN = 0.02  # m above the lift height: where v20 wants the cube
+STILL_SPEED = 0.2  # m/s, at which v20 pays a quarter of what a cube at rest earns
 SUNK_HEIGHT = 0.01  # m, below this the cube is being pressed into the table
 OFF_TABLE_HEIGHT = 0.02  # m
 SMOOTH_HEIGHT = 0.06  # m, above this v11 and v12 charge for changes of action
@@ -41,6 +44,7 @@ class RewardSignals:
     | moving_pad_to_cube | m      | distance between the moving finger's pad and the cube centre |
     | action_change_sq   | -      | squared Euclidean norm of the change of action               |
     | steps_open         | steps  | consecutive steps with the jaw more than 0.3 rad open (v15)  |
+    | cube_speed         | m/s    | speed of the cube's centre                                   |
     | cube_to_target     | m      | distance to the place target in the plane; only v12 needs it |
     """
 
@@ -54,6 +58,7 @@ class RewardSignals:
     moving_pad_to_cube: np.ndarray
     action_change_sq: np.ndarray
     steps_open: np.ndarray
+    cube_speed: np.ndarray
     cube_to_target: np.ndarray | None = None
 
 
@@ -102,6 +107,10 @@ VERSIONS: dict[str, dict[str, float]] = {
     "v19": {"reach_both": 1, "sunk": -50, "drop": -2, "action_change_held": -.02, "success": 10,
             "grasp": 1.5, "grasp_lift": 4, "grasp_off_table": 1, "grasp_raised": 2, "lifted": 1,
             "hold": .5},
+    # Bounded: no pay for height beyond the goal, none for time; a still cube at the goal is best.
+    # Unlike reach_both, closing never makes coming nearer with an open jaw cost anything.
+    "v20": {"reach": 1, "closing": 1, "sunk": -50,
+            "grasp": 1, "grasp_off_table": 1, "grasp_at_goal": 5, "lifted_still": 3},
 }
 # fmt: on
 
@@ -151,6 +160,11 @@ def _reach_both(s: RewardSignals, lift_height: float) -> Array:
     return np.where(reach < REACHED, reach, (reach + finger) / 2)
 
 
+def _closing(s: RewardSignals, lift_height: float) -> Array:
+    """How near the moving finger is to the cube, as far as the TCP has reached it."""
+    return _reach(s, lift_height) * (1 - np.tanh(10 * s.moving_pad_to_cube))
+
+
 def _lift(s: RewardSignals, lift_height: float) -> Array:
     """0 on the table, 1 at `lift_height`, and on upwards without a cap."""
     return np.maximum(s.cube_z - CUBE_REST_HEIGHT, 0) / (lift_height - CUBE_REST_HEIGHT)
@@ -158,6 +172,12 @@ def _lift(s: RewardSignals, lift_height: float) -> Array:
 
 def _raised(s: RewardSignals, lift_height: float) -> Array:
     return np.clip((s.cube_z - RAISED_HEIGHT) / (lift_height - RAISED_HEIGHT), 0, 1)
+
+
+def _at_goal(s: RewardSignals, lift_height: float) -> Array:
+    """0 on the table, 1 at `CARRY_MARGIN` above `lift_height`, and down again beyond."""
+    goal = lift_height + CARRY_MARGIN
+    return np.clip(1 - np.abs(s.cube_z - goal) / (goal - CUBE_REST_HEIGHT), 0, 1)
 
 
 def _dropped(s: RewardSignals) -> np.ndarray:
@@ -178,6 +198,7 @@ def _near_target(s: RewardSignals) -> np.ndarray:
 TERMS: dict[str, Callable[[RewardSignals, float], np.ndarray]] = {
     "reach": _reach,
     "reach_both": _reach_both,
+    "closing": _closing,
     "sunk": lambda s, H: np.maximum(SUNK_HEIGHT - s.cube_z, 0),
     "drop": lambda s, H: _dropped(s),
     "drop_off_target": lambda s, H: _dropped(s) & (_target_distance(s) > PLACE_RADIUS),
@@ -188,6 +209,10 @@ TERMS: dict[str, Callable[[RewardSignals, float], np.ndarray]] = {
     "grasp_lift": lambda s, H: s.grasping * _lift(s, H),
     "grasp_off_table": lambda s, H: s.grasping * (s.cube_z > OFF_TABLE_HEIGHT),
     "grasp_raised": lambda s, H: s.grasping * _raised(s, H),
+    "grasp_at_goal": lambda s, H: s.grasping * _at_goal(s, H),
+    "lifted_still": lambda s, H: (
+        s.grasping * (s.cube_z > H) * (1 - np.tanh(s.cube_speed / STILL_SPEED))
+    ),
     "height": lambda s, H: np.maximum(s.cube_z - SUNK_HEIGHT, 0),
     "off_table": lambda s, H: s.cube_z > OFF_TABLE_HEIGHT,
     "lifted": lambda s, H: s.cube_z > H,

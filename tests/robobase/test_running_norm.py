@@ -5,7 +5,7 @@ from robobase.models.running_norm import CLIP, RunningNorm
 
 def test_statistics_of_batches_are_those_of_all_samples():
     torch.manual_seed(0)
-    samples = torch.randn(60, 3) * torch.tensor([1.0, 0.01, 20.0]) + torch.tensor([5.0, 0.2, 0.0])
+    samples = torch.randn(60, 3) * torch.tensor([1.0, 0.05, 20.0]) + torch.tensor([5.0, 0.2, 0.0])
     norm = RunningNorm(3)
     for batch in samples.split([1, 9, 30, 20]):
         norm.observe(batch.unsqueeze(0))
@@ -32,3 +32,9 @@ def test_statistics_are_saved():
     other.load_state_dict(norm.state_dict())
     x = torch.randn(3, 2)
     assert torch.equal(norm(x), other(x))
+
+
+def test_what_hardly_moved_at_first_is_not_blown_up():
+    norm = RunningNorm(1)
+    norm.observe(torch.linspace(0.0149, 0.0151, 50).unsqueeze(1))  # m, a cube on the table
+    assert norm(torch.tensor([[0.08]])).item() < CLIP

@@ -68,7 +68,7 @@ def test_a_mixture_of_stages_is_normalised_and_sorted():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"reward_version": "v20"}, "reward_version='v20' is unknown; known: v1 … v19"),
+        ({"reward_version": "v99"}, "reward_version='v99' is unknown; known: v1 … v20"),
         ({"stage": 5}, "stage=5 is unknown; known: 0, 1, 2, 3, 4"),
         ({"stage": {0: -1}}, "weight -1"),
         ({"stage": {}}, "at least one stage"),

@@ -122,7 +122,7 @@ def test_video_shows_four_cameras_and_two_panels(run):
         (["--frame_size", "5"], "--frame_size 5 must be from 32 to 1280 pixels"),
         (["--cameras", "topdwn"], "camera='topdwn' is unknown; known: topdown, side, front"),
         (["--stage", "9"], "stage=9 is unknown; known: 0, 1, 2, 3, 4"),
-        (["--reward_version", "v20"], "reward_version='v20' is unknown"),
+        (["--reward_version", "v99"], "reward_version='v99' is unknown"),
         (["--overrides", "frame_stack=two"], "override frame_stack=two: in the snapshot's config"),
         (["--overrides", "env=3"], "override env=3: in the snapshot's config it is {"),
         (["--overrides", "~env.stage"], "cannot use --overrides ~env.stage; give key=value"),

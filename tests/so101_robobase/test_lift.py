@@ -164,16 +164,16 @@ def test_in_mode_continue_only_the_time_limit_ends_the_episode():
     np.testing.assert_allclose(rewards[1:], rewards[1], rtol=0.01)  # the hold term does not grow
 
 
-def test_the_bonus_is_what_holding_on_would_have_paid():
-    settings: dict[str, Any] = {"stage": 1, "hold_steps": 10, "episode_length": 60, "discount": 0.9}
+def test_the_bonus_is_what_holding_on_for_ever_would_have_paid():
+    settings: dict[str, Any] = {"stage": 1, "hold_steps": 10, "discount": 0.9}
     ended = started(**settings, on_success="bonus")
     for _ in range(5):
         final = ended.step(np.zeros((1, 6))).reward[0]
     assert ended.terminated[0]
     held = started(**settings, on_success="continue")
-    rewards = np.array([held.step(np.zeros((1, 6))).reward[0] for _ in range(30)])
+    rewards = np.array([held.step(np.zeros((1, 6))).reward[0] for _ in range(100)])
     rewards[5:] -= 2 * 10  # holding on does not pay the success bonus again
-    np.testing.assert_allclose(final, rewards[4:] @ 0.9 ** np.arange(26), rtol=0.01)
+    np.testing.assert_allclose(final, rewards[4:] @ 0.9 ** np.arange(96), rtol=0.01)
 
 
 def test_an_ended_member_waits_unchanged_until_it_is_reset():

@@ -28,6 +28,7 @@ def signals(**values):
         "moving_pad_to_cube": 0.05,
         "action_change_sq": 2.0,
         "steps_open": 0,
+        "cube_speed": 0.0,
         "cube_to_target": 0.2,
     }
     return RewardSignals(**{name: np.array([v]) for name, v in (defaults | values).items()})
@@ -68,6 +69,7 @@ HELD_VALUES = {
     "v17": (R_1CM + 1) / 2 + 1.5 + 2 * L_HELD + 1 + 1 - 0.02 * 2,
     "v18": (R_1CM + 1) / 2 + 1.5 + 4 * L_HELD + 1 + 2 + 1 - 0.02 * 2,
     "v19": (R_1CM + 1) / 2 + 1.5 + 4 * L_HELD + 1 + 2 + 1 + 0.5 * 5 - 0.02 * 2,
+    "v20": R_1CM + R_1CM * R_5CM + 1 + 1 + 5 + 3,  # 10 cm is its goal
 }
 
 # Just dropped while pressed 4 mm into the table, jaw open, moving finger 3 cm away.
@@ -87,6 +89,7 @@ SUNK_VALUES = {
     "v12": R_2CM - 50 * 0.004 + TO_TARGET + 0.074 / 0.065 + 3,
     "v15": R_2CM - 50 * 0.004 - 2 - 0.05,
     **dict.fromkeys(("v17", "v18", "v19"), (R_2CM + R_3CM) / 2 - 50 * 0.004 - 2),
+    "v20": R_2CM + R_2CM * R_3CM - 50 * 0.004,
 }
 
 # Grasped and pressed 4 mm into the table: v3 goes on below zero, v4 does not pay at all.
@@ -108,11 +111,12 @@ RISING_VALUES = {
     "v14": R_1CM + 0.25 + 2 * L_RISING + 1,
     "v18": (R_1CM + 1) / 2 + 1.5 + 4 * L_RISING + 1 + 2 * 0.5,
     "v19": (R_1CM + 1) / 2 + 1.5 + 4 * L_RISING + 1 + 2 * 0.5,
+    "v20": R_1CM + R_1CM * R_5CM + 1 + 1 + 5 * 0.045 / 0.085,
 }
 
 
 def test_the_hand_computed_tables_cover_every_version():
-    assert list(VERSIONS) == [f"v{i}" for i in range(1, 20)]
+    assert list(VERSIONS) == [f"v{i}" for i in range(1, 21)]
     assert set(HELD_VALUES) == set(SUNK_VALUES) == set(VERSIONS)
     assert {term for weights in VERSIONS.values() for term in weights} == set(TERMS)
 
@@ -139,8 +143,8 @@ def test_a_rising_cube_pays_what_the_formula_says(version):
     assert reward(version, signals(**RISING)) == pytest.approx(RISING_VALUES[version], abs=1e-12)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_success_adds_ten_in_every_version(version):
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version != "v20"])
+def test_success_adds_ten_in_every_version_of_the_original(version):
     without = reward(version, signals(**HELD))
     assert reward(version, signals(**HELD, success=True)) == pytest.approx(without + 10)
 
@@ -169,6 +173,20 @@ def test_v17_looks_at_the_moving_finger_only_near_the_cube():
     near = signals(tcp_to_cube=0.01, moving_pad_to_cube=0.05)
     assert reward("v17", far) == pytest.approx(R_5CM)
     assert reward("v17", near) == pytest.approx((R_1CM + R_5CM) / 2)
+
+
+def test_v20_pays_most_for_a_still_cube_at_its_goal():
+    best = reward("v20", signals(**HELD))
+    for height in (0.06, 0.081, 0.15, 0.3):
+        assert reward("v20", signals(**{**HELD, "cube_z": height})) < best
+    assert reward("v20", signals(**HELD, cube_speed=0.2)) == pytest.approx(best - 3 * np.tanh(1))
+    assert reward("v20", signals(**HELD, success=True)) == best
+
+
+def test_v20_never_charges_an_open_jaw_for_coming_nearer():
+    steps = [signals(tcp_to_cube=d, moving_pad_to_cube=0.05) for d in np.linspace(0.1, 0, 50)]
+    assert np.all(np.diff([reward("v20", step) for step in steps]) > 0)
+    assert np.any(np.diff([reward("v19", step) for step in steps]) < 0)
 
 
 def test_a_cube_lifted_without_a_grasp_earns_only_the_ungated_terms():
@@ -203,7 +221,7 @@ def test_the_place_target_is_asked_for_where_it_is_needed():
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(UserError, match="reward_version='v20' is unknown; known: v1 … v19"):
-        Reward("v20")
+    with pytest.raises(UserError, match="reward_version='v99' is unknown; known: v1 … v20"):
+        Reward("v99")
     with pytest.raises(UserError, match=r"lift_height=0\.04 is too low"):
         Reward("v19", lift_height=0.04)

@@ -21,6 +21,7 @@ from robobase.method.utils import (
     loss_weights,
 )
 from robobase.method.vision import Features, VisionMethod
+from robobase.method.weight_average import WeightAverage
 from robobase.utils import SquashedNormal, TruncatedNormal, soft_update_params
 
 __all__ = ["Actor", "ActorCritic", "Critic", "DistributionalCritic"]
@@ -48,6 +49,8 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         actor_grad_clip, critic_grad_clip: largest gradient norm of either loss; None: no limit.
         always_bootstrap: bootstrap through terminal states as well.
         reward_scale: factor on rewards as the critics see them; logs keep the task's own units.
+        weight_average: decay per update of the average of encoder, view fusion and actor that
+            acts in evaluation; None: the networks themselves act.
         use_augmentation: whether images are shifted at random in learning.
         bc_lambda: weight of imitating transitions with `demo` = 1 in the actor's loss.
         action_sequence_network_type: "rnn" or "mlp".
@@ -84,6 +87,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         distributional_critic_transform: bool,
         reward_scale: float = 1.0,
         use_augmentation: bool = False,
+        weight_average: float | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -113,6 +117,10 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         self.build_view_fusion(view_fusion_model)
         self.build_critic(critic_model)
         self.build_actor(actor_model)
+        self.average: WeightAverage | None = None
+        if weight_average is not None:
+            acting = ("encoder", "view_fusion", "actor")
+            self.average = WeightAverage(self, acting, weight_average)
 
     # --- building -------------------------------------------------------------------------------
 
@@ -204,18 +212,26 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
 
     @torch.no_grad()
     def _act(self, observations: Batch, step: int, eval_mode: bool) -> BatchedActionSequence:
+        if eval_mode and self.average is not None:
+            with self.average.standing_in(self):
+                return self.policy(self.observe(observations), step).mean
         policy = self.policy(self.observe(observations), step)
         return policy.mean if eval_mode else policy.sample()
 
     def reset(self, step: int, agents_to_reset: list[int]) -> None:
         """Clear the recurrent states of environments whose episode ended."""
-        for env_index in agents_to_reset:
-            self.actor.reset(env_index)
+        for actor in self._actors():
+            for env_index in agents_to_reset:
+                actor.reset(env_index)
 
     def set_eval_env_running(self, value: bool) -> None:
         super().set_eval_env_running(value)
-        self.actor.set_eval_env_running(value)
+        for actor in self._actors():
+            actor.set_eval_env_running(value)
         self.critic.set_eval_env_running(value)
+
+    def _actors(self) -> list[Any]:
+        return [self.actor] if self.average is None else [self.actor, self.average["actor"]]
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -248,6 +264,8 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
             metrics |= self.update_intrinsic(batch, features, next_features, step)
         metrics |= self.update_actor(batch, features, step)
         soft_update_params(self.critic, self.critic_target, self.critic_target_tau)
+        if self.average is not None:
+            self.average.update(self)
         return metrics
 
     def extract_batch(self, replay_iter: Iterator[Batch]) -> Batch:

@@ -5,6 +5,9 @@ from torch import nn
 
 CLIP = 10.0
 """Largest normalised value: a joint that never moved in training must not shout when it does."""
+LEAST_STD = 0.01
+"""Least standard deviation to divide by: what hardly varies at first, such as the height of an
+object that nobody has lifted yet, is not clipped when it does."""
 
 
 class RunningNorm(nn.Module):
@@ -40,4 +43,5 @@ class RunningNorm(nn.Module):
         self.count.copy_(total)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return ((x - self.mean) / (self.variance + 1e-8).sqrt()).clamp(-CLIP, CLIP)
+        scale = self.variance.sqrt().clamp(min=LEAST_STD)
+        return ((x - self.mean) / scale).clamp(-CLIP, CLIP)
