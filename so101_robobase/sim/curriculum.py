@@ -16,8 +16,8 @@ from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import Kinematics, rotation_error, yaw_rotation
 from so101_robobase.sim.rewards import JAW_CLOSED
 from so101_robobase.sim.scene import (
-    MOVING_PAD_SENSOR,
-    STATIC_PAD_SENSOR,
+    MOVING_FINGER_SENSOR,
+    STATIC_FINGER_SENSOR,
     SUBSTEPS,
     SceneConfig,
     build_scene,
@@ -168,8 +168,8 @@ class _Simulations:
         self._batch = Batch(model, len(arm), min(usable_threads(), len(arm)))
         self._qpos, self._ctrl = self._batch.bind("qpos"), self._batch.bind("ctrl")
         self._sensordata = self._batch.bind("sensordata")
-        self._pads = [
-            int(model.sensor(name).adr[0]) for name in (STATIC_PAD_SENSOR, MOVING_PAD_SENSOR)
+        self._fingers = [
+            int(model.sensor(name).adr[0]) for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
         ]
         self._valid = np.ones(len(arm), bool)
         self._ctrl[:, :-1] = arm
@@ -211,5 +211,5 @@ class _Simulations:
         self._batch.step(nstep=control_steps * SUBSTEPS, stage=int(mujoco.mjtStage.mjSTAGE_POS))
 
     def _keep_grasped(self) -> None:
-        touching = (self._sensordata[:, self._pads] > 0).all(axis=1)
+        touching = (self._sensordata[:, self._fingers] > 0).all(axis=1)
         self._valid &= touching & (self._qpos[:, NUM_JOINTS - 1] < JAW_CLOSED)

@@ -21,8 +21,8 @@ from so101_robobase.sim.curriculum import Curriculum
 from so101_robobase.sim.rewards import JAW_CLOSED, PLACED_HEIGHT, Reward, RewardSignals
 from so101_robobase.sim.scene import (
     MOVING_PAD_GEOM,
-    MOVING_PAD_SENSOR,
-    STATIC_PAD_SENSOR,
+    MOVING_FINGER_SENSOR,
+    STATIC_FINGER_SENSOR,
     SUBSTEPS,
     TCP_SITE,
     build_scene,
@@ -75,7 +75,7 @@ class LiftTask:
     | attribute     | shape, type | meaning                                                    |
     |---------------|-------------|------------------------------------------------------------|
     | episode_steps | (N,) int    | control steps since the reset                              |
-    | grasping      | (N,) bool   | both pads touch the cube and the jaw is closed             |
+    | grasping      | (N,) bool   | both fingers touch the cube, and the jaw is closed           |
     | lifted        | (N,) bool   | grasping, and the cube is above `lift_height`              |
     | hold_count    | (N,) int    | consecutive lifted control steps                           |
     | success       | (N,) bool   | success at the latest control step                         |
@@ -107,8 +107,8 @@ class LiftTask:
         self._sensordata = self.batch.bind("sensordata")
         self._tcp = model.site(TCP_SITE).id
         self._moving_pad = model.geom(MOVING_PAD_GEOM).id
-        self._pads = [
-            int(model.sensor(name).adr[0]) for name in (STATIC_PAD_SENSOR, MOVING_PAD_SENSOR)
+        self._fingers = [
+            int(model.sensor(name).adr[0]) for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
         ]
         self.kinematics = Kinematics.from_model(model)
         joint_range = model.actuator_ctrlrange.copy()  # (6, 2)
@@ -216,7 +216,7 @@ class LiftTask:
         |-----------------|---------|--------------------------------------------------|
         | task_success    | float64 | 1 once the episode has succeeded, else 0         |
         | is_success      | bool    | success at the latest control step               |
-        | is_grasping     | bool    | both pads touch the cube and the jaw is closed   |
+        | is_grasping     | bool    | both fingers touch the cube, and the jaw is closed |
         | is_lifted       | bool    | grasped above `lift_height`                      |
         | cube_z          | float64 | height of the cube's centre, m                   |
         | max_cube_z      | float64 | its greatest value in the episode, m             |
@@ -282,8 +282,8 @@ class LiftTask:
         return reward
 
     def _look(self) -> None:
-        """Grasp and lift of the present state; contacts come from the pads' sensors."""
-        touching = (self._sensordata[:, self._pads] > 0).all(axis=1)
+        """Grasp and lift of the present state; contacts come from the fingers' sensors."""
+        touching = (self._sensordata[:, self._fingers] > 0).all(axis=1)
         self.grasping[:] = touching & (self.joint_pos[:, -1] < JAW_CLOSED)
         self.lifted[:] = self.grasping & (self.cube_pos[:, 2] > self.config.lift_height)
 

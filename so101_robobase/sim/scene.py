@@ -20,8 +20,8 @@ WRIST_CAMERA = "wrist_cam"
 TCP_SITE = "gripperframe"
 STATIC_FINGERTIP_SITE = "static_fingertip"
 MOVING_FINGERTIP_SITE = "moving_fingertip"
-STATIC_PAD_SENSOR = "static_pad_cube"
-MOVING_PAD_SENSOR = "moving_pad_cube"
+STATIC_FINGER_SENSOR = "static_finger_cube"
+MOVING_FINGER_SENSOR = "moving_finger_cube"
 STATIC_PAD_GEOM = "static_finger_pad"
 MOVING_PAD_GEOM = "moving_finger_pad"
 CUBE = "cube"
@@ -253,15 +253,20 @@ def _add_cube(spec: mujoco.MjSpec, config: SceneConfig) -> None:
 
 
 def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
-    """One number per pad: how many contacts it has with the cube."""
+    """One number per finger: how many contacts it has with the cube.
+
+    The whole finger counts, not its pad alone (the original project's test): the pads are 2.5 mm
+    wide, and of the cubes that a trained policy carried, some hung between finger and pad.
+    """
     only_found = 1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND)
-    for name, pad in ((STATIC_PAD_SENSOR, STATIC_PAD_GEOM), (MOVING_PAD_SENSOR, MOVING_PAD_GEOM)):
+    fingers = {STATIC_FINGER_SENSOR: _gripper_body(spec), MOVING_FINGER_SENSOR: _jaw_body(spec)}
+    for name, finger in fingers.items():
         spec.add_sensor(
             name=name,
             type=mujoco.mjtSensor.mjSENS_CONTACT,
-            objtype=mujoco.mjtObj.mjOBJ_GEOM,
-            objname=pad,
-            reftype=mujoco.mjtObj.mjOBJ_GEOM,
+            objtype=mujoco.mjtObj.mjOBJ_BODY,
+            objname=finger.name,
+            reftype=mujoco.mjtObj.mjOBJ_BODY,
             refname=CUBE,
             intprm=[only_found, 0, 1],
         )

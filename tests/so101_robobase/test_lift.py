@@ -177,8 +177,9 @@ def test_the_bonus_is_what_holding_on_for_ever_would_have_paid():
 
 
 def test_an_ended_member_waits_unchanged_until_it_is_reset():
-    task = started(2, stage=1, hold_steps=2)
-    task.step(np.array([np.zeros(6), OPEN]))  # member 0 succeeds, member 1 drops the cube
+    task = started(2, stage=1, hold_steps=6)
+    for _ in range(3):
+        task.step(np.array([np.zeros(6), OPEN]))  # member 0 succeeds, member 1 drops the cube
     assert task.truncated.tolist() == [True, False]
     before = task.batch.state[0].copy()
     result = task.step(np.ones((2, 6)))

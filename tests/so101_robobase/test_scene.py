@@ -8,10 +8,10 @@ from so101_robobase.observation import ClassId
 from so101_robobase.sim.scene import (
     MOVING_FINGERTIP_SITE,
     MOVING_PAD_GEOM,
-    MOVING_PAD_SENSOR,
+    MOVING_FINGER_SENSOR,
     STATIC_FINGERTIP_SITE,
     STATIC_PAD_GEOM,
-    STATIC_PAD_SENSOR,
+    STATIC_FINGER_SENSOR,
     TCP_SITE,
     WRIST_CAMERA,
     SceneConfig,
@@ -107,7 +107,9 @@ def test_each_pad_has_its_own_contact_sensor(scene, data):
     def touched_by_a_cube_at(position):
         data.qpos[6:9] = position
         mujoco.mj_forward(scene.model, data)
-        return [data.sensor(name).data[0] > 0 for name in (STATIC_PAD_SENSOR, MOVING_PAD_SENSOR)]
+        return [
+            data.sensor(name).data[0] > 0 for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
+        ]
 
     static, moving = pads(jaw=1.2)
     outwards = 0.015 * (static - moving) / np.linalg.norm(static - moving)
