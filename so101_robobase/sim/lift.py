@@ -20,8 +20,8 @@ from so101_robobase.kinematics import Kinematics
 from so101_robobase.sim.curriculum import Curriculum
 from so101_robobase.sim.rewards import JAW_CLOSED, PLACED_HEIGHT, Reward, RewardSignals
 from so101_robobase.sim.scene import (
-    MOVING_PAD_GEOM,
     MOVING_FINGER_SENSOR,
+    MOVING_PAD_GEOM,
     STATIC_FINGER_SENSOR,
     SUBSTEPS,
     TCP_SITE,
@@ -75,7 +75,7 @@ class LiftTask:
     | attribute     | shape, type | meaning                                                    |
     |---------------|-------------|------------------------------------------------------------|
     | episode_steps | (N,) int    | control steps since the reset                              |
-    | grasping      | (N,) bool   | both fingers touch the cube, and the jaw is closed           |
+    | grasping      | (N,) bool   | both fingers touch the cube, the jaw is closed             |
     | lifted        | (N,) bool   | grasping, and the cube is above `lift_height`              |
     | hold_count    | (N,) int    | consecutive lifted control steps                           |
     | success       | (N,) bool   | success at the latest control step                         |
@@ -216,7 +216,7 @@ class LiftTask:
         |-----------------|---------|--------------------------------------------------|
         | task_success    | float64 | 1 once the episode has succeeded, else 0         |
         | is_success      | bool    | success at the latest control step               |
-        | is_grasping     | bool    | both fingers touch the cube, and the jaw is closed |
+        | is_grasping     | bool    | both fingers touch the cube, the jaw is closed   |
         | is_lifted       | bool    | grasped above `lift_height`                      |
         | cube_z          | float64 | height of the cube's centre, m                   |
         | max_cube_z      | float64 | its greatest value in the episode, m             |

@@ -36,7 +36,7 @@ class RewardSignals:
     |--------------------|--------|--------------------------------------------------------------|
     | tcp_to_cube        | m      | distance between TCP and cube centre                         |
     | cube_z             | m      | height of the cube centre                                    |
-    | grasping           | bool   | both fingers touch the cube, and the jaw is closed             |
+    | grasping           | bool   | both fingers touch the cube, the jaw is closed               |
     | was_grasping       | bool   | the same, one control step earlier                           |
     | hold_count         | steps  | consecutive lifted steps, this one included                  |
     | success            | bool   | the task has succeeded (for v12: the cube is placed)         |

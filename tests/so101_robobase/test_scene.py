@@ -6,12 +6,12 @@ from robobase.errors import UserError
 from so101_robobase.joints import JOINTS
 from so101_robobase.observation import ClassId
 from so101_robobase.sim.scene import (
+    MOVING_FINGER_SENSOR,
     MOVING_FINGERTIP_SITE,
     MOVING_PAD_GEOM,
-    MOVING_FINGER_SENSOR,
+    STATIC_FINGER_SENSOR,
     STATIC_FINGERTIP_SITE,
     STATIC_PAD_GEOM,
-    STATIC_FINGER_SENSOR,
     TCP_SITE,
     WRIST_CAMERA,
     SceneConfig,
