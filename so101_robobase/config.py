@@ -66,6 +66,7 @@ class LiftConfig:
         stage: a stage 0 to 4, or a mixture as {stage: weight}.
         place_target: [x, y] where v12 wants the cube put down; v12 only.
         discount: per policy step (as `replay.gamma`), below 1; only `on_success=bonus` uses it.
+        teacher: put the scripted pick's actions into the infos, for `method=dagger`.
         num_threads: of physics; 0 takes every core that this process may use. Results do not
             depend on it.
     """
@@ -84,6 +85,7 @@ class LiftConfig:
     place_target: tuple[float, float] | None = None
     cube_box: CubeBox = field(default_factory=CubeBox)
     cube_jitter: float = 0.02
+    teacher: bool = False
     num_threads: int = 0
     scene: SceneConfig = field(default_factory=SceneConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
@@ -149,6 +151,8 @@ class LiftConfig:
         env = OmegaConf.to_container(cfg.env, resolve=True)
         assert isinstance(env, dict)
         values = {str(key): value for key, value in env.items() if key not in _RUN_KEYS}
+        if evaluation:
+            values["teacher"] = False
         if evaluation and env.get("eval_stage") is not None:
             values["stage"] = env["eval_stage"]
         values["action_repeat"] = cfg.get("action_repeat", 1)

@@ -8,7 +8,7 @@ from robobase.envs.env import Demo
 from robobase.envs.vector_compat import final_info, final_obs
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
-from so101_robobase.sim.expert import TopDownPick
+from so101_robobase.teacher import Teacher
 from so101_robobase.vector_env import LiftVectorEnv
 
 _WIDTH = 16  # episodes played at once
@@ -45,15 +45,7 @@ def collect(config: LiftConfig, num_demos: int, seed: int) -> list[Demo]:
 
 def _play_wave(env: LiftVectorEnv, seed: int) -> list[Demo]:
     """One episode per member; those that succeed, in the order of their seeds."""
-    task, config = env.task, env.config
-    expert = TopDownPick(
-        config.control,
-        task.kinematics,
-        task.scene.model.actuator_ctrlrange,
-        env.num_envs,
-        config.action_repeat,
-        config.lift_height,
-    )
+    teacher = Teacher(env.task)
     observations, _ = env.reset(seed=seed)
     episodes: list[list[Any]] = [
         [(_row(observations, i), {"demo": 1})] for i in range(env.num_envs)
@@ -61,9 +53,7 @@ def _play_wave(env: LiftVectorEnv, seed: int) -> list[Demo]:
     succeeded = np.zeros(env.num_envs, bool)
     running = np.ones(env.num_envs, bool)
     while running.any():
-        actions = expert.act(
-            task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target
-        ).astype(np.float32)
+        actions = teacher.act()
         observations, rewards, terminated, truncated, infos = env.step(actions)
         done = terminated | truncated
         for i in np.flatnonzero(running):

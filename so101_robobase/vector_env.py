@@ -15,6 +15,7 @@ from so101_robobase.config import LiftConfig, from_mapping
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.observer import Observer
 from so101_robobase.sim.spectator import Spectator
+from so101_robobase.teacher import Teacher
 
 FRAMES_PER_SECOND = 50  # of control steps
 
@@ -35,6 +36,9 @@ class LiftVectorEnv(gym.vector.VectorEnv):
     |             | 13), the last state, as well                                                |
 
     while observations and all other infos of these members are those of their next episode.
+
+    With `config.teacher`, infos of resets and steps have `teacher_action` (N, A) float32: what the
+    scripted pick would do on the observations that they come with.
 
     Args:
         config: the task; None takes the defaults and `settings`.
@@ -77,6 +81,12 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             "render_fps": FRAMES_PER_SECOND / (config.action_repeat * (action_sequence or 1)),
         }
         self.task = LiftTask(config, num_envs)
+        self._teacher = Teacher(self.task) if config.teacher else None
+        if self._teacher is not None and action_sequence not in (None, 1):
+            raise UserError(
+                f"action_sequence={action_sequence} with env.teacher=true: a teacher shows one "
+                "action at a time; set action_sequence=1"
+            )
         self._sequence = action_sequence
         self._observer = Observer(self.task, config.observation, config.image_size, config.renderer)
         self.single_observation_space = self._observer.space
@@ -112,7 +122,9 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             self.task.seed(seed)
         self.task.reset(np.arange(self.num_envs))
         self._observations = self._observer.observe()
-        return _copies(self._observations), self.task.info()
+        if self._teacher is not None:
+            self._teacher.reset()
+        return _copies(self._observations), self._infos()
 
     def step(
         self, actions: np.ndarray
@@ -144,11 +156,19 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             }
             ended = np.flatnonzero(done)
             self.task.reset(ended)
+            if self._teacher is not None:
+                self._teacher.reset(ended)
             for key, rows in self._observer.observe(ended).items():
                 observations[key][ended] = rows
         self._observations = observations
-        infos = {**self.task.info(), **infos}
+        infos = {**self._infos(), **infos}
         return _copies(observations), reward, result.terminated, result.truncated, infos
+
+    def _infos(self) -> dict[str, Any]:
+        """Once per step: the teacher remembers that it was asked."""
+        if self._teacher is None:
+            return self.task.info()
+        return {**self.task.info(), "teacher_action": self._teacher.act()}
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Pictures (H, W, 3) uint8 of the first `num_rendered` members."""
@@ -161,11 +181,15 @@ class LiftVectorEnv(gym.vector.VectorEnv):
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides later steps, as tensors and plain containers; safe to `torch.load`."""
-        return _to_tensors(self.task.state_dict())
+        teacher = {} if self._teacher is None else {"teacher": self._teacher.state_dict()}
+        return _to_tensors({**self.task.state_dict(), **teacher})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()` of an environment of the same config and N, bit for bit."""
-        self.task.load_state_dict(_to_arrays(state))
+        arrays = _to_arrays(state)
+        self.task.load_state_dict(arrays)
+        if self._teacher is not None and "teacher" in arrays:
+            self._teacher.load_state_dict(arrays["teacher"])
         self._observations = self._observer.observe()
 
     def close_extras(self, **kwargs: Any) -> None:

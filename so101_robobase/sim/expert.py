@@ -1,9 +1,11 @@
 """A scripted top-down pick that acts through the public action interface, for demonstrations.
 
 It sees what a policy must not see, the pose of the cube, and decides anew at every call where the
-gripper should go; the only memory is, per arm, the phase of the pick.
+gripper should go; the only memory is, per arm, the phase of the pick. Whoever moves the arm, it
+says how to go on from there: a learner's teacher judges states that it would never reach.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -29,6 +31,7 @@ JAW_EMPTY = 0.05  # rad: a jaw that closed this far holds nothing
 JAW_HOLDING = 0.25  # rad: the cube's width holds the jaw at about 0.15
 JAW_MOVED = 0.5  # rad: below this a jaw at rest has met something
 ARRIVED = 0.004  # m
+FUNNEL = 0.15  # m beside the way down, per m above its end, from which going down is safe
 ALIGNED = 0.06  # rad
 LOST = 0.03  # m between cube and the middle of the fingers while closing or lifting
 MAX_TRAVEL = 0.008  # m per control step: slow enough for the joints to keep the way straight
@@ -82,12 +85,27 @@ class TopDownPick:
         self.phase[rows] = Phase.ABOVE
         self._jaw[rows] = np.inf
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Phase, last jaw position and start of the lift of every arm."""
+        return {
+            "phase": self.phase.astype(np.int64),
+            "jaw": self._jaw.copy(),
+            "lift_from": self._lift_from.copy(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from `state_dict()`."""
+        self.phase[:] = state["phase"]
+        self._jaw[:] = state["jaw"]
+        self._lift_from[:] = state["lift_from"]
+
     def act(
         self,
         joint_pos: np.ndarray,
         cube_pos: np.ndarray,
         cube_quat: np.ndarray,
         joint_target: np.ndarray,
+        holding: np.ndarray | None = None,
     ) -> Array:
         """The next action (N, 6) or (N, 4), each number in [-1, 1].
 
@@ -97,6 +115,8 @@ class TopDownPick:
             cube_quat: (N, 4) its orientation, unit quaternion w x y z.
             joint_target: (N, 6) what the servos were last told (`Controller.target`), rad. Actions
                 add to it, and steering it instead of the lagging joints does not oscillate.
+            holding: (N,) bool, arms whose fingers hold the cube, however that came about: they
+                lift. None: only what this pick grasped is lifted.
         """
         tcp, tool = self._kinematics.forward(joint_pos)
         heading = rpy(tool)[:, 2]
@@ -109,6 +129,8 @@ class TopDownPick:
         hover = beside + np.array([0, 0, HOVER_HEIGHT])
 
         self._advance(tcp, joint_pos[:, -1], turn, grasp, hover, cube_pos)
+        if holding is not None:
+            self._take_over(holding, tcp, cube_pos)
         lift = self._lift_from.copy()
         lift[:, 2] += self._lift_height + LIFT_MARGIN - CUBE_HALF_SIZE
         phase = self.phase[:, None]
@@ -129,9 +151,12 @@ class TopDownPick:
         hover: Array,
         cube_pos: np.ndarray,
     ) -> None:
+        up = tcp[:, 2] - grasp[:, 2]
+        beside_way = _distance(tcp[:, :2], grasp[:, :2])
         above = (
             (self.phase == Phase.ABOVE)
-            & (_distance(tcp, hover) < ARRIVED)
+            & (up < hover[:, 2] - grasp[:, 2] + ARRIVED)
+            & (beside_way < ARRIVED + FUNNEL * np.maximum(up, 0))
             & (np.abs(turn) < ALIGNED)
             & (np.abs(jaw - JAW_OPEN) < 0.4)
         )
@@ -146,6 +171,13 @@ class TopDownPick:
         self.phase[closed] = Phase.LIFT
         self.phase[lost | askew] = Phase.ABOVE
         self._jaw[:] = jaw
+
+    def _take_over(self, holding: np.ndarray, tcp: Array, cube_pos: np.ndarray) -> None:
+        """Arms that hold a cube too early for their phase lift it as from the table."""
+        early = holding & (self.phase < Phase.CLOSE)
+        self.phase[early] = Phase.LIFT
+        self._lift_from[early] = tcp[early]
+        self._lift_from[early, 2] -= cube_pos[early, 2] - CUBE_HALF_SIZE
 
     def _towards(
         self, goal: Array, tool: Array, jaw_goal: Array, joint_target: np.ndarray

@@ -136,6 +136,7 @@ def test_a_snapshot_from_before_the_first_step_can_be_loaded(tmp_path):
         ["replay.prioritization=true", "replay.size=500"],  # the ring wraps
         ["frame_stack_on_channel=false"],
         ["intrinsic_reward_module=rnd"],
+        ["launch=tiny_dagger"],
     ],
 )
 def test_every_way_of_learning_resumes_exactly(tmp_path, settings):

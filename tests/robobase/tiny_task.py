@@ -42,8 +42,11 @@ class TinyVectorEnv(VectorEnv):
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": ["rgb_array"]}  # noqa: RUF012
     render_mode = "rgb_array"
 
-    def __init__(self, num_envs: int, episode_length: int, pixels: bool = True):
+    def __init__(
+        self, num_envs: int, episode_length: int, pixels: bool = True, teacher: bool = False
+    ):
         self.num_envs = num_envs
+        self._teacher = teacher
         self._episode_length = episode_length
         self._pixels = pixels
         state_size = 2 if pixels else 4
@@ -63,7 +66,13 @@ class TinyVectorEnv(VectorEnv):
             seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
             self._rngs = [np.random.default_rng(s) for s in seeds]
         self._begin(np.arange(self.num_envs))
-        return self._observe(), {"task_success": np.zeros(self.num_envs)}
+        return self._observe(), {"task_success": np.zeros(self.num_envs), **self._teach()}
+
+    def _teach(self) -> dict[str, np.ndarray]:
+        if not self._teacher:
+            return {}
+        straight = np.clip((self._target - self._point) / STEP, -1, 1)
+        return {"teacher_action": straight.astype(np.float32)}
 
     def _begin(self, lanes: np.ndarray) -> None:
         for i in lanes:
@@ -86,6 +95,7 @@ class TinyVectorEnv(VectorEnv):
             infos |= {"final_info": final, "_final_info": done}
             self._begin(np.flatnonzero(done))
             infos["task_success"] = np.where(done, 0.0, infos["task_success"])
+        infos |= self._teach()
         return self._observe(), terminated - distance, terminated, truncated, infos
 
     def _observe(self) -> dict[str, np.ndarray]:
@@ -155,7 +165,9 @@ class TinyFactory(EnvFactory):
     """The point task; demonstrations walk straight to the target."""
 
     def make_train_env(self, cfg: DictConfig) -> VectorEnv:
-        return TinyVectorEnv(cfg.num_train_envs, cfg.env.episode_length, cfg.pixels)
+        return TinyVectorEnv(
+            cfg.num_train_envs, cfg.env.episode_length, cfg.pixels, cfg.env.teacher
+        )
 
     def make_eval_env(self, cfg: DictConfig) -> gym.Env:
         return TinyEnv(cfg.env.episode_length, cfg.pixels)

@@ -77,6 +77,28 @@ def test_it_starts_over_when_the_cube_is_taken_away_and_reset_touches_only_the_a
     assert expert.phase.tolist() == [Phase.ABOVE, Phase.LIFT]
 
 
+def test_whoever_grasped_the_cube_the_pick_lifts_it():
+    task = LiftTask(LiftConfig(observation="state", stage=2, on_success="continue"), 2)
+    task.seed([0, 1])
+    task.reset(np.arange(2))
+    expert = make_expert(task)
+    state = (task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target)
+    expert.act(*state)
+    assert expert.phase.tolist() == [Phase.ABOVE, Phase.ABOVE]
+    for _ in range(40):
+        task.step(expert.act(*state, holding=task.grasping))
+    assert task.lifted.all()
+
+
+def test_it_goes_on_from_where_it_was_saved():
+    task, _ = play(2, stage=3, episode_length=40)
+    state = (task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target)
+    expert, other = make_expert(task), make_expert(task)
+    expert.phase[:] = Phase.LIFT
+    other.load_state_dict(expert.state_dict())
+    np.testing.assert_array_equal(expert.act(*state), other.act(*state))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "stage", "at_least"),

@@ -200,3 +200,38 @@ def test_mistakes_are_named(make):
     env.reset()
     with pytest.raises(UserError, match=r"actions have shape \(3, 4\), not \(3, 6\)"):
         env.step(np.zeros((3, 4)))
+
+
+def test_the_teacher_answers_every_observation_and_its_answers_lift_the_cube():
+    env = LiftVectorEnv(observation="state", teacher=True, num_envs=3, episode_length=120)
+    _, infos = env.reset(seed=0)
+    successes = 0
+    for _ in range(60):
+        assert infos["teacher_action"].shape == (3, 6)
+        *_, infos = env.step(infos["teacher_action"])
+        successes += (infos.get("final_info", {}).get("task_success", np.zeros(3)) > 0).sum()
+    assert successes >= 3
+    env.close()
+
+
+def test_the_teacher_is_part_of_what_is_saved():
+    env, other = (
+        LiftVectorEnv(observation="state", teacher=True, num_envs=2, stage=4) for _ in range(2)
+    )
+    _, infos = env.reset(seed=3)
+    for _ in range(15):
+        *_, infos = env.step(infos["teacher_action"])
+    other.reset(seed=9)
+    other.load_state_dict(env.state_dict())
+    for _ in range(10):
+        action = infos["teacher_action"]
+        *_, infos = env.step(action)
+        *_, others = other.step(action)
+        np.testing.assert_array_equal(infos["teacher_action"], others["teacher_action"])
+    env.close()
+    other.close()
+
+
+def test_a_teacher_shows_one_action_at_a_time():
+    with pytest.raises(UserError, match="action_sequence=4 with env.teacher=true"):
+        LiftVectorEnv(observation="state", teacher=True, action_sequence=4)

@@ -62,6 +62,7 @@ def capture(run: "Workspace") -> dict[str, Any]:
         "rng": rng_state(),
         "env": snapshot.to_plain(save_env()) if save_env else None,
         "observations": snapshot.to_plain(run.observations),
+        "teacher_actions": snapshot.to_plain(run.teaching.actions) if run.teaching else None,
         "self_imitation": run.self_imitation.state_dict() if run.self_imitation else None,
         "rollout": run.rollout.state_dict() if run.rollout is not None and with_replay else None,
         "replay": [b.state_dict() for b in run.replay_buffers] if with_replay else None,
@@ -91,6 +92,8 @@ def restore(run: "Workspace", state: Mapping[str, Any], path: Path) -> None:
     if run.train_envs is not None and running and same_envs:
         run.train_envs.load_state_dict(state["env"])  # type: ignore[attr-defined]
         run.observations = {key: value.numpy() for key, value in state["observations"].items()}
+        if run.teaching is not None and state.get("teacher_actions") is not None:
+            run.teaching.actions = state["teacher_actions"].numpy()
         if run.self_imitation is not None and state.get("self_imitation") is not None:
             run.self_imitation.load_state_dict(state["self_imitation"])
         if run.rollout is not None and state.get("rollout") is not None:

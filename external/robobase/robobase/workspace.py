@@ -29,12 +29,13 @@ from robobase.envs.env import EnvFactory
 from robobase.envs.vector_compat import final_obs_batch, require_same_step
 from robobase.errors import UserError
 from robobase.evaluation_video import EvaluationVideo
-from robobase.method.core import OnPolicyMethod
+from robobase.method.core import OnPolicyMethod, TaughtMethod
 from robobase.replay_buffer.rollout_buffer import RolloutBuffer
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from robobase.rollout import EpisodeTracker, Rates, env_info
 from robobase.self_imitation import SelfImitation
 from robobase.signals import StopRequest
+from robobase.teaching import Teaching
 from robobase.video import VideoRecorder
 
 CreateReplay = Callable[..., UniformReplayBuffer]
@@ -78,6 +79,7 @@ class Workspace:
             print(f"not used by {cfg.method._target_}: method.{{{','.join(surplus)}}}")
         self._make_envs()
         self.agent = make_agent(cfg, self.observation_space, self.action_space, self.device)
+        self.teaching = Teaching(self.agent) if isinstance(self.agent, TaughtMethod) else None
         self._make_replay(create_replay_fn or _create_default_replay_buffer)
         self.snapshots: snapshot.SnapshotKeeper = instantiate(
             cfg.snapshot_keeper, directory=self.work_dir / "snapshots"
@@ -171,9 +173,11 @@ class Workspace:
         """Reset the environments, unless a snapshot put them where its run was."""
         if self.observations is None:
             assert self.train_envs is not None
-            self.observations, _ = self.train_envs.reset(
+            self.observations, infos = self.train_envs.reset(
                 seed=self.cfg.seed + self.progress.env_steps
             )
+            if self.teaching is not None:
+                self.teaching.listen(infos)
             self.agent.reset(self.progress.env_steps, list(range(self.cfg.num_train_envs)))
 
     def _perform_env_steps(self) -> Metrics:
@@ -183,7 +187,12 @@ class Workspace:
         actions = evaluation.act(
             self.agent, self.observations, self.progress.env_steps, eval_mode=False
         )
+        remembered = actions
+        if self.teaching is not None:
+            actions, remembered = self.teaching.take_over(actions, self.progress.env_steps)
         following, reward, terminated, truncated, infos = self.train_envs.step(actions)
+        if self.teaching is not None:
+            self.teaching.listen(infos)
         done = terminated | truncated
         success = evaluation.task_success(infos, len(done))
         succeeded = self.episodes.add(reward, done, success)
@@ -192,7 +201,7 @@ class Workspace:
         if self.rollout is not None:
             self.rollout.add(now, actions, reward, terminated, truncated, final, following)
         else:
-            newest = _newest(now), actions[:, 0], reward, terminated, truncated, _newest(final)
+            newest = _newest(now), remembered[:, 0], reward, terminated, truncated, _newest(final)
             flags: dict[str, Any] = {"demo": np.zeros(len(done), np.uint8)}
             self.replay_buffer.add_batch(*newest, **(flags if self._stores_demo_flag else {}))
             if self.self_imitation:

@@ -133,6 +133,17 @@ class ImitationLearningMethod(Method, ABC):
     """Learns from demonstrations alone."""
 
 
+class TaughtMethod(ImitationLearningMethod):
+    """Learns while it acts from a teacher that answers every observation.
+
+    A run stores the teacher's actions in its replay buffer, not those that were taken.
+    """
+
+    @abstractmethod
+    def teacher_share(self, step: int) -> float:
+        """In which share of the training environments the teacher acts, after `step` env steps."""
+
+
 class OffPolicyMethod(Method, ABC):
     """Learns from transitions of any policy."""
 
