@@ -77,10 +77,10 @@ class LiftConfig:
     image_size: int = 84
     renderer: str = "auto"
     stage: Mapping[int, float] | int = 3
-    reward_version: str = "v19"
+    reward_version: str = "v20"
     lift_height: float = 0.08
     hold_steps: int = 10
-    on_success: str = "bootstrap"
+    on_success: str = "bonus"
     discount: float = 0.98
     place_target: tuple[float, float] | None = None
     cube_box: CubeBox = field(default_factory=CubeBox)

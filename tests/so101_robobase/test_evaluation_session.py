@@ -74,7 +74,7 @@ def test_evaluation_reports_every_episode_in_the_run_folder(run, capsys):
     assert record["summary"]["best_max_cube_height"] >= 0.0149
     text = capsys.readouterr().out
     assert text.startswith(
-        f"{path}: 3 episodes from seed 2000000, 100% stage 3, reward v19, seg_de"
+        f"{path}: 3 episodes from seed 2000000, 100% stage 3, reward v20, seg_de"
     )
     assert "95% interval (Wilson)" in text
     assert str(output / "evaluation.json") in text

@@ -165,7 +165,7 @@ def test_in_mode_continue_only_the_time_limit_ends_the_episode():
 
 
 def test_the_bonus_is_what_holding_on_for_ever_would_have_paid():
-    settings: dict[str, Any] = {"stage": 1, "hold_steps": 10, "discount": 0.9}
+    settings: dict[str, Any] = {"stage": 1, "reward_version": "v19", "discount": 0.9}
     ended = started(**settings, on_success="bonus")
     for _ in range(5):
         final = ended.step(np.zeros((1, 6))).reward[0]
@@ -177,7 +177,7 @@ def test_the_bonus_is_what_holding_on_for_ever_would_have_paid():
 
 
 def test_an_ended_member_waits_unchanged_until_it_is_reset():
-    task = started(2, stage=1, hold_steps=6)
+    task = started(2, stage=1, hold_steps=6, on_success="bootstrap")
     for _ in range(3):
         task.step(np.array([np.zeros(6), OPEN]))  # member 0 succeeds, member 1 drops the cube
     assert task.truncated.tolist() == [True, False]
@@ -215,7 +215,7 @@ def test_the_first_action_of_an_episode_is_no_change_of_action(monkeypatch):
 
 def test_placing_succeeds_when_the_cube_lies_released_on_its_target():
     task = started(stage=3, reward_version="v12", place_target=(0.25, 0.0), cube_jitter=0.001)
-    assert task.step(np.zeros((1, 6))).truncated[0]
+    assert task.step(np.zeros((1, 6))).terminated[0]
     assert task.succeeded[0]
     far = started(stage=3, reward_version="v12", place_target=(0.20, 0.1), cube_jitter=0.001)
     far.step(np.zeros((1, 6)))

@@ -94,12 +94,13 @@ def test_a_member_is_a_single_environment_of_its_seed_through_resets(make):
 
 
 def test_final_observations_come_only_with_the_end_of_an_episode(make):
-    env = make(2, stage=1, episode_length=40, hold_steps=4)
+    env = make(2, stage=1, episode_length=40, hold_steps=8, on_success="bootstrap")
     env.reset(seed=0)
     drop = np.zeros((2, 6), np.float32)
     drop[1, 5] = 1
-    *_, truncated, infos = env.step(drop)
-    assert "final_obs" not in infos
+    for _ in range(3):
+        *_, truncated, infos = env.step(drop)
+        assert "final_obs" not in infos
     *_, truncated, infos = env.step(drop)
     assert truncated.tolist() == infos["_final_obs"].tolist() == [True, False]
     assert infos["final_info"]["task_success"].tolist() == [1, 0]
