@@ -234,5 +234,5 @@ def test_the_teacher_is_part_of_what_is_saved():
 
 
 def test_a_teacher_shows_one_action_at_a_time():
-    with pytest.raises(UserError, match="action_sequence=4 with env.teacher=true"):
+    with pytest.raises(UserError, match=r"action_sequence=4 with env\.teacher=true"):
         LiftVectorEnv(observation="state", teacher=True, action_sequence=4)
