@@ -383,6 +383,16 @@ def test_a_restored_agent_makes_the_same_next_updates_bit_for_bit(intrinsic):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_a_restored_agent_learns_at_the_rates_of_its_own_config():
+    saved = make_drqv2(actor_lr=1e-3)
+    saved.update(itertools.repeat(make_batch(SPACE)), 0)
+    other = make_drqv2(actor_lr=1e-5)
+    other.load_training_state(through_a_file(saved.training_state()))
+    assert other.actor_opt.param_groups[0]["lr"] == 1e-5
+    assert other.critic_opt.param_groups[0]["lr"] == saved.critic_opt.param_groups[0]["lr"]
+    assert len(other.actor_opt.state) == len(saved.actor_opt.state) > 0
+
+
 def test_state_dict_holds_tensors_alone_and_no_trace_of_the_environments():
     state = make_drqv2(frame_stack_on_channel=False).state_dict()
     assert all(isinstance(value, torch.Tensor) for value in state.values())

@@ -104,13 +104,17 @@ class Method(nn.Module, ABC):
         return {"learners": learners, "buffers": dict(self._transient_buffers())}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
-        """Restore `training_state()`.
+        """Restore `training_state()`; rates and other settings of optimisers stay this config's.
 
         Recurrent states of another number of environments are left out: they belong to episodes
         that a run with other environments does not continue.
         """
         for name, learner in self._learners().items():
+            own = [dict(group) for group in getattr(learner, "param_groups", ())]
             learner.load_state_dict(state["learners"][name])
+            for group, settings in zip(getattr(learner, "param_groups", ()), own, strict=True):
+                if "initial_lr" not in settings:  # else a scheduler's, which has been restored
+                    group |= {key: value for key, value in settings.items() if key != "params"}
         for name, buffer in self._transient_buffers().items():
             saved = state["buffers"].get(name)
             if saved is not None and saved.shape == buffer.shape:
