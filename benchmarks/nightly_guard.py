@@ -22,7 +22,7 @@ from yaml import YAMLError
 from robobase.errors import UserError
 from so101_robobase.evaluation.comparison import EVALUATIONS, find_runs
 
-PRESET, SEED = "state", 1
+PRESET, SEED = "state", 2  # the slowest of seeds 1 to 3
 LEVEL = 0.90
 SLACK = 2  # times the recorded env steps
 RECORDED = Path(__file__).with_suffix(".yaml")
