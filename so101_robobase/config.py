@@ -65,7 +65,7 @@ class LiftConfig:
     Attributes:
         stage: a stage 0 to 4, or a mixture as {stage: weight}.
         place_target: [x, y] where v12 wants the cube put down; v12 only.
-        discount: per policy step (as `replay.gamma`), below 1; only `on_success=bonus` uses it.
+        discount: per policy step (as `replay.gamma`); only `on_success=bonus` uses it, below 1.
         teacher: put the scripted pick's actions into the infos, for `method=dagger`.
         num_threads: of physics; 0 takes every core that this process may use. Results do not
             depend on it.

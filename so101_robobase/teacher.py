@@ -14,11 +14,14 @@ class Teacher:
 
     Args:
         task: its privileged state is what the pick sees.
+
+    Attributes:
+        pick: the scripted pick of these episodes.
     """
 
     def __init__(self, task: LiftTask):
         self._task = task
-        self._pick = TopDownPick(
+        self.pick = TopDownPick(
             task.config.control,
             task.kinematics,
             task.scene.model.actuator_ctrlrange,
@@ -33,19 +36,19 @@ class Teacher:
         Call it once per policy step.
         """
         task = self._task
-        actions = self._pick.act(
+        actions = self.pick.act(
             task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target, task.grasping
         )
         return actions.astype(np.float32)
 
     def reset(self, ids: np.ndarray | None = None) -> None:
         """Members `ids` (default all) begin a new episode."""
-        self._pick.reset(ids)
+        self.pick.reset(ids)
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers of the running episodes."""
-        return self._pick.state_dict()
+        return self.pick.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()` of a teacher of as many episodes."""
-        self._pick.load_state_dict(state)
+        self.pick.load_state_dict(state)

@@ -54,6 +54,19 @@ def test_the_average_acts_in_evaluation_without_noise():
     assert noisy.abs().max() <= 1
 
 
+def test_recurrent_states_of_the_averaged_actor_are_cleared_too():
+    cfg = tiny_config("launch=tiny_dagger", "frame_stack_on_channel=false")
+    envs = TinyVectorEnv(1, 20)
+    space = (envs.single_observation_space, envs.single_action_space)
+    agent = make_agent(cfg, *space, torch.device("cpu"))
+    agent.set_eval_env_running(True)
+    observations = {key: torch.as_tensor(v) for key, v in envs.reset(seed=0)[0].items()}
+    first, second = (agent.act(observations, 0, eval_mode=True) for _ in range(2))
+    assert not torch.equal(first, second)
+    agent.reset(0, [agent.num_train_envs])
+    torch.testing.assert_close(agent.act(observations, 0, eval_mode=True), first)
+
+
 @pytest.mark.slow
 def test_dagger_reaches_the_target_from_pixels(tmp_path):
     settings = ["launch=tiny_dagger", "num_train_envs=8", "num_train_frames=8000", "batch_size=64"]

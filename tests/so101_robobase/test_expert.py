@@ -5,8 +5,9 @@ import pytest
 
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import ControlConfig
-from so101_robobase.sim.expert import Phase, TopDownPick
+from so101_robobase.sim.expert import Phase
 from so101_robobase.sim.lift import LiftTask
+from so101_robobase.teacher import Teacher
 
 
 def play(num_envs, seed=0, mode="joint_delta", **settings):
@@ -28,14 +29,7 @@ def play(num_envs, seed=0, mode="joint_delta", **settings):
 
 
 def make_expert(task):
-    return TopDownPick(
-        task.config.control,
-        task.kinematics,
-        task.scene.model.actuator_ctrlrange,
-        task.num_envs,
-        task.config.action_repeat,
-        task.config.lift_height,
-    )
+    return Teacher(task).pick
 
 
 @pytest.mark.parametrize("stage", [0, 3, 4])

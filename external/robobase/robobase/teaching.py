@@ -30,7 +30,7 @@ class Teaching:
         if "teacher_action" not in infos:
             raise UserError(
                 f"{type(self._method).__name__} imitates a teacher, but the environments give no "
-                "teacher_action in their infos; env=so101_lift has one with env.teacher=true"
+                "teacher_action in their infos; set env.teacher=true where the environment has one"
             )
         self.actions = np.asarray(infos["teacher_action"])[:, None].copy()
 

@@ -119,8 +119,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         self.build_actor(actor_model)
         self.average: WeightAverage | None = None
         if weight_average is not None:
-            acting = ("encoder", "view_fusion", "actor")
-            self.average = WeightAverage(self, acting, weight_average)
+            self.average = WeightAverage(self, weight_average)
 
     # --- building -------------------------------------------------------------------------------
 

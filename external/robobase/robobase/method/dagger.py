@@ -36,8 +36,7 @@ class DAgger(BC, TaughtMethod):
         self.teacher_schedule, self.noise = teacher_share, noise
         self.average: WeightAverage | None = None
         if weight_average is not None:
-            acting = ("encoder", "view_fusion", "actor")
-            self.average = WeightAverage(self, acting, weight_average)
+            self.average = WeightAverage(self, weight_average)
 
     def teacher_share(self, step: int) -> float:
         return schedule(self.teacher_schedule, step)
@@ -61,3 +60,16 @@ class DAgger(BC, TaughtMethod):
         if self.average is not None:
             self.average.update(self)
         return metrics
+
+    def reset(self, step: int, agents_to_reset: list[int]) -> None:
+        """Clear the recurrent states of environments whose episode ended, the average's too."""
+        super().reset(step, agents_to_reset)
+        if self.average is not None:
+            with self.average.standing_in(self):
+                super().reset(step, agents_to_reset)
+
+    def set_eval_env_running(self, value: bool) -> None:
+        super().set_eval_env_running(value)
+        if self.average is not None:
+            with self.average.standing_in(self):
+                super().set_eval_env_running(value)

@@ -8,23 +8,25 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from robobase.errors import UserError
 
+ACTING = ("encoder", "view_fusion", "actor")
+"""The submodules of a method that decide its actions."""
+
 
 class WeightAverage(nn.Module):
-    """Exponential moving averages of some of an owner's submodules (Polyak and Juditsky, 1992).
+    """Exponential moving averages of an owner's `ACTING` submodules (Polyak and Juditsky, 1992).
 
     Gradient steps make the weights wander around a good policy; their average stays near it.
 
     Args:
         owner: the module whose submodules are averaged.
-        names: of these submodules; those that are None are left out.
         decay: of the average per update, below 1: 0.998 remembers about 500 updates.
     """
 
-    def __init__(self, owner: nn.Module, names: tuple[str, ...], decay: float):
+    def __init__(self, owner: nn.Module, decay: float):
         super().__init__()
         if not 0 <= decay < 1:
             raise UserError(f"method.weight_average={decay}: give a number from 0 to below 1")
-        present = {name: getattr(owner, name) for name in names}
+        present = {name: getattr(owner, name) for name in ACTING}
         self.averages = nn.ModuleDict(
             {
                 name: AveragedModel(
