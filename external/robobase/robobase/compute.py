@@ -27,6 +27,16 @@ def pick_device(num_gpus: int) -> torch.device:
     return torch.device("cpu")
 
 
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 by itself: CUDA since Ampere, AVX512-BF16 and AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # torch >= 2.11
+        capabilities = torch.cpu.get_capabilities()
+        return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return False
+
+
 def share_threads(num_threads: int | None) -> int:
     """Limit torch and OpenMP to this run's share of the cores and return it.
 

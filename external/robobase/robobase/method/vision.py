@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from gymnasium import spaces
 
+from robobase.compute import has_fast_bfloat16
 from robobase.errors import UserError
 from robobase.method.core import Method
 from robobase.method.utils import (
@@ -21,6 +22,8 @@ from robobase.method.utils import (
     stack_tensor_dictionary,
 )
 from robobase.models.running_norm import RunningNorm
+
+PRECISIONS = ("float32", "bfloat16", "auto")
 
 
 class Features(NamedTuple):
@@ -48,15 +51,30 @@ class VisionMethod(Method, ABC):
         image_stride: look at every `image_stride`-th pixel per axis alone. 3 costs a ninth; the
             random shifts of learning still bring every pixel before the encoder in turn.
         normalise_low_dim: scale proprioception by the mean and variance of the batches learnt from.
+        encoder_precision: of the encoder in learning: "float32", "bfloat16", or "auto" for bfloat16
+            where the device computes in it. Parameters, heads and acting are float32 always.
     """
 
     def __init__(
-        self, *args: Any, image_stride: int = 1, normalise_low_dim: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        image_stride: int = 1,
+        normalise_low_dim: bool = False,
+        encoder_precision: str = "float32",
+        **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         if image_stride < 1:
             raise UserError(f"method.image_stride={image_stride}: give 1 for every pixel, or more")
+        if encoder_precision not in PRECISIONS:
+            raise UserError(
+                f"method.encoder_precision={encoder_precision}: use {', '.join(PRECISIONS)}"
+            )
         self.image_stride = image_stride
+        if encoder_precision == "auto":
+            self.learns_in_bfloat16 = has_fast_bfloat16(self.device)
+        else:
+            self.learns_in_bfloat16 = encoder_precision == "bfloat16"
         self.encoder: Any = None
         self.view_fusion: Any = None
         images = extract_many_from_spec(self.observation_space, IMAGES, missing_ok=True)
@@ -158,7 +176,10 @@ class VisionMethod(Method, ABC):
         """Images of `thin_out` to view features `(B, V, F)` or `(B*T, V, F)`."""
         if not self.frame_stack_on_channel:
             pixels = pixels.transpose(1, 2).flatten(0, 1)
-        return self.encoder(pixels)
+        in_bfloat16 = self.learns_in_bfloat16 and self.training
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bfloat16):
+            features = self.encoder(pixels)
+        return features.float()
 
     def multi_view_fusion(self, view_feats: torch.Tensor) -> torch.Tensor:
         """View features of `encode` to `(B, F')` or `(B, T, F')`."""
