@@ -43,5 +43,5 @@ def test_auto_follows_the_processor():
 
 
 def test_unknown_precision_names_the_known_ones():
-    with pytest.raises(UserError, match="float16.*float32, bfloat16, auto"):
+    with pytest.raises(UserError, match=r"float16.*float32, bfloat16, auto"):
         make_drqv2(encoder_precision="float16")
