@@ -9,7 +9,7 @@ import argparse
 import errno
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from robobase.errors import UserError
 from so101_robobase import __version__
@@ -22,6 +22,14 @@ COMMANDS = {  # name: (module, summary)
     "compare": (
         "so101_robobase.evaluation.compare_command",
         "table and curves of the evaluations of several runs",
+    ),
+    "segmentation": (
+        "so101_robobase.perception.segmentation_command",
+        "make labelled pictures, train a segmentation model on them, and use it",
+    ),
+    "perception": (
+        "so101_robobase.perception.perception_command",
+        "check the networks that stand between the camera and the policy",
     ),
 }
 USER_ERROR = 2  # exit code, as argparse's own
@@ -66,6 +74,23 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             module.configure(command)
             command.set_defaults(run=module.run)
     return parser.parse_args(argv)
+
+
+def add_subcommands(
+    parser: argparse.ArgumentParser, subcommands: Mapping[str, tuple[str, str]]
+) -> None:
+    """Give a command commands of its own, as {name: (module, summary)} like `COMMANDS`."""
+    subparsers = parser.add_subparsers(dest="subcommand", metavar="command", required=True)
+    for name, (module_name, summary) in subcommands.items():
+        module = importlib.import_module(module_name)
+        command = subparsers.add_parser(name, help=summary, description=_sentence(summary))
+        module.configure(command)
+        command.set_defaults(run_subcommand=module.run)
+
+
+def run_subcommand(args: argparse.Namespace) -> int:
+    """The `run` of a command that has commands of its own."""
+    return args.run_subcommand(args)
 
 
 def _sentence(summary: str) -> str:

@@ -1,6 +1,7 @@
 """The lift task's settings: dataclasses with defaults, checked once, built from `cfg.env`.
 
-The defaults here and those of `cfgs/env/so101_lift.yaml` are the same numbers (a test compares).
+The defaults here and those of `cfgs/env/so101_lift.yaml` and `cfgs/randomization/so101.yaml` are
+the same numbers (a test compares).
 """
 
 import dataclasses
@@ -15,9 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
 from so101_robobase.control import ControlConfig
+from so101_robobase.sim.corruption import CorruptionConfig
+from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.sim.renderer import RENDERERS
 from so101_robobase.sim.rewards import RAISED_HEIGHT, VERSIONS
 from so101_robobase.sim.scene import SceneConfig
+from so101_robobase.sim.sight import SightConfig
 
 STAGES = {
     0: "ready pose above the table, cube anywhere in the box",
@@ -66,6 +70,7 @@ class LiftConfig:
         stage: a stage 0 to 4, or a mixture as {stage: weight}.
         place_target: [x, y] where v12 wants the cube put down; v12 only.
         discount: per policy step (as `replay.gamma`); only `on_success=bonus` uses it, below 1.
+        randomization: how episodes differ in looks and physics; off by default.
         teacher: put the scripted pick's actions into the infos, for `method=dagger`.
         num_threads: of physics; 0 takes every core that this process may use. Results do not
             depend on it.
@@ -89,6 +94,9 @@ class LiftConfig:
     num_threads: int = 0
     scene: SceneConfig = field(default_factory=SceneConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
+    randomization: RandomizationConfig = field(default_factory=RandomizationConfig)
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
+    sight: SightConfig = field(default_factory=SightConfig)
 
     def __post_init__(self) -> None:
         for name in ("episode_length", "action_repeat", "image_size", "hold_steps"):

@@ -37,7 +37,12 @@ class Teacher:
         """
         task = self._task
         actions = self.pick.act(
-            task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target, task.grasping
+            task.joint_pos,
+            task.cube_pos,
+            task.cube_quat,
+            task.joint_target,
+            task.grasping,
+            task.cube_half_size,
         )
         return actions.astype(np.float32)
 

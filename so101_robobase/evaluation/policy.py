@@ -1,7 +1,7 @@
 """From a snapshot to something that acts: config, environment factory, agent with its weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from robobase.envs.env import EnvFactory
 from robobase.errors import UserError
 from robobase.evaluation import act
 from robobase.method.core import Method
+from so101_robobase.config import LiftConfig
 
 OUR_PACKAGES = ("robobase", "so101_robobase")
 TRAINED = 2**62  # env steps: beyond exploration and every schedule
@@ -117,8 +118,16 @@ def _config(snapshot: Path, payload: Mapping[str, Any]) -> DictConfig:
             f"the config of snapshot {snapshot} has no {' or '.join(missing)}; "
             "give a snapshot of `python -m robobase.train env=so101_lift`"
         )
-    cfg.env.setdefault("eval_stage", None)  # which the first snapshots do not have
+    _add_newer_keys(cfg)
     return cfg
+
+
+def _add_newer_keys(cfg: DictConfig) -> None:
+    """What the first snapshots do not have, off, so that it can be overridden."""
+    cfg.env.setdefault("eval_stage", None)
+    default = LiftConfig()
+    for name in ("randomization", "corruption", "sight"):
+        cfg.env.setdefault(name, OmegaConf.create(asdict(getattr(default, name))))
 
 
 def _override(cfg: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:

@@ -5,6 +5,7 @@ own random draw, so a reset costs microseconds and touches one simulation.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -14,15 +15,17 @@ from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import Kinematics, rotation_error, yaw_rotation
-from so101_robobase.sim.rewards import JAW_CLOSED
+from so101_robobase.sim.rewards import JAW_CLOSED, jaw_excess
 from so101_robobase.sim.scene import (
     MOVING_FINGER_SENSOR,
     STATIC_FINGER_SENSOR,
     SUBSTEPS,
+    Scene,
     SceneConfig,
     build_scene,
 )
 from so101_robobase.sim.threads import usable_threads
+from so101_robobase.sim.variation import CubeSizes
 
 READY_TCP = (0.22, 0.0)  # m, from here the wrist camera sees the cube almost anywhere in the box
 READY_HEIGHT = (0.15, 0.20)  # m, TCP above the table
@@ -49,24 +52,48 @@ _SEED = 101
 _CUBE = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of qpos
 
 
+class Start(NamedTuple):
+    """Where one episode begins."""
+
+    stage: int
+    state: np.ndarray  # (nstate,), a row of `mujoco.batch.Batch.state`, time 0
+    cube_edge: float  # m, of the cube that lies or is held in it
+
+
+class Bank(NamedTuple):
+    """Start states of one stage; both arrays are read-only."""
+
+    states: np.ndarray  # (K, nstate), rows of `mujoco.batch.Batch.state`, time 0
+    cube_edge: np.ndarray  # (K,) m
+
+
 class Curriculum:
-    """Draws start states from the stage mixture of `config`; banks are built when first needed."""
+    """Draws start states from the stage mixture of `config`; banks are built when first needed.
+
+    Where physics is randomised, the states of a bank were simulated with cubes of different
+    sizes, so that a held cube fits between the fingers; the episode's cube is the state's.
+    """
 
     def __init__(self, config: LiftConfig):
         self._config = config
+        physical = config.randomization.physical
+        self._cube_edge = physical.cube_edge if physical.enabled else None
         self._stages = [stage for stage, _ in config.stage_weights]
         self._cumulative = np.cumsum([weight for _, weight in config.stage_weights])
 
-    def draw(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        """A stage and a start state: one row of `mujoco.batch.Batch.state`, time 0."""
+    def draw(self, rng: np.random.Generator) -> Start:
+        """The start of one episode."""
         config = self._config
         choice = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
         stage = self._stages[min(choice, len(self._stages) - 1)]  # the sum may fall short of 1
-        states = bank(config.scene, stage, config.cube_jitter, config.lift_height)
-        state = states[rng.integers(len(states))].copy()
+        states, edges = bank(
+            config.scene, stage, config.cube_jitter, config.lift_height, self._cube_edge
+        )
+        k = rng.integers(len(states))
+        state = states[k].copy()
         if stage == 0:
             self._place_cube(state, rng)
-        return stage, state
+        return Start(stage, state, float(edges[k]))
 
     def _place_cube(self, state: np.ndarray, rng: np.random.Generator) -> None:
         """Put the cube of `state` anywhere in the box, lying flat as it does, with any heading."""
@@ -77,9 +104,17 @@ class Curriculum:
         cube[3:7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
 
 
-@lru_cache(maxsize=16)
-def bank(scene: SceneConfig, stage: int, cube_jitter: float, lift_height: float) -> np.ndarray:
-    """Start states of one stage as rows of `Batch.state`, (K, nstate), the same at every call.
+@lru_cache(maxsize=32)
+def bank(
+    scene: SceneConfig,
+    stage: int,
+    cube_jitter: float,
+    lift_height: float,
+    cube_edge: tuple[float, float] | None = None,
+) -> Bank:
+    """Start states of one stage, the same at every call.
+
+    `cube_edge`: range of the cubes' edges, m; None: all have the scene's.
 
     Raises:
         UserError: the arm of `scene` reaches none of them.
@@ -90,8 +125,9 @@ def bank(scene: SceneConfig, stage: int, cube_jitter: float, lift_height: float)
     wanted = _BANK_SIZES[stage]
     simulated = int(_SPARE * wanted) if stage in (1, 2) else wanted
 
-    cube = _cube_positions(rng, wanted * _CANDIDATES, cube_jitter, scene.cube_half_size)
-    tcp = _tcp_positions(rng, stage, cube, lift_height)
+    half_size = _half_sizes(scene, stage, cube_edge, wanted * _CANDIDATES)
+    cube = _cube_positions(rng, cube_jitter, half_size)
+    tcp = _tcp_positions(rng, stage, cube, lift_height, half_size - scene.cube_half_size)
     arm, reaches = _arm_poses(kinematics, tcp, point_down=stage in (1, 2, 3))
     reached = np.flatnonzero(reaches)[:simulated]
     if len(reached) == 0:
@@ -99,29 +135,50 @@ def bank(scene: SceneConfig, stage: int, cube_jitter: float, lift_height: float)
             f"stage={stage} starts where this arm cannot reach; check env.lift_height and env.scene"
         )
 
-    states = _Simulations(model, kinematics, arm[reached], cube[reached])
+    states = _Simulations(build_scene(scene), kinematics, arm[reached], cube[reached])
+    if cube_edge is not None:
+        states.resize_cubes(half_size[reached])
+    states.settle()
     if stage in (1, 2):
         states.grasp()
     if stage == 1:
         states.lift(lift_height)
-    result = states.result()[:wanted]
-    if len(result) == 0:
+    valid = states.valid[:wanted]
+    if len(valid) == 0:
         raise UserError(f"stage={stage} needs a cube that the gripper can hold; check env.scene")
+    result = Bank(states.result(valid), 2 * half_size[reached][valid])
+    for array in result:
+        array.flags.writeable = False
     return result
 
 
-def _cube_positions(
-    rng: np.random.Generator, count: int, jitter: float, rest_height: float
+def _half_sizes(
+    scene: SceneConfig, stage: int, cube_edge: tuple[float, float] | None, count: int
 ) -> np.ndarray:
-    cube = np.full((count, 3), rest_height)
-    cube[:, :2] = CUBE_HOME + rng.uniform(-jitter, jitter, (count, 2))
+    """Half the edges of cubes, (count,) m: the scene's, or spread over the range `cube_edge`."""
+    if cube_edge is None:
+        return np.full(count, scene.cube_half_size)
+    return np.random.default_rng([_SEED, stage, 1]).uniform(*cube_edge, count) / 2
+
+
+def _cube_positions(rng: np.random.Generator, jitter: float, half_size: np.ndarray) -> np.ndarray:
+    """Centres of cubes that lie on the table near `CUBE_HOME`, (count, 3) m."""
+    cube = np.tile(half_size[:, None], 3)
+    cube[:, :2] = CUBE_HOME + rng.uniform(-jitter, jitter, (len(cube), 2))
     return cube
 
 
 def _tcp_positions(
-    rng: np.random.Generator, stage: int, cube: np.ndarray, lift_height: float
+    rng: np.random.Generator,
+    stage: int,
+    cube: np.ndarray,
+    lift_height: float,
+    wider: np.ndarray,
 ) -> np.ndarray:
-    """Where the tool centre points of a stage begin, (count, 3) m."""
+    """Where the tool centre points of a stage begin, (count, 3) m.
+
+    `wider` (count,) m: by how much half an edge of each cube exceeds the scene's.
+    """
     if stage == 0:
         tcp = np.empty_like(cube)
         tcp[:, :2] = READY_TCP
@@ -135,6 +192,7 @@ def _tcp_positions(
         tcp[:, 2] = lift_height + FAR_CLEARANCE
     else:
         tcp = cube + np.array([0, -BESIDE, ABOVE if stage == 3 else GRASP_DEPTH])
+        tcp[:, 1] -= wider
     return tcp
 
 
@@ -161,9 +219,9 @@ def _arm_poses(
 class _Simulations:
     """Arms that hang still with an open jaw, cubes that lie still; then they may grasp and lift."""
 
-    def __init__(
-        self, model: mujoco.MjModel, kinematics: Kinematics, arm: np.ndarray, cube: np.ndarray
-    ):
+    def __init__(self, scene: Scene, kinematics: Kinematics, arm: np.ndarray, cube: np.ndarray):
+        model = scene.model
+        self._scene = scene
         self._kinematics = kinematics
         self._batch = Batch(model, len(arm), min(usable_threads(), len(arm)))
         self._qpos, self._ctrl = self._batch.bind("qpos"), self._batch.bind("ctrl")
@@ -171,11 +229,21 @@ class _Simulations:
         self._fingers = [
             int(model.sensor(name).adr[0]) for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
         ]
+        self._half_size = np.full(len(arm), scene.config.cube_half_size)
         self._valid = np.ones(len(arm), bool)
         self._ctrl[:, :-1] = arm
         self._ctrl[:, -1] = JAW_OPEN
         self._qpos[:, :NUM_JOINTS] = self._ctrl
         self._qpos[:, _CUBE] = cube
+
+    def resize_cubes(self, half_size: np.ndarray) -> None:
+        """Half the edge of every simulation's cube, (N,) m."""
+        self._half_size = half_size
+        mass = np.full(len(half_size), self._scene.config.cube_mass)
+        CubeSizes(self._scene, self._batch).set(np.arange(len(half_size)), half_size, mass)
+
+    def settle(self) -> None:
+        """Let the arm hang still and the cube come to rest."""
         self._simulate(_SETTLE)
 
     def grasp(self) -> None:
@@ -200,11 +268,15 @@ class _Simulations:
         self._keep_grasped()
         self._valid &= self._qpos[:, _CUBE][:, 2] > lift_height
 
-    def result(self) -> np.ndarray:
-        """States of the simulations in which nothing was lost, (K, nstate), read-only."""
-        states = self._batch.state[self._valid]
+    @property
+    def valid(self) -> np.ndarray:
+        """Simulations in which nothing was lost, (K,) rising."""
+        return np.flatnonzero(self._valid)
+
+    def result(self, ids: np.ndarray) -> np.ndarray:
+        """States of the simulations `ids`, (K, nstate), at time 0."""
+        states = self._batch.state[ids]
         states[:, 0] = 0  # time
-        states.flags.writeable = False
         return states
 
     def _simulate(self, control_steps: int) -> None:
@@ -212,4 +284,5 @@ class _Simulations:
 
     def _keep_grasped(self) -> None:
         touching = (self._sensordata[:, self._fingers] > 0).all(axis=1)
-        self._valid &= touching & (self._qpos[:, NUM_JOINTS - 1] < JAW_CLOSED)
+        jaw = self._qpos[:, NUM_JOINTS - 1] - jaw_excess(self._half_size)
+        self._valid &= touching & (jaw < JAW_CLOSED)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from so101_robobase.control import ControlConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import Kinematics, rpy, yaw_rotation
+from so101_robobase.sim.rewards import jaw_excess
 
 Array = NDArray[np.float64]
 
@@ -106,33 +107,36 @@ class TopDownPick:
         cube_quat: np.ndarray,
         joint_target: np.ndarray,
         holding: np.ndarray | None = None,
+        cube_half_size: np.ndarray | float = CUBE_HALF_SIZE,
     ) -> Array:
         """The next action (N, 6) or (N, 4), each number in [-1, 1].
 
         Args:
-            joint_pos: (N, 6) measured joint positions, rad.
+            joint_pos: (N, 6) joint positions, rad.
             cube_pos: (N, 3) centre of the cube, m, base frame.
             cube_quat: (N, 4) its orientation, unit quaternion w x y z.
             joint_target: (N, 6) what the servos were last told (`Controller.target`), rad. Actions
                 add to it, and steering it instead of the lagging joints does not oscillate.
             holding: (N,) bool, arms whose fingers hold the cube, however that came about: they
                 lift. None: only what this pick grasped is lifted.
+            cube_half_size: half the edge of the cube, m, one or (N,).
         """
         tcp, tool = self._kinematics.forward(joint_pos)
         heading = rpy(tool)[:, 2]
         skew = _smallest_turn(_yaw(cube_quat) - heading)
         turn = skew if self._joint_delta else np.zeros_like(skew)  # no action turns the gripper
         down = yaw_rotation(heading + turn)
-        half_width = CUBE_HALF_SIZE * (np.cos(skew - turn) + np.abs(np.sin(skew - turn)))
+        half_width = cube_half_size * (np.cos(skew - turn) + np.abs(np.sin(skew - turn)))
         beside = cube_pos - (half_width + CLEARANCE - PAD_FACE)[:, None] * down[:, :, 0]
         grasp = beside + np.array([0, 0, GRASP_HEIGHT])
         hover = beside + np.array([0, 0, HOVER_HEIGHT])
 
-        self._advance(tcp, joint_pos[:, -1], turn, grasp, hover, cube_pos)
+        jaw = joint_pos[:, -1] - jaw_excess(cube_half_size)
+        self._advance(tcp, jaw, turn, grasp, hover, cube_pos)
         if holding is not None:
-            self._take_over(holding, tcp, cube_pos)
+            self._take_over(holding, tcp, cube_pos[:, 2] - cube_half_size)
         lift = self._lift_from.copy()
-        lift[:, 2] += self._lift_height + LIFT_MARGIN - CUBE_HALF_SIZE
+        lift[:, 2] += self._lift_height + LIFT_MARGIN - cube_half_size
         phase = self.phase[:, None]
         goal = np.select(
             [phase == Phase.ABOVE, phase == Phase.DOWN, phase == Phase.CLOSE],
@@ -145,7 +149,7 @@ class TopDownPick:
     def _advance(
         self,
         tcp: Array,
-        jaw: np.ndarray,
+        jaw: Array,
         turn: Array,
         grasp: Array,
         hover: Array,
@@ -172,12 +176,15 @@ class TopDownPick:
         self.phase[lost | askew] = Phase.ABOVE
         self._jaw[:] = jaw
 
-    def _take_over(self, holding: np.ndarray, tcp: Array, cube_pos: np.ndarray) -> None:
-        """Arms that hold a cube too early for their phase lift it as from the table."""
+    def _take_over(self, holding: np.ndarray, tcp: Array, raised: np.ndarray) -> None:
+        """Arms that hold a cube too early for their phase lift it as from the table.
+
+        `raised` (N,) m: how far above the table they hold it.
+        """
         early = holding & (self.phase < Phase.CLOSE)
         self.phase[early] = Phase.LIFT
         self._lift_from[early] = tcp[early]
-        self._lift_from[early, 2] -= cube_pos[early, 2] - CUBE_HALF_SIZE
+        self._lift_from[early, 2] -= raised[early]
 
     def _towards(
         self, goal: Array, tool: Array, jaw_goal: Array, joint_target: np.ndarray

@@ -25,7 +25,9 @@ class GLUnavailableError(UserError):
 class GLContext:
     """Draws scenes of `model` into an off-screen buffer of `height` x `width` pixels.
 
-    `samples` per pixel smooth edges (0: none). Raises GLUnavailableError.
+    `samples` per pixel smooth edges (0: none). `shadows` is the edge of the shadow map in pixels
+    (0: none), which spans `shadow_span` metres to either side of a parallel light's axis (None:
+    as the model says). Raises GLUnavailableError.
     """
 
     def __init__(
@@ -33,15 +35,18 @@ class GLContext:
         model: mujoco.MjModel,
         height: int,
         width: int,
-        shadows: bool = False,
+        shadows: int = 0,
         samples: int = 0,
+        shadow_span: float | None = None,
     ):
         quality = model.vis.quality  # read by MuJoCo when the context is made
         quality.offsamples = samples
-        quality.shadowsize = _SHADOW_MAP_SIZE if shadows else 0
+        quality.shadowsize = shadows
         self._gl: Any = None  # what `close` reads if starting fails
         self._gl, self._mjr = _start(model, height, width)
         _open.add(self)
+        if shadow_span is not None:
+            self._mjr.shadowClip = shadow_span
         self._rect = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._mjr)
         mujoco.mjr_resizeOffscreen(width, height, self._mjr)
@@ -61,6 +66,10 @@ class GLContext:
         mujoco.mjr_render(self._rect, scene, self._mjr)
         mujoco.mjr_readPixels(rgb, depth, self._rect, self._mjr)
 
+    def upload_texture(self, model: mujoco.MjModel, texture: int) -> None:
+        """Replace texture number `texture` by that of `model`; this context must be current."""
+        mujoco.mjr_uploadTexture(model, self._mjr, texture)
+
     def close(self) -> None:
         """Free the context; closing twice is allowed."""
         if self._gl is None:
@@ -76,7 +85,6 @@ class GLContext:
         self.close()
 
 
-_SHADOW_MAP_SIZE = 1024
 _open: weakref.WeakSet[GLContext] = weakref.WeakSet()
 
 

@@ -18,8 +18,17 @@ from so101_robobase.control import make_controller
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import Kinematics
 from so101_robobase.sim.curriculum import Curriculum
-from so101_robobase.sim.rewards import JAW_CLOSED, PLACED_HEIGHT, Reward, RewardSignals
+from so101_robobase.sim.interface import Interface
+from so101_robobase.sim.looks import NEUTRAL, Look, draw_look
+from so101_robobase.sim.rewards import (
+    JAW_CLOSED,
+    PLACED_HEIGHT,
+    Reward,
+    RewardSignals,
+    jaw_excess,
+)
 from so101_robobase.sim.scene import (
+    CUBE_POS,
     MOVING_FINGER_SENSOR,
     MOVING_PAD_GEOM,
     STATIC_FINGER_SENSOR,
@@ -27,9 +36,10 @@ from so101_robobase.sim.scene import (
     TCP_SITE,
     build_scene,
 )
+from so101_robobase.sim.sight import SIMULATED
 from so101_robobase.sim.threads import usable_threads
+from so101_robobase.sim.variation import Variation
 
-CUBE_POS = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of a row of qpos, metres
 CUBE_QUAT = slice(NUM_JOINTS + 3, NUM_JOINTS + 7)  # of a row of qpos, w x y z
 CUBE_LINEAR_VELOCITY = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of a row of qvel, m/s
 JAW_OPEN = 0.3  # rad, v15 counts the steps beyond it (original project)
@@ -82,6 +92,10 @@ class LiftTask:
     | succeeded     | (N,) bool   | success at any control step of the episode                 |
     | stage         | (N,) int    | the stage that the episode started from                    |
     | max_cube_z    | (N,) float  | greatest height of the cube's centre in the episode, m     |
+    | looks         | list of N   | how each episode looks; neutral unless randomised          |
+    | sight_key     | (N,) int    | seeds the mistakes of the episode's sight; 0 if it makes none |
+    | variation     | `Variation` | each episode's cube, friction, servos and joints           |
+    | interface     | `Interface` | measured joints, delays: what policy and controller get    |
 
     Args:
         config: the task.
@@ -114,6 +128,16 @@ class LiftTask:
         joint_range = model.actuator_ctrlrange.copy()  # (6, 2)
         self.controller = make_controller(config.control, self.kinematics, joint_range, num_envs)
         self.curriculum = Curriculum(config)
+        physical = config.randomization.physical
+        self.variation = Variation(physical, self.scene, self.batch)
+        self.interface = Interface(physical, self.variation.drawn, self.qpos, self.qvel)
+        self._physics: dict[str, Any] = {}  # what an episode remembers of randomised physics
+        if physical.enabled:
+            self._physics = {"variation": self.variation, "interface": self.interface}
+        self._visual = config.randomization.visual
+        self.looks: list[Look] = [NEUTRAL] * num_envs
+        self.sight_key = np.zeros(num_envs, np.int64)
+        self._sight_is_worsened = config.corruption.enabled or config.sight.depth == SIMULATED
         self.reward = Reward(config.reward_version, config.lift_height)
         self.rngs = [np.random.default_rng() for _ in range(num_envs)]
         self.episode_steps = np.zeros(num_envs, np.int64)
@@ -136,12 +160,12 @@ class LiftTask:
 
     @property
     def joint_pos(self) -> np.ndarray:
-        """Joint positions in `JOINTS` order, rad, (N, 6), live."""
+        """True joint positions in `JOINTS` order, rad, (N, 6), live."""
         return self.qpos[:, :NUM_JOINTS]
 
     @property
     def joint_vel(self) -> np.ndarray:
-        """Joint velocities in `JOINTS` order, rad/s, (N, 6), live."""
+        """True joint velocities in `JOINTS` order, rad/s, (N, 6), live."""
         return self.qvel[:, :NUM_JOINTS]
 
     @property
@@ -153,6 +177,16 @@ class LiftTask:
     def cube_quat(self) -> np.ndarray:
         """Orientation of the cube, unit quaternion w x y z, (N, 4), live."""
         return self.qpos[:, CUBE_QUAT]
+
+    @property
+    def cube_half_size(self) -> np.ndarray:
+        """Half the edge of the cube, m, (N,)."""
+        return self.variation.cube_half_size
+
+    @property
+    def joint_target(self) -> np.ndarray:
+        """Where the servos bring the true joints by what they were last told, rad, (N, 6)."""
+        return self.interface.true_target(self.controller.target)
 
     @property
     def tcp_pos(self) -> np.ndarray:
@@ -174,9 +208,16 @@ class LiftTask:
         """Start new episodes in the members `ids` (rising); no other member changes."""
         if len(ids) == 0:
             return
-        for i in ids:
-            self.stage[i], self.batch.state[i] = self.curriculum.draw(self.rngs[i])
-        self.controller.reset(self._ctrl[ids], ids)
+        cube_edge = np.zeros(len(ids))
+        for k, i in enumerate(ids):
+            self.stage[i], self.batch.state[i], cube_edge[k] = self.curriculum.draw(self.rngs[i])
+        if self._visual.enabled:
+            for i in ids:
+                self.looks[i] = draw_look(self._visual, self.rngs[i])
+        if self._sight_is_worsened:
+            self.sight_key[ids] = [self.rngs[i].integers(2**63) for i in ids]
+        self.variation.redraw(ids, self.rngs, cube_edge)
+        self.controller.reset(self.interface.begin(ids, self._ctrl[ids], self.rngs), ids)
         self.batch.forward(ids, stage=_CURRENT)
         for counter in (self.episode_steps, self.hold_count, self.steps_open):
             counter[ids] = 0
@@ -246,6 +287,9 @@ class LiftTask:
             "simulation": self.batch.state.copy(),
             "controller": self.controller.state_dict(),
             "rngs": [rng.bit_generator.state for rng in self.rngs],
+            **({"looks": [look.to_dict() for look in self.looks]} if self._visual.enabled else {}),
+            **({"sight_key": self.sight_key.copy()} if self._sight_is_worsened else {}),
+            **{name: part.state_dict() for name, part in self._physics.items()},
             **{name: getattr(self, name).copy() for name in _COUNTERS},
         }
 
@@ -253,6 +297,12 @@ class LiftTask:
         """Continue from `state_dict()` of a task with the same config and N, bit for bit."""
         self.batch.state[:] = state["simulation"]
         self.controller.load_state_dict(state["controller"])
+        for name, part in self._physics.items():
+            part.load_state_dict(state[name])
+        if self._visual.enabled:
+            self.looks = [Look.from_dict(look) for look in state["looks"]]
+        if self._sight_is_worsened:
+            self.sight_key[:] = state["sight_key"]
         for rng, rng_state in zip(self.rngs, state["rngs"], strict=True):
             rng.bit_generator.state = rng_state
         for name in _COUNTERS:
@@ -261,16 +311,17 @@ class LiftTask:
 
     def _control_step(self, action: np.ndarray, running: np.ndarray) -> np.ndarray:
         """20 ms of the `running` members (N,) bool; returns rewards (N,), valid where running."""
-        ctrl = self.controller(action, self.joint_pos)
-        self._ctrl[running] = ctrl[running]
+        target = self.controller(action, self.interface.joint_pos)
+        self._ctrl[running] = self.interface.send(target, running)[running]
         warned = self.batch.warning[:, _BLOWN_UP, 1].sum(axis=1)
         self.batch.step(None if running.all() else running, nstep=SUBSTEPS, stage=_CURRENT)
         blown_up = self.batch.warning[:, _BLOWN_UP, 1].sum(axis=1) > warned
 
+        self.interface.advance(running, self.rngs)
         was_grasping = self.grasping.copy()
         self._look()
         self.hold_count[running] = np.where(self.lifted, self.hold_count + 1, 0)[running]
-        is_open = self.joint_pos[:, -1] > JAW_OPEN
+        is_open = self._jaw() > JAW_OPEN
         self.steps_open[running] = np.where(is_open, self.steps_open + 1, 0)[running]
         self.episode_steps += running
         self.max_cube_z[running] = np.maximum(self.max_cube_z, self.cube_pos[:, 2])[running]
@@ -284,8 +335,12 @@ class LiftTask:
     def _look(self) -> None:
         """Grasp and lift of the present state; contacts come from the fingers' sensors."""
         touching = (self._sensordata[:, self._fingers] > 0).all(axis=1)
-        self.grasping[:] = touching & (self.joint_pos[:, -1] < JAW_CLOSED)
+        self.grasping[:] = touching & (self._jaw() < JAW_CLOSED)
         self.lifted[:] = self.grasping & (self.cube_pos[:, 2] > self.config.lift_height)
+
+    def _jaw(self) -> np.ndarray:
+        """The jaw as it would be around a 3 cm cube, rad, (N,)."""
+        return self.joint_pos[:, -1] - jaw_excess(self.cube_half_size)
 
     def _succeeds(self) -> np.ndarray:
         if self.config.place_target is None:
@@ -307,7 +362,7 @@ class LiftTask:
             # The published formula never met more: the original's episode ended on success.
             hold_count=np.minimum(self.hold_count, self.config.hold_steps),
             success=self.success,
-            jaw_angle=self.joint_pos[:, -1],
+            jaw_angle=self._jaw(),
             moving_pad_to_cube=_norm(pad_to_cube),
             action_change_sq=_sum_of_squares(change),
             steps_open=self.steps_open,

@@ -8,7 +8,6 @@ from gymnasium import spaces
 from so101_robobase.kinematics import rpy
 from so101_robobase.observation import (
     PROPRIOCEPTION_NAMES,
-    disparity_from_depth,
     proprioception,
     rgb,
     seg,
@@ -16,6 +15,7 @@ from so101_robobase.observation import (
 )
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.renderer import Renderer, make_renderer
+from so101_robobase.sim.sight import Sight, make_sight, view
 
 CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2}
 """Channels of one picture by observation type."""
@@ -42,47 +42,37 @@ class Observer:
         self._task = task
         self._kind = kind
         self._size = image_size
-        self._renderer: Renderer | None = None
-        if kind != "state":
-            # The wrist camera's centre square is rendered directly at the size it is seen in.
-            self._renderer = make_renderer(renderer, task.scene, image_size, image_size)
-        self._picture: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-            "seg_depth": self._seg_depth,
-            "seg": self._seg,
-            "rgb": self._rgb,
-        }
+        # The wrist camera's centre square is rendered directly at the size it is seen in.
+        self._eyes: Sight | Renderer | None = None
+        self._picture: Callable[[np.ndarray], np.ndarray] | None = None
+        if kind == "rgb":
+            camera = make_renderer(renderer, task.scene, image_size, image_size)
+            self._eyes = camera
+            self._picture = lambda rows: rgb(camera.render_rgb(*view(task, rows)), image_size)
+        elif kind in ("seg", "seg_depth"):
+            sight = make_sight(task, image_size, renderer)
+            self._eyes = sight
+            self._picture = (
+                (lambda rows: seg(sight.see(rows)[0], image_size))
+                if kind == "seg"
+                else (lambda rows: seg_depth(*sight.see(rows), image_size))
+            )
         self.space = observation_space(kind, image_size)
 
     def observe(self, ids: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Observations of the members `ids` (default all) with a leading axis for them."""
-        rows = slice(None) if ids is None else ids
+        rows = np.arange(self._task.num_envs) if ids is None else ids
         if self._kind == "state":
             return {"low_dim_state": state_observation(self._task)[rows]}
-        return {
-            "rgb": self._picture[self._kind](self._task.qpos[rows]),
-            "low_dim_state": low_dim_state(self._task)[rows],
-        }
+        if self._picture is None:
+            raise RuntimeError("the environment is closed")
+        return {"rgb": self._picture(rows), "low_dim_state": low_dim_state(self._task)[rows]}
 
     def close(self) -> None:
         """Free the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
-
-    def _seg_depth(self, qpos: np.ndarray) -> np.ndarray:
-        ids, depth = self._open_renderer().render(qpos)
-        return seg_depth(ids, disparity_from_depth(depth), self._size)
-
-    def _seg(self, qpos: np.ndarray) -> np.ndarray:
-        return seg(self._open_renderer().render(qpos)[0], self._size)
-
-    def _rgb(self, qpos: np.ndarray) -> np.ndarray:
-        return rgb(self._open_renderer().render_rgb(qpos), self._size)
-
-    def _open_renderer(self) -> Renderer:
-        if self._renderer is None:
-            raise RuntimeError("the environment is closed")
-        return self._renderer
+        if self._eyes is not None:
+            self._eyes.close()
+            self._eyes = self._picture = None
 
 
 def observation_space(kind: str, image_size: int) -> spaces.Dict:
@@ -98,8 +88,9 @@ def observation_space(kind: str, image_size: int) -> spaces.Dict:
 
 def low_dim_state(task: LiftTask) -> np.ndarray:
     """The 18 numbers that the robot can measure too, (N, 18) float32."""
-    tcp_pos, tcp_rot = task.kinematics.forward(task.joint_pos)
-    return proprioception(task.joint_pos, task.joint_vel, tcp_pos, rpy(tcp_rot))
+    measured = task.interface
+    tcp_pos, tcp_rot = task.kinematics.forward(measured.joint_pos)
+    return proprioception(measured.joint_pos, measured.joint_vel, tcp_pos, rpy(tcp_rot))
 
 
 def state_observation(task: LiftTask) -> np.ndarray:

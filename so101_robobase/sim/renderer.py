@@ -5,11 +5,13 @@
 
 import functools
 import sys
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from robobase.errors import UserError
+from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.gl_renderer import GLRenderer, GLUnavailableError
 from so101_robobase.sim.ray_renderer import RayRenderer
 from so101_robobase.sim.scene import WRIST_CAMERA, Scene
@@ -18,12 +20,27 @@ RENDERERS = ("auto", "gl", "ray")
 
 
 class Renderer(Protocol):
-    """One picture per row of `qpos` (N, 13); rows do not influence one another."""
+    """One picture per row of `qpos` (N, 13); rows do not influence one another.
 
-    def render(self, qpos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    `looks` holds one `Look` a row (None: as the scene is), `cube_half_size` (N,) half the edge of
+    the cube that is drawn, metres (None: the scene's). Ids and depth follow a look's camera, lens
+    and distractors, which are unlabeled.
+    """
+
+    def render(
+        self,
+        qpos: np.ndarray,
+        looks: Sequence[Look] | None = None,
+        cube_half_size: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Class ids (N, H, W) uint8 and perpendicular depth (N, H, W) float32, metres or inf."""
 
-    def render_rgb(self, qpos: np.ndarray) -> np.ndarray:
+    def render_rgb(
+        self,
+        qpos: np.ndarray,
+        looks: Sequence[Look] | None = None,
+        cube_half_size: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Colours (N, H, W, 3) uint8. UserError where the renderer has none."""
 
     def close(self) -> None:
@@ -48,6 +65,17 @@ def make_renderer(
             raise
         _say_once(f"Rendering with rays, several times slower: {error}")
         return RayRenderer(scene, height, width, camera)
+
+
+def labelled_pictures(
+    renderer: Renderer,
+    qpos: np.ndarray,
+    looks: Sequence[Look] | None = None,
+    cube_half_size: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (N, H, W, 3) uint8 RGB and the class ids (N, H, W) uint8 of the same pictures."""
+    ids, _ = renderer.render(qpos, looks, cube_half_size)
+    return renderer.render_rgb(qpos, looks, cube_half_size), ids
 
 
 @functools.cache

@@ -7,6 +7,7 @@ here touches a simulation.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,19 @@ SMOOTH_HEIGHT = 0.06  # m, above this v11 and v12 charge for changes of action
 RAISED_HEIGHT = 0.04  # m, where the second lift term of v18 and v19 starts
 PLACE_RADIUS = 0.03  # m, cube to place target in the plane
 PLACED_HEIGHT = 0.025  # m
-JAW_CLOSED = 0.25  # rad
+JAW_CLOSED = 0.25  # rad, for the 3 cm cube
+JAW_PER_WIDTH = 14.1  # rad/m, jaw per width held; within 0.008 rad for cubes of 21 to 38 mm
 REACHED = 0.7  # reach term beyond which v17 to v19 also look at the moving finger
 
 Array = NDArray[np.float64]
+
+
+def jaw_excess(cube_half_size: np.ndarray | float) -> Any:
+    """How much wider than around the 3 cm cube the jaw is around a cube of this half edge, rad.
+
+    Every threshold on the jaw was found with the 3 cm cube; less this, the jaw compares with it.
+    """
+    return JAW_PER_WIDTH * 2 * (cube_half_size - CUBE_REST_HEIGHT)
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class RewardSignals:
     | was_grasping       | bool   | the same, one control step earlier                           |
     | hold_count         | steps  | consecutive lifted steps, this one included                  |
     | success            | bool   | the task has succeeded (for v12: the cube is placed)         |
-    | jaw_angle          | rad    | position of the gripper joint                                |
+    | jaw_angle          | rad    | gripper joint, less `jaw_excess` where the cube is not 3 cm  |
     | moving_pad_to_cube | m      | distance between the moving finger's pad and the cube centre |
     | action_change_sq   | -      | squared Euclidean norm of the change of action               |
     | steps_open         | steps  | consecutive steps with the jaw more than 0.3 rad open (v15)  |

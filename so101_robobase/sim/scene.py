@@ -26,6 +26,10 @@ STATIC_PAD_GEOM = "static_finger_pad"
 MOVING_PAD_GEOM = "moving_finger_pad"
 CUBE = "cube"
 TABLE = "table"
+SKY = "sky"
+
+CUBE_POS = slice(len(JOINTS), len(JOINTS) + 3)
+"""The cube's position in a row of qpos, metres."""
 
 SUBSTEPS = 10
 """Physics steps per control step: 10 x 0.002 s = 50 Hz."""
@@ -274,7 +278,7 @@ def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
 
 def _add_lights(spec: mujoco.MjSpec) -> None:
     spec.add_texture(
-        name="sky",
+        name=SKY,
         type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
         builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
         rgb1=[0.80, 0.84, 0.88],

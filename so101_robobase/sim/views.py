@@ -52,7 +52,7 @@ class Views:
         self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + 16)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 1
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        self._context = GLContext(self._model, *size, shadows=True, samples=4)
+        self._context = GLContext(self._model, *size, shadows=1024, samples=4)
 
     @property
     def names(self) -> tuple[str, ...]:

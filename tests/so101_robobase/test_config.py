@@ -1,5 +1,6 @@
 """Settings of the lift task: defaults, composition with Hydra, and mistakes."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
 from so101_robobase.config import OBSERVATIONS, LiftConfig, from_mapping
+from so101_robobase.sim.randomization import RandomizationConfig
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "cfgs/launch").glob("*.yaml"))
 
@@ -19,6 +21,12 @@ def composed(*overrides: str) -> DictConfig:
 
 def test_the_config_file_says_what_the_dataclasses_say():
     assert LiftConfig.from_cfg(composed("env=so101_lift")) == LiftConfig()
+
+
+@pytest.mark.parametrize("group", ["visual", "physical"])
+def test_every_range_of_randomisation_is_in_the_config_file(group):
+    written = composed("env=so101_lift").env.randomization[group]
+    assert list(written) == [f.name for f in fields(getattr(RandomizationConfig(), group))]
 
 
 def test_choosing_the_environment_chooses_everything_that_training_needs():
@@ -90,6 +98,23 @@ def test_a_mixture_of_stages_is_normalised_and_sorted():
         ({"reward_version": "v12"}, "place_target=[x, y]"),
         ({"place_target": [0.3, 0.1]}, "only for reward_version='v12'"),
         ({"reward_verson": "v19"}, "lift.reward_verson is unknown; did you mean 'reward_version'?"),
+        (
+            {"randomization": {"physical": {"cube_mass": [0.05, 0.01]}}},
+            "randomization.physical.cube_mass=[0.05, 0.01] must be [lower, upper]",
+        ),
+        (
+            {"randomization": {"physical": {"friction": [0, 1]}}},
+            "randomization.physical.friction=[0.0, 1.0] must be above 0",
+        ),
+        (
+            {"randomization": {"physical": {"camera_latency": [-1, 1]}}},
+            "randomization.physical.camera_latency=[-1, 1] must be 0 or more",
+        ),
+        (
+            {"randomization": {"physical": {"action_latency": [0, 1.5]}}},
+            "lift.randomization.physical.action_latency[1]=1.5 must be of type int",
+        ),
+        ({"randomization": {"physics": {}}}, "did you mean 'physical'?"),
         ({"control": {"lock_wrist": 1}}, "lift.control.lock_wrist=1 must be of type bool"),
     ],
 )

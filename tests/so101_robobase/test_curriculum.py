@@ -79,12 +79,12 @@ def test_a_start_state_is_at_rest_and_stays_so_without_action(stage):
 
 
 def test_a_bank_is_made_once_and_cannot_be_changed():
-    states = bank(SceneConfig(), 3, 0.02, 0.08)
-    assert bank(SceneConfig(), 3, 0.02, 0.08) is states
+    states, _ = made = bank(SceneConfig(), 3, 0.02, 0.08)
+    assert bank(SceneConfig(), 3, 0.02, 0.08) is made
     assert len(np.unique(states[:, 1:7], axis=0)) > 200
     with pytest.raises(ValueError, match="read-only"):
         states[0, 0] = 1
-    again = bank.__wrapped__(SceneConfig(), 3, 0.02, 0.08)
+    again, _ = bank.__wrapped__(SceneConfig(), 3, 0.02, 0.08)
     np.testing.assert_array_equal(again, states)
 
 

@@ -1,0 +1,99 @@
+"""From a network's measured mistakes to the figures of `sim.corruption` that make as many."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from so101_robobase.observation import CLASSES
+from so101_robobase.sim.corruption import OBJECTS, CorruptionConfig, IdCorruption
+
+EDGE = 2
+"""Pixels: a mistake this near to an edge between classes counts as a wavering edge."""
+SEEN = 20
+"""Pixels that an object must have in a picture before lacking it counts as missing."""
+MISSED = 0.1
+"""Share of an object's pixels; where fewer are found, it is missing."""
+_HALVINGS = 12
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """Where predicted class ids differ from the true ones.
+
+    Attributes:
+        confusion: (6, 6) share of true class (row) that is taken for a class (column).
+        near_edges: share of the pixels within `EDGE` of an edge that are wrong.
+        elsewhere: wrong pixels per frame away from edges, in frames that miss nothing.
+        missing: share of the objects (cube, fingers) in view that are missing.
+    """
+
+    confusion: np.ndarray
+    near_edges: float
+    elsewhere: float
+    missing: float
+
+
+def measure(true: np.ndarray, predicted: np.ndarray) -> Mistakes:
+    """Compare class ids (N, H, W) uint8 of the same pictures."""
+    count = len(CLASSES)
+    pairs = np.bincount(
+        (true.astype(np.int64) * count + predicted).ravel(), minlength=count * count
+    ).reshape(count, count)
+    confusion = pairs / np.maximum(pairs.sum(axis=1, keepdims=True), 1)
+    seen, missed = _objects(true, predicted)
+    wrong = true != predicted
+    near = _near_edges(true)
+    complete = ~missed.any(axis=1)
+    elsewhere = (wrong & ~near)[complete].sum(axis=(1, 2))
+    return Mistakes(
+        confusion=confusion,
+        near_edges=float(wrong[near].mean()) if near.any() else 0.0,
+        elsewhere=float(elsewhere.mean()) if complete.any() else 0.0,
+        missing=float(missed.sum() / max(seen.sum(), 1)),
+    )
+
+
+def calibrate(true: np.ndarray, mistakes: Mistakes) -> dict[str, object]:
+    """Figures for `CorruptionConfig` that make `mistakes` in the pictures `true` (N, H, W).
+
+    Episodes draw strengths from nothing to these figures, so that their mean is what was measured.
+    """
+    low, high = CorruptionConfig.blob_radius
+    blob_area = np.pi * (low**2 + low * high + high**2) / 3
+    return {
+        "boundary": round(_boundary(true, mistakes.near_edges), 3),
+        "blobs": round(2 * mistakes.elsewhere / blob_area, 3),
+        "missing": round(min(2 * mistakes.missing, 1.0), 4),
+        "confusion": np.round(mistakes.confusion, 5).tolist(),
+    }
+
+
+def _boundary(true: np.ndarray, wanted: float) -> float:
+    """Shift of edges, in pixels, that makes a share `wanted` of the pixels near edges wrong."""
+    keys, steps = np.arange(len(true)), np.zeros(len(true), np.int64)
+    near = _near_edges(true)
+    low, high = 0.0, 2.0 * EDGE
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        only_edges = CorruptionConfig(boundary=middle, blobs=0, missing=0, coarseness=1)
+        wrong = IdCorruption(only_edges)(true, keys, steps) != true
+        if near.any() and wrong[near].mean() < wanted:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _objects(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which objects are in view, and which of these are missing, (N, 3) bool each."""
+    pixels = np.stack([(true == thing).sum(axis=(1, 2)) for thing in OBJECTS], axis=1)
+    both = [((true == thing) & (predicted == thing)).sum(axis=(1, 2)) for thing in OBJECTS]
+    seen = pixels >= SEEN
+    return seen, seen & (np.stack(both, axis=1) < MISSED * pixels)
+
+
+def _near_edges(ids: np.ndarray) -> np.ndarray:
+    """(N, H, W) bool: another class within `EDGE` pixels."""
+    window = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
+    return np.stack([cv2.dilate(picture, window) != cv2.erode(picture, window) for picture in ids])

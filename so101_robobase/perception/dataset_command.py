@@ -1,0 +1,153 @@
+"""`so101_robobase segmentation dataset`: labelled pictures from the simulator, and their checks."""
+
+import argparse
+from pathlib import Path
+
+CONTACT_SHEET = "contact_sheet.png"
+_SHOWN = 32  # pictures on the contact sheet
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    render = parser.add_argument_group("render")
+    render.add_argument("--output", type=Path, metavar="DIR", help="where the dataset goes")
+    render.add_argument("--num_images", type=int, default=20_000, help="default: %(default)s")
+    render.add_argument(
+        "--size", default="640x480", help="width x height in pixels (default: %(default)s)"
+    )
+    render.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="another seed, other pictures (default: %(default)s)",
+    )
+    render.add_argument(
+        "--workers", type=int, help="processes (default: the cores that may be used)"
+    )
+    render.add_argument(
+        "--widen",
+        type=float,
+        default=1.0,
+        help="widths of all ranges; 1.2 for held-out data (default: %(default)s)",
+    )
+    render.add_argument(
+        "--no_randomization", action="store_true", help="the scene as the simulator shows it"
+    )
+    render.add_argument(
+        "--preview",
+        type=int,
+        metavar="N",
+        help=f"only {CONTACT_SHEET} of the first N pictures, to look at before a long run",
+    )
+    labelled = parser.add_argument_group("labelled folders, rendered or from elsewhere")
+    labelled.add_argument(
+        "--export_coco",
+        nargs=2,
+        type=Path,
+        metavar=("DIR", "FILE"),
+        help="write the labels of DIR as COCO JSON; `annotations.json` in DIR is found again",
+    )
+    labelled.add_argument(
+        "--check",
+        type=Path,
+        metavar="DIR",
+        help="read every pair of DIR, print what is in it; contact sheet to --output, if given",
+    )
+    labelled.add_argument(
+        "--class_map",
+        type=Path,
+        metavar="FILE",
+        help="YAML of `name there: name here` (default: class_map.yaml in DIR)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Renders a dataset, or looks after one."""
+    from robobase.errors import UserError
+
+    if args.export_coco:
+        folder, file = args.export_coco
+        return _export(folder, file, args.class_map)
+    if args.check:
+        return _check(args.check, args.class_map, args.output)
+    if args.output is None:
+        raise UserError("say where the dataset goes: --output DIR")
+    return _render(args)
+
+
+def _render(args: argparse.Namespace) -> int:
+    from robobase.errors import UserError
+    from so101_robobase.perception import dataset
+    from so101_robobase.perception.contact_sheet import evenly, write_contact_sheet
+    from so101_robobase.perception.folder import LabelledPictures
+    from so101_robobase.sim.threads import usable_threads
+
+    if args.no_randomization and args.widen != 1:
+        raise UserError("--widen says how wide the ranges are; --no_randomization has none")
+    width, height = _size(args.size)
+    values = {"width": width, "height": height, "seed": args.seed}
+    if args.no_randomization:
+        settings = dataset.DatasetSettings(**values)
+    else:
+        settings = dataset.DatasetSettings.randomized(args.widen, **values)
+    workers = args.workers if args.workers is not None else usable_threads()
+    sheet = args.output / CONTACT_SHEET
+    if args.preview is not None:
+        write_contact_sheet(sheet, dataset.preview(args.output, args.preview, settings, workers))
+        print(f"{args.preview} pictures on {sheet}")
+        return 0
+    done = dataset.generate(args.output, args.num_images, settings, workers)
+    data = LabelledPictures(args.output)
+    write_contact_sheet(sheet, evenly(data, _SHOWN))
+    print(f"{len(data)} pictures in {args.output}, {done} of them new; have a look at {sheet}")
+    return 0
+
+
+def _export(folder: Path, file: Path, class_map: Path | None) -> int:
+    from tqdm import tqdm
+
+    from so101_robobase.perception.coco import export_coco
+    from so101_robobase.perception.folder import LabelledPictures
+
+    data = LabelledPictures(folder, class_map)
+    rows = ((path, data.ids(index)) for index, path in enumerate(tqdm(data.images, "exporting")))
+    number = export_coco(rows, file)
+    print(f"{number} pictures in {file}")
+    return 0
+
+
+def _check(folder: Path, class_map: Path | None, output: Path | None) -> int:
+    import numpy as np
+    from tqdm import tqdm
+
+    from so101_robobase.evaluation.report import table
+    from so101_robobase.perception.contact_sheet import evenly, write_contact_sheet
+    from so101_robobase.perception.folder import LabelledPictures
+
+    data = LabelledPictures(folder, class_map)
+    shares = np.zeros((len(data), len(data.classes)))
+    sizes = set()
+    for index in tqdm(range(len(data)), "reading"):
+        _, ids = data[index]
+        sizes.add(f"{ids.shape[1]}x{ids.shape[0]}")
+        shares[index] = np.bincount(ids.ravel(), minlength=shares.shape[1]) / ids.size
+    rows = [
+        [name, str(int((share > 0).sum())), f"{share.mean():.2%}"]
+        for name, share in zip(data.classes, shares.T, strict=True)
+    ]
+    print(table(rows, ["class", "pictures", "pixels"]))
+    print(f"{len(data)} pictures of {', '.join(sorted(sizes))}")
+    if output is not None:
+        write_contact_sheet(output / CONTACT_SHEET, evenly(data, _SHOWN))
+        print(f"have a look at {output / CONTACT_SHEET}")
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Width and height of "640x480"."""
+    from robobase.errors import UserError
+
+    numbers = text.lower().split("x")
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        raise UserError(f"--size {text} must be width x height in pixels, as in 640x480")
+    return int(numbers[0]), int(numbers[1])

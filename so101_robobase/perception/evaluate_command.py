@@ -1,0 +1,38 @@
+"""`so101_robobase segmentation evaluate`: how well a network masks labelled pictures."""
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("checkpoint", type=Path, help="a best.pt of `segmentation train`")
+    parser.add_argument("data", type=Path, nargs="+", help="folders of labelled pictures")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder of tables, confusion matrix and overlays (default: beside the checkpoint)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and reports."""
+    import numpy as np
+
+    from so101_robobase.perception.folder import LabelledPictures
+    from so101_robobase.perception.segmentation import report
+    from so101_robobase.perception.segmentation.data import ResizedPictures
+    from so101_robobase.perception.segmentation.inference import SegmentationInference
+
+    inference = SegmentationInference(args.checkpoint, args.device)
+    network = inference.network
+    pictures = ResizedPictures([LabelledPictures(path) for path in args.data], network.spec.size)
+    output = args.output or args.checkpoint.parent / f"evaluation_{args.data[0].resolve().name}"
+    indices = np.arange(len(pictures))
+    evaluation = report.measure(output, network, pictures, indices, inference.device)
+    print(report.iou_table(evaluation))
+    print(f"{len(pictures)} pictures -> {output}")
+    return 0

@@ -1,0 +1,57 @@
+"""`so101_robobase perception export`: a network as an ONNX file that computes the same."""
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument(
+        "--segmentation", type=Path, metavar="CKPT", help="best.pt of `segmentation train`"
+    )
+    network.add_argument(
+        "--depth", metavar="FOLDER", help="Depth Anything: a folder, or a name on Hugging Face"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.onnx")
+    depth = parser.add_argument_group("depth")
+    depth.add_argument(
+        "--frame_size",
+        default="640x480",
+        help="width x height of the camera's frames; the file works for no other (default: "
+        "%(default)s)",
+    )
+    depth.add_argument(
+        "--input_size",
+        type=int,
+        metavar="PIXELS",
+        help="shorter edge of what the network sees; smaller is faster (default: the processor's, "
+        "518)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the file and prints how far it is from the original."""
+    from robobase.errors import UserError
+    from so101_robobase.evaluation.report import table
+    from so101_robobase.perception.frames import parse_frame_size
+    from so101_robobase.perception.onnx_export import export_depth, export_segmentation
+
+    if args.output.suffix != ".onnx":
+        raise UserError(f"--output {args.output} must end in .onnx")
+    if args.segmentation is not None:
+        from so101_robobase.perception.segmentation.inference import SegmentationInference
+
+        parity = export_segmentation(SegmentationInference(args.segmentation), args.output)
+        predictions = ["class ids, equal pixels", f"{1 - parity.error:.4%}"]
+    else:
+        from so101_robobase.perception.depth import DepthInference
+
+        frame = parse_frame_size(args.frame_size)
+        depth = DepthInference(args.depth, input_size=args.input_size)
+        parity = export_depth(depth, args.output, frame)
+        predictions = ["disparity, mean difference / span", f"{parity.error:.1e}"]
+    outputs = ["network's output, greatest difference / span", f"{parity.difference:.1e}"]
+    print(table([outputs, predictions], ["torch against onnxruntime", "worst frame"]))
+    print(f"network: {args.output} ({args.output.stat().st_size / 2**20:.1f} MiB)")
+    return 0

@@ -1,0 +1,77 @@
+"""`so101_robobase segmentation infer`: masks of pictures, videos or a camera, to look at or use."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from so101_robobase.perception.segmentation.inference import SegmentationInference
+    from so101_robobase.perception.segmentation.sources import Source
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "source", help="a picture, a folder of pictures, a video, or a camera's number (0, 1 ...)"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="a best.pt of `segmentation train`"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("segmented"), help="folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ids",
+        action="store_true",
+        help="write class ids 0 to 5 as grey PNG files instead of coloured overlays",
+    )
+    parser.add_argument(
+        "--max_frames", type=int, help="stop after so many frames (default: all; a camera: Ctrl-C)"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segments the source; Ctrl-C ends a camera's recording, what is done stays."""
+    from itertools import islice
+
+    from tqdm import tqdm
+
+    from robobase.errors import UserError
+    from robobase.signals import StopRequest
+    from so101_robobase.perception.segmentation.inference import SegmentationInference
+    from so101_robobase.perception.segmentation.sources import open_source
+
+    if args.max_frames is not None and args.max_frames < 1:
+        raise UserError(f"--max_frames {args.max_frames}: give 1 or more")
+    inference = SegmentationInference(args.checkpoint, args.device)
+    source = open_source(args.source)
+    frames = islice(source.frames, args.max_frames)
+    with StopRequest() as stop, _writer(args, source) as write:
+        for name, frame in tqdm(frames, total=args.max_frames or source.count, unit="frame"):
+            write(name, _drawn(inference, frame, args.ids))
+            if stop:
+                break
+    print(f"{source.name} -> {args.output}")
+    return 0
+
+
+def _drawn(inference: "SegmentationInference", frame: "np.ndarray", ids_only: bool):
+    from so101_robobase.perception.segmentation.report import blend
+
+    ids = inference.predict(frame)
+    return ids if ids_only else blend(frame, ids)
+
+
+def _writer(args: argparse.Namespace, source: "Source"):
+    from so101_robobase.perception.segmentation.output import picture_files, video_file
+
+    if source.fps is None:
+        return picture_files(args.output)
+    if args.ids:
+        return picture_files(args.output / source.name)
+    return video_file(args.output / f"{source.name}.mp4", source.fps)

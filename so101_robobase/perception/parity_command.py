@@ -1,0 +1,41 @@
+"""`so101_robobase perception parity`: what networks see against what the simulator knows."""
+
+import argparse
+from pathlib import Path
+
+NUM_IMAGES = 500
+SEED = 1_000_000  # of scenes that no dataset has seen whose seed is smaller
+WIDEN = 1.2
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "--segmentation", metavar="CHECKPOINT", help="default: the simulator's own class ids"
+    )
+    parser.add_argument(
+        "--depth",
+        default="scene",
+        help="scene: the simulator's; simulated: a stand-in for a network; or a network's name or "
+        "folder (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for the report")
+    pictures = parser.add_argument_group("pictures")
+    pictures.add_argument("--num_images", type=int, default=NUM_IMAGES, help="default: %(default)s")
+    pictures.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
+    pictures.add_argument(
+        "--widen", type=float, default=WIDEN, help="ranges of looks, times this (%(default)s)"
+    )
+    pictures.add_argument("--size", default="640x480", help="of the frames (default: %(default)s)")
+    policy = parser.add_argument_group("policy")
+    policy.add_argument("--snapshot", type=Path, help="also let this policy act on what they see")
+    policy.add_argument("--num_episodes", type=int, default=100, help="default: %(default)s")
+    parser.add_argument("--device", default="cpu", help="of the networks (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compares, prints a table and writes parity.json and parity.png."""
+    from so101_robobase.perception.parity_report import run_parity
+
+    run_parity(args)
+    return 0

@@ -1,0 +1,157 @@
+"""One run of `so101_robobase perception parity`: compare, let a policy act, write the report."""
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from robobase.errors import UserError
+from so101_robobase import pictures
+from so101_robobase.evaluation.policy import load_policy
+from so101_robobase.evaluation.report import table
+from so101_robobase.evaluation.session import play
+from so101_robobase.evaluation.statistics import summarise
+from so101_robobase.observation import CLASSES, center_crop
+from so101_robobase.perception.calibration import calibrate, measure
+from so101_robobase.perception.dataset import DatasetSettings, scene_pool
+from so101_robobase.perception.eyes import Eyes
+from so101_robobase.perception.files import written_whole
+from so101_robobase.perception.parity import Comparison, action_difference, compare
+
+_TILE = 168  # pixels along an edge in the picture
+_POLICY_SEED = 2_000_000  # as `so101_robobase evaluate`
+_ACTING = (60, 16)  # policy steps and episodes over which actions are compared
+
+
+def run_parity(args: argparse.Namespace) -> dict[str, Any]:
+    """Does what the command line says; returns what parity.json holds.
+
+    Raises:
+        UserError: an argument that cannot be used; nothing has been written by then.
+    """
+    if args.segmentation is None and args.depth == "scene":
+        raise UserError("nothing to compare: give --segmentation CHECKPOINT, --depth, or both")
+    for name in ("num_images", "num_episodes"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} {getattr(args, name)} is too small; give 1 or more")
+    width, height = _size(args.size)
+    settings = DatasetSettings.randomized(args.widen, width=width, height=height, seed=args.seed)
+    eyes = Eyes(args.segmentation, args.depth, args.device)
+    sights = _sights(args, width, height)
+    policies = {name: load_policy(args.snapshot, "cpu", sight) for name, sight in sights.items()}
+
+    comparison = compare(settings, scene_pool(args.output, settings, 1), eyes, args.num_images)
+    report = {"settings": _settings(args), **_figures(comparison)}
+    print(_picture_table(comparison))
+    if policies:
+        report["policy"] = {}
+        for name, policy in policies.items():
+            summary = summarise(play(policy, args.num_episodes, seed=_POLICY_SEED)[0])
+            low, high = summary.success_interval
+            report["policy"][name] = {
+                "success": summary.success_rate,
+                "interval": [low, high],
+                "episodes": summary.num_episodes,
+            }
+        steps, envs = _ACTING
+        difference = action_difference(policies[_SEEN], steps, envs, _POLICY_SEED)
+        report["action_difference"] = [round(float(value), 4) for value in difference]
+        print(_policy_table(report))
+    with written_whole(args.output / "parity.json") as path:
+        path.write_text(json.dumps(report, indent=2) + "\n")
+    with written_whole(args.output / "parity.png") as path:
+        cv2.imwrite(str(path), picture(comparison)[..., ::-1])
+    print(f"report: {args.output / 'parity.json'}, picture: {args.output / 'parity.png'}")
+    return report
+
+
+_SEEN = "as the networks see it"
+
+
+def _sights(args: argparse.Namespace, width: int, height: int) -> dict[str, dict[str, Any]]:
+    """Overrides of the policy's config by what it is shown; none without a policy."""
+    if args.snapshot is None:
+        return {}
+    truth = {"env.corruption.enabled": False, "env.randomization.physical.enabled": False}
+    looks = {**truth, "env.randomization.visual.enabled": True}
+    return {
+        "as it is": {**truth, "env.randomization.visual.enabled": False},
+        "with random looks": looks,
+        _SEEN: {
+            **looks,
+            "env.sight.segmentation": args.segmentation,
+            "env.sight.depth": args.depth,
+            "env.sight.camera": [width, height],
+        },
+    }
+
+
+def picture(comparison: Comparison) -> np.ndarray:
+    """(K * tile, 5 * tile, 3) uint8 RGB: frame, ids and disparity seen, ids and disparity true."""
+    rows = []
+    for frame, seen, true in zip(comparison.frames, comparison.seen, comparison.true, strict=False):
+        rgb = cv2.resize(center_crop(frame, (0, 1)), (_TILE, _TILE), interpolation=cv2.INTER_AREA)
+        panels = [panel for image in (seen, true) for panel in _panels(image)]
+        rows.append(np.hstack([rgb, *panels]))
+    titles = ("camera", "ids seen", "disparity seen", "simulator's ids", "its disparity")
+    header = np.hstack([pictures.strip(_TILE, title) for title in titles])
+    return np.vstack([header, *rows])
+
+
+def _panels(image: np.ndarray) -> list[np.ndarray]:
+    return [pictures.segmentation(image[0], _TILE), pictures.disparity(image[1], _TILE)]
+
+
+def _figures(comparison: Comparison) -> dict[str, Any]:
+    true, seen = comparison.true[:, 0], comparison.seen[:, 0]
+    confusion, mistakes = comparison.confusion, measure(true, seen)
+    return {
+        "iou": dict(zip(CLASSES, np.round(confusion.iou, 4).tolist(), strict=True)),
+        "mean_iou": round(confusion.mean_iou, 4),
+        "disparity": {key: round(value, 4) for key, value in comparison.disparity().items()},
+        "mistakes": {
+            "near_edges": round(mistakes.near_edges, 4),
+            "elsewhere": round(mistakes.elsewhere, 2),
+            "missing": round(mistakes.missing, 4),
+        },
+        "corruption": calibrate(true, mistakes),
+    }
+
+
+def _picture_table(comparison: Comparison) -> str:
+    figures = _figures(comparison)
+    rows = [[f"IoU {name}", f"{value:.3f}"] for name, value in figures["iou"].items()]
+    rows += [["mean IoU", f"{figures['mean_iou']:.3f}"]]
+    rows += [[f"disparity: {key}", f"{value:.3f}"] for key, value in figures["disparity"].items()]
+    return table([[name.replace("_", " "), value] for name, value in rows])
+
+
+def _policy_table(report: dict[str, Any]) -> str:
+    rows = []
+    for name, figures in report["policy"].items():
+        low, high = figures["interval"]
+        success = f"{figures['success']:.1%} ({low:.1%} to {high:.1%})"
+        rows.append([f"success on the scene {name}", success])
+    difference = float(np.mean(report["action_difference"]))
+    rows.append(["mean absolute difference of the actions", f"{difference:.3f}"])
+    return table(rows)
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("segmentation", "depth", "num_images", "seed", "widen", "size", "num_episodes")
+    return {name: getattr(args, name) for name in names} | {"snapshot": _text(args.snapshot)}
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise UserError(f"--size {text} must be WIDTHxHEIGHT, such as 640x480")
+    return int(match[1]), int(match[2])

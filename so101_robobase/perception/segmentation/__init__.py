@@ -1,0 +1,1 @@
+"""The segmentation network: model, training, evaluation and inference."""

@@ -1,0 +1,50 @@
+"""Where pictures go: PNG files of a folder, or one video."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import imageio.v2 as imageio
+import numpy as np
+
+from so101_robobase.perception.files import written_whole
+
+Write = Callable[[str, np.ndarray], None]
+"""Takes a name and a picture: (H, W) uint8, or (H, W, 3) uint8 BGR."""
+
+
+@contextlib.contextmanager
+def picture_files(folder: Path) -> Iterator[Write]:
+    """Writes every picture as `<name>.png` of `folder`."""
+
+    def write(name: str, picture: np.ndarray) -> None:
+        with written_whole(folder / f"{name}.png") as path:
+            cv2.imwrite(str(path), picture)
+
+    yield write
+
+
+@contextlib.contextmanager
+def video_file(path: Path, fps: float) -> Iterator[Write]:
+    """Writes all pictures as frames of one H.264 video, which appears at the end of the block.
+
+    What was taken until then is kept if the block ends with an error, as by an unplugged camera.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_stem(f".{path.stem}.part")
+    writer: Any = None
+
+    def write(_: str, picture: np.ndarray) -> None:
+        nonlocal writer
+        if writer is None:
+            writer = imageio.get_writer(temporary, fps=fps, macro_block_size=2)
+        writer.append_data(np.ascontiguousarray(picture[..., ::-1]))
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
+            temporary.replace(path)

@@ -1,0 +1,33 @@
+"""`so101_robobase segmentation`: data for, training of and pictures from the segmentation model."""
+
+import argparse
+
+from so101_robobase.cli import add_subcommands, run_subcommand
+
+__all__ = ["configure", "run"]
+
+SUBCOMMANDS = {
+    "dataset": (
+        "so101_robobase.perception.dataset_command",
+        "render labelled wrist-camera pictures, or convert labelled real ones",
+    ),
+    "train": (
+        "so101_robobase.perception.train_command",
+        "train a segmentation model on labelled pictures",
+    ),
+    "evaluate": (
+        "so101_robobase.perception.evaluate_command",
+        "measure a network on labelled pictures",
+    ),
+    "infer": (
+        "so101_robobase.perception.infer_command",
+        "segment a picture, a folder, a video or a camera",
+    ),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_subcommands(parser, SUBCOMMANDS)
+
+
+run = run_subcommand

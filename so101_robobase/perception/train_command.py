@@ -1,0 +1,173 @@
+"""`so101_robobase segmentation train`: a segmentation network from labelled pictures."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from so101_robobase.perception.segmentation.training import Training
+
+_INTERRUPTED = 130  # exit code, as of the whole command line
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    pictures = parser.add_argument_group("labelled pictures")
+    pictures.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="folder of `segmentation dataset`; as the other folders, may be given repeatedly",
+    )
+    pictures.add_argument(
+        "--extra",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="further labelled pictures, real ones for example: masks or COCO",
+    )
+    pictures.add_argument(
+        "--validation",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="choose the best network by this folder (default: by a share of each folder)",
+    )
+    pictures.add_argument(
+        "--test",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="measure the best network on this folder in the end",
+    )
+    run_ = parser.add_argument_group("run")
+    run_.add_argument(
+        "--preset",
+        choices=("home", "full"),
+        default="home",
+        help="home: two CPU cores; full: 640x480 on a GPU (default: %(default)s)",
+    )
+    folder = run_.add_mutually_exclusive_group()
+    folder.add_argument(
+        "--output", type=Path, help="run folder (default: runs/segmentation/<date and time>)"
+    )
+    folder.add_argument(
+        "--resume", type=Path, metavar="RUN", help="continue the run of this folder"
+    )
+    run_.add_argument(
+        "--time_limit_minutes", type=float, help="stop after this long, as if by Ctrl-C"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="changes to cfgs/segmentation.yaml: optimisation.epochs=10",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, then measures the best network; 130 if it was stopped before."""
+    from robobase import run_folder
+    from robobase.signals import StopRequest
+    from so101_robobase.perception.segmentation import config as configuration
+
+    run_dir, cfg = _run_folder_and_settings(args)
+    settings = configuration.checked(cfg)
+    training = _prepare(settings, run_dir)
+    if args.resume:
+        training.resume()
+    run_folder.prepare(run_dir, cfg)
+    print(
+        f"{training.network.num_parameters / 1e6:.2f} M parameters, "
+        f"{len(training.data.training)} pictures to train and {len(training.data.validation)} to "
+        f"validate with, {training.total_steps} steps -> {run_dir}",
+        flush=True,
+    )
+    with StopRequest(args.time_limit_minutes) as stop:
+        finished = training.run(stop)
+        if not finished:
+            print(f"stopped ({stop.reason}); continue with --resume {run_dir}")
+            return _INTERRUPTED
+    _report(training, settings.data.test)
+    return 0
+
+
+def _run_folder_and_settings(args: argparse.Namespace):
+    from datetime import datetime
+
+    from omegaconf import DictConfig, OmegaConf
+
+    from robobase.errors import UserError
+    from so101_robobase.perception.segmentation import checkpoint
+    from so101_robobase.perception.segmentation import config as configuration
+
+    if args.resume:
+        path = args.resume / "config.yaml"
+        if not path.is_file() or not (args.resume / checkpoint.LAST).is_file():
+            raise UserError(
+                f"{args.resume} is no run to continue: it needs config.yaml and {checkpoint.LAST}"
+            )
+        if args.data or args.extra or args.validation:
+            raise UserError("--resume continues with the pictures of the run; leave --data out")
+        cfg = configuration.changed(DictConfig(OmegaConf.load(path)), args.overrides)
+        if args.test:
+            cfg.data.test = [str(path) for path in args.test]
+        return args.resume, cfg
+    if not args.data:
+        raise UserError("give --data a folder of labelled pictures, or --resume a run folder")
+    run_dir = args.output or Path("runs/segmentation", datetime.now().strftime("%Y%m%d_%H%M%S"))
+    if (run_dir / checkpoint.LAST).exists() or (run_dir / checkpoint.BEST).exists():
+        raise UserError(
+            f"{run_dir} holds a run already; give --resume {run_dir}, or another folder"
+        )
+    cfg = configuration.settings(args.preset, args.overrides)
+    cfg.data.folders = [str(path) for path in args.data]
+    for name in ("extra", "validation", "test"):
+        cfg.data[name] = [str(path) for path in getattr(args, name)]
+    return run_dir, cfg
+
+
+def _prepare(settings, run_dir: Path) -> "Training":
+    import torch
+
+    from robobase.compute import share_threads
+    from so101_robobase.perception.segmentation.inference import usable_device
+    from so101_robobase.perception.segmentation.model import SegmentationNetwork
+    from so101_robobase.perception.segmentation.pretrained import with_encoder_weights
+    from so101_robobase.perception.segmentation.training import Training, TrainingData
+
+    device = usable_device(settings.device)
+    share_threads(settings.num_threads)
+    data = TrainingData.of(settings)
+    torch.manual_seed(settings.seed)
+    network = with_encoder_weights(
+        settings.model.encoder_weights,
+        lambda pretrained: SegmentationNetwork(settings.model.spec, pretrained),
+        lambda line: print(line, flush=True),
+    )
+    return Training(settings, network, data, run_dir, device)
+
+
+def _report(training: "Training", test: list[str]) -> None:
+    import numpy as np
+
+    from so101_robobase.perception.folder import LabelledPictures
+    from so101_robobase.perception.segmentation import checkpoint, report
+    from so101_robobase.perception.segmentation.data import ResizedPictures
+
+    best = checkpoint.read(training.run_dir / checkpoint.BEST, training.device)
+    checkpoint.load_weights(training.network, best["weights"], checkpoint.BEST)
+    sets = {"validation": (training.data.pictures, training.data.validation)}
+    if test:
+        pictures = ResizedPictures([LabelledPictures(p) for p in test], training.network.spec.size)
+        sets["test"] = (pictures, np.arange(len(pictures)))
+    for name, (pictures, indices) in sets.items():
+        evaluation = report.measure(
+            training.run_dir / name, training.network, pictures, indices, training.device
+        )
+        print(f"{name}: {len(indices)} pictures, network of epoch {best['metrics']['epoch']:g}")
+        print(report.iou_table(evaluation), flush=True)

@@ -1,0 +1,113 @@
+"""What lies between a controller and its arm: encoders, servos that follow them, and delays.
+
+Where nothing is randomised all of it is transparent: live views of the truth, no delay.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.sim.delay import DelayLine
+from so101_robobase.sim.randomization import PhysicalRandomization
+
+
+class Interface:
+    """Measured joints, delayed joint targets and the scene as the camera saw it, of N simulations.
+
+    Args:
+        config: says whether there are errors and delays at all, and how long delays may be.
+        drawn: each simulation's offsets, noises and delays (`Variation.drawn`), live.
+        qpos, qvel: (N, 13) and (N, 12), live truth.
+    """
+
+    def __init__(
+        self,
+        config: PhysicalRandomization,
+        drawn: dict[str, np.ndarray],
+        qpos: np.ndarray,
+        qvel: np.ndarray,
+    ):
+        self._enabled = config.enabled
+        self._drawn = drawn
+        self._qpos, self._qvel = qpos, qvel
+        self._joint_pos = np.zeros((len(qpos), NUM_JOINTS))
+        self._joint_vel = np.zeros((len(qpos), NUM_JOINTS))
+        longest = config.action_latency[1] if config.enabled else 0
+        self._commands = DelayLine(len(qpos), NUM_JOINTS, longest)
+        longest = config.camera_latency[1] if config.enabled else 0
+        self._scenes = DelayLine(len(qpos), qpos.shape[1], longest)
+
+    @property
+    def joint_pos(self) -> np.ndarray:
+        """Measured joint positions, rad, (N, 6)."""
+        return self._joint_pos if self._enabled else self._qpos[:, :NUM_JOINTS]
+
+    @property
+    def joint_vel(self) -> np.ndarray:
+        """Measured joint velocities, rad/s, (N, 6)."""
+        return self._joint_vel if self._enabled else self._qvel[:, :NUM_JOINTS]
+
+    @property
+    def seen_qpos(self) -> np.ndarray:
+        """State that the camera shows, (N, 13)."""
+        return self._scenes.read(self._drawn["camera_latency"]) if self._enabled else self._qpos
+
+    def true_target(self, target: np.ndarray) -> np.ndarray:
+        """Where joints come to rest whose servos are told `target` (N, 6), rad."""
+        return target - self._drawn["calibration_offset"] if self._enabled else target
+
+    def begin(
+        self, ids: np.ndarray, ctrl: np.ndarray, rngs: list[np.random.Generator]
+    ) -> np.ndarray:
+        """New episodes in `ids` (n,), whose servos hold `ctrl` (n, 6); returns what they were told.
+
+        Both are targets in rad: `ctrl` of the true joints, the result (n, 6) of the measured ones.
+        """
+        if not self._enabled:
+            return ctrl
+        self._commands.fill(ids, ctrl)
+        self._scenes.fill(ids, self._qpos[ids])
+        self._measure(ids, rngs)
+        return ctrl + self._drawn["calibration_offset"][ids]
+
+    def send(self, target: np.ndarray, running: np.ndarray) -> np.ndarray:
+        """Targets (N, 6) that reach the servos of the `running` (N,) when told `target` (N, 6)."""
+        if not self._enabled:
+            return target
+        self._commands.push(running, self.true_target(target))
+        return self._commands.read(self._drawn["action_latency"])
+
+    def advance(self, running: np.ndarray, rngs: list[np.random.Generator]) -> None:
+        """Measure the `running` (N,) simulations anew, after a control step."""
+        if not self._enabled:
+            return
+        self._scenes.push(running, self._qpos)
+        self._measure(np.flatnonzero(running), rngs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of everything remembered."""
+        return {
+            "joint_pos": self._joint_pos.copy(),
+            "joint_vel": self._joint_vel.copy(),
+            "commands": self._commands.state_dict(),
+            "scenes": self._scenes.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a `state_dict`."""
+        self._joint_pos[:] = state["joint_pos"]
+        self._joint_vel[:] = state["joint_vel"]
+        self._commands.load_state_dict(state["commands"])
+        self._scenes.load_state_dict(state["scenes"])
+
+    def _measure(self, ids: np.ndarray, rngs: list[np.random.Generator]) -> None:
+        drawn = self._drawn
+        for i in ids:
+            position, velocity = rngs[i].standard_normal((2, NUM_JOINTS))
+            self._joint_pos[i] = (
+                self._qpos[i, :NUM_JOINTS]
+                + drawn["calibration_offset"][i]
+                + drawn["encoder_noise"][i] * position
+            )
+            self._joint_vel[i] = self._qvel[i, :NUM_JOINTS] + drawn["velocity_noise"][i] * velocity

@@ -1,0 +1,357 @@
+"""What a wrist-camera picture may look like: ranges, and one draw from them.
+
+Drawing a `Look` is all that happens here; `dressing`, `distractors` and `camera_effects` say what
+it does to a picture. Class ids and depth follow a look's camera, lens and distractors only.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from robobase.errors import UserError
+from so101_robobase.sim.appearance import (
+    BACKGROUND_PATTERNS,
+    COLORS,
+    LAMP_TARGET,
+    NEUTRAL,
+    SHAPES,
+    TABLE_PATTERNS,
+    Distractor,
+    Light,
+    Look,
+    Surface,
+    Triple,
+)
+
+__all__ = ["NEUTRAL", "Look", "VisualRandomization", "draw_look"]
+
+Range = tuple[float, float]
+
+_LEAST_CONTRAST = 0.25  # RGB distance of a cube from the table, of distractors from the cube
+_ATTEMPTS = 100
+
+
+def _weights(known: tuple[str, ...], **weights: float) -> Any:
+    return field(default_factory=lambda: dict(weights), metadata={"known": known})
+
+
+_INF = float("inf")
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "camera_position": (0, 0.2),
+    "camera_rotation": (0, 45),
+    "camera_fovy": (0, 30),
+    "lens_distortion": (-0.1, 0.5),
+    "num_lights": (0, 5),
+    "light_elevation": (5, 90),
+    "light_distance": (0.4, _INF),
+    "light_intensity": (0, _INF),
+    "light_tint": (0, 0.8),
+    "ambient": (0, _INF),
+    "headlight": (0, _INF),
+    "table_brightness": (0, 1),
+    "table_saturation": (0, 1),
+    "table_contrast": (0, 1),
+    "table_scale": (0.02, _INF),
+    "gloss": (0, 1),
+    "pad_brightness": (0, 1),
+    "color_jitter": (0, 1),
+    "num_distractors": (0, 12),
+    "distractor_size": (0.004, 0.2),
+    "distractor_x": (-0.2, 0.7),
+    "distractor_y": (0, 0.6),
+    "auto_exposure": (0, 1),
+    "exposure": (0.1, 10),
+    "white_balance": (0, 0.9),
+    "blur": (0, 20),
+    "noise": (0, 100),
+    "jpeg_quality": (5, 100),
+}  # what `widened` never leaves, and what is refused outside of it
+_COLOR_NAMES = (*COLORS, "any")
+
+
+@dataclass(frozen=True)
+class VisualRandomization:
+    """Ranges of looks. Lengths in metres, angles in degrees, colours and light 0 to 1.
+
+    A pair is [lowest, highest]; a single number is a probability or, where it says ±, half of a
+    range about 0; a mapping gives weights by name (they need not add up to 1).
+    """
+
+    enabled: bool = False
+    # camera, in its own frame, and lens
+    camera_position: float = 0.025  # ± along each axis
+    camera_rotation: float = 5.0  # ± about each axis
+    camera_fovy: float = 3.0  # ± vertical field of view
+    lens_distortion: Range = (-0.02, 0.06)  # k1, radius in half picture heights
+    # light
+    num_lights: tuple[int, int] = (1, 3)
+    light_elevation: Range = (25.0, 90.0)  # above the table's plane
+    light_distance: Range = (0.6, 1.6)
+    light_intensity: Range = (0.25, 0.75)  # of all lamps together
+    light_tint: float = 0.15  # ± red and ∓ blue, a part of the intensity
+    spot_probability: float = 0.4  # a lamp near by; else light as of the sun
+    shadow_probability: float = 0.7
+    ambient: Range = (0.15, 0.45)
+    headlight: Range = (0.0, 0.35)  # light from where the camera is
+    # surfaces
+    table_patterns: Mapping[str, float] = _weights(
+        TABLE_PATTERNS,
+        plain=2.0,
+        checker=0.5,
+        stripes=0.5,
+        wood=3.0,
+        noise=1.0,
+        speckle=1.0,
+        cloth=1.0,
+        marble=1.0,
+    )
+    table_brightness: Range = (0.12, 0.95)
+    table_saturation: Range = (0.0, 0.45)
+    table_contrast: Range = (0.03, 0.45)  # between a pattern's two colours
+    table_scale: Range = (0.1, 0.5)  # after which a pattern repeats
+    background_patterns: Mapping[str, float] = _weights(
+        BACKGROUND_PATTERNS, plain=1.0, gradient=1.0, room=4.0, noise=1.0, stripes=0.5
+    )
+    gloss: Range = (0.0, 0.5)  # specular part of plastic surfaces
+    # colours of things
+    robot_colors: Mapping[str, float] = _weights(
+        _COLOR_NAMES, white=4, black=3, orange=2, yellow=2, grey=1, blue=1, green=0.5, any=1
+    )
+    finger_differs_probability: float = 0.3  # else of the robot's colour
+    pad_brightness: Range = (0.05, 0.6)
+    cube_colors: Mapping[str, float] = _weights(
+        _COLOR_NAMES, red=6, blue=1, green=1, yellow=1, orange=1, wood=0.5, white=0.5, any=1
+    )
+    color_jitter: float = 0.08  # ± on each channel of a named colour
+    # other things on the table
+    num_distractors: tuple[int, int] = (0, 4)
+    distractor_shapes: Mapping[str, float] = _weights(
+        SHAPES, box=2, sheet=1, cylinder=2, sphere=1, ellipsoid=1, capsule=1.5
+    )
+    distractor_size: Range = (0.01, 0.04)  # half of the longest edge
+    distractor_x: Range = (0.1, 0.5)  # from the arm's base
+    distractor_y: float = 0.25  # ±
+    # what the sensor does; lengths and noise are those of a picture of 480 lines
+    auto_exposure: Range = (0.4, 1.0)  # how far pictures come to middle grey: 1 is all the way
+    exposure: Range = (0.65, 1.4)  # gain beside
+    white_balance: float = 0.12  # ± gain of red and of blue
+    blur: Range = (0.0, 1.4)  # standard deviation, pixels
+    noise: Range = (0.0, 9.0)  # standard deviation, of 255
+    jpeg_quality: tuple[int, int] = (35, 95)
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Mapping):
+                _check_weights(item.name, value, item.metadata["known"])
+            elif item.name != "enabled":
+                object.__setattr__(self, item.name, _checked(item, value))
+
+    def widened(self, factor: float) -> "VisualRandomization":
+        """Every range `factor` times as wide about its middle, where that makes sense.
+
+        For held-out data: 1.2 is 20 % wider. Probabilities and weights stay; no range leaves what
+        is possible (a blur below 0, a brightness above 1).
+        """
+        if not factor >= 0:
+            raise UserError(f"widen={factor} must be 0 or more; 1 keeps the ranges")
+        changed: dict[str, Any] = {}
+        for item in fields(self):
+            if item.name not in _BOUNDS:
+                continue
+            value = getattr(self, item.name)
+            least, most = _BOUNDS[item.name]
+            if item.type is float:
+                changed[item.name] = min(factor * value, most)
+                continue
+            middle, half = (value[0] + value[1]) / 2, factor * (value[1] - value[0]) / 2
+            low, high = max(middle - half, least), min(middle + half, most)
+            if item.type is not Range:  # whole numbers
+                low, high = math.floor(low), math.ceil(high)
+            changed[item.name] = (low, high)
+        return dataclasses.replace(self, **changed)
+
+
+def draw_look(config: VisualRandomization, rng: np.random.Generator) -> Look:
+    """One look from the ranges of `config`; `config.enabled` is the caller's business."""
+    table = _draw_table(config, rng)
+    robot = _draw_color(config.robot_colors, config, rng)
+    differs = rng.random() < config.finger_differs_probability
+    finger = _draw_color(config.robot_colors, config, rng) if differs else robot
+    cube = _draw_color(config.cube_colors, config, rng, unlike=table.colors)
+    red, blue = 1 + _symmetric(config.white_balance, rng, 2)
+    return Look(
+        camera_position=_triple(_symmetric(config.camera_position, rng, 3)),
+        camera_rotation=_triple(np.radians(_symmetric(config.camera_rotation, rng, 3))),
+        camera_fovy=float(_symmetric(config.camera_fovy, rng)),
+        lens_distortion=rng.uniform(*config.lens_distortion),
+        lights=_draw_lights(config, rng),
+        ambient=rng.uniform(*config.ambient),
+        headlight=rng.uniform(*config.headlight),
+        table=table,
+        background=_draw_background(config, rng),
+        gloss=rng.uniform(*config.gloss),
+        robot_color=robot,
+        finger_color=finger,
+        pad_color=_triple([rng.uniform(*config.pad_brightness)] * 3),
+        cube_color=cube,
+        distractors=tuple(
+            _draw_distractor(config, cube, rng) for _ in range(_whole(config.num_distractors, rng))
+        ),
+        auto_exposure=rng.uniform(*config.auto_exposure),
+        exposure=float(np.exp(rng.uniform(*np.log(config.exposure)))),
+        white_balance=(float(red), 1.0, float(blue)),
+        blur=rng.uniform(*config.blur),
+        noise=rng.uniform(*config.noise),
+        jpeg_quality=_whole(config.jpeg_quality, rng),
+        seed=_seed(rng),
+    )
+
+
+def _draw_lights(config: VisualRandomization, rng: np.random.Generator) -> tuple[Light, ...]:
+    number = _whole(config.num_lights, rng)
+    shares = rng.dirichlet([2.0] * number) if number else ()
+    total = rng.uniform(*config.light_intensity)
+    shadows = rng.random() < config.shadow_probability
+    lights: list[Light] = []
+    for share in sorted(shares, reverse=True):
+        elevation = np.radians(rng.uniform(*config.light_elevation))
+        azimuth = rng.uniform(0, 2 * np.pi)
+        away = rng.uniform(*config.light_distance) * np.array(
+            [
+                np.cos(azimuth) * np.cos(elevation),
+                np.sin(azimuth) * np.cos(elevation),
+                np.sin(elevation),
+            ]
+        )
+        tint = float(_symmetric(config.light_tint, rng))
+        lights.append(
+            Light(
+                position=_triple(away + np.array(LAMP_TARGET)),
+                diffuse=_triple(share * total * np.array([1 + tint, 1.0, 1 - tint])),
+                spot=bool(rng.random() < config.spot_probability),
+                shadow=shadows and not lights,  # the brightest: each costs a pass of drawing
+            )
+        )
+    return tuple(lights)
+
+
+def _draw_table(config: VisualRandomization, rng: np.random.Generator) -> Surface:
+    brightness = rng.uniform(*config.table_brightness)
+    saturation = rng.uniform(*config.table_saturation)
+    color = brightness * (1 - saturation * rng.random(3))
+    second = color * (1 - rng.uniform(*config.table_contrast)) + rng.normal(0, 0.02, 3)
+    return Surface(
+        pattern=_choice(config.table_patterns, rng),
+        colors=(_triple(color.clip(0, 1)), _triple(second.clip(0, 1))),
+        scale=rng.uniform(*config.table_scale),
+        seed=_seed(rng),
+    )
+
+
+def _draw_background(config: VisualRandomization, rng: np.random.Generator) -> Surface:
+    colors = rng.uniform(0.05, 1) * (1 - 0.5 * rng.random((2, 3)))
+    return Surface(
+        pattern=_choice(config.background_patterns, rng),
+        colors=(_triple(colors[0]), _triple(colors[1])),
+        scale=1.0,
+        seed=_seed(rng),
+    )
+
+
+def _draw_distractor(
+    config: VisualRandomization, cube: Triple, rng: np.random.Generator
+) -> Distractor:
+    shape = _choice(config.distractor_shapes, rng)
+    size = rng.uniform(*config.distractor_size)
+    narrow, low = rng.uniform(0.25, 0.6, 2)  # a box is never a cube: that would be one more cube
+    half_size = {
+        "box": (size, narrow * size, low * size),
+        "sheet": (2 * size, 2 * size * rng.uniform(0.5, 1), 0.0005),
+        "cylinder": (narrow * size, narrow * size, size),
+        "sphere": (0.7 * size,) * 3,
+        "ellipsoid": (size, rng.uniform(0.5, 1) * size, low * size),
+        "capsule": (size, 0.3 * narrow * size, 0.3 * narrow * size),
+    }[shape]
+    return Distractor(
+        shape=shape,
+        position=(
+            rng.uniform(*config.distractor_x),
+            float(_symmetric(config.distractor_y, rng)),
+        ),
+        yaw=rng.uniform(0, 2 * np.pi),
+        half_size=_triple(half_size),
+        color=_draw_color(dict.fromkeys(_COLOR_NAMES, 1.0), config, rng, unlike=(cube,)),
+    )
+
+
+def _draw_color(
+    weights: Mapping[str, float],
+    config: VisualRandomization,
+    rng: np.random.Generator,
+    unlike: tuple[Triple, ...] = (),
+) -> Triple:
+    """A colour that stands out from those of `unlike`; the last drawn where none does."""
+    for _ in range(_ATTEMPTS):
+        name = _choice(weights, rng)
+        color = rng.random(3) if name == "any" else np.array(COLORS[name])
+        color = (color + _symmetric(config.color_jitter, rng, 3)).clip(0.02, 1)
+        if all(np.linalg.norm(color - other) > _LEAST_CONTRAST for other in unlike):
+            break
+    return _triple(color)
+
+
+def _symmetric(half: float, rng: np.random.Generator, size: int | None = None) -> np.ndarray:
+    return np.asarray(rng.uniform(-half, half, size))
+
+
+def _whole(bounds: tuple[int, int], rng: np.random.Generator) -> int:
+    return int(rng.integers(bounds[0], bounds[1] + 1))
+
+
+def _choice(weights: Mapping[str, float], rng: np.random.Generator) -> str:
+    chances = np.array(list(weights.values()), float)
+    return list(weights)[rng.choice(len(chances), p=chances / chances.sum())]
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
+
+
+def _triple(values: Any) -> Triple:
+    x, y, z = (float(value) for value in values)
+    return (x, y, z)
+
+
+def _checked(item: dataclasses.Field, value: Any) -> Any:
+    """`value` of a range or number as plain numbers; UserError outside the field's bounds."""
+    where = f"randomization.visual.{item.name}={value!r}"
+    least, most = _BOUNDS.get(item.name, (0, 1))  # probabilities
+    single = item.type is float
+    kind: type = float if item.type in (float, Range) else int
+    try:
+        numbers = [kind(number) for number in ([value] if single else value)]
+        exact = numbers == list([value] if single else value)
+    except (TypeError, ValueError):
+        exact, numbers = False, []
+    if not exact or len(numbers) != (1 if single else 2):
+        wanted = "one number" if single else "[lowest, highest]"
+        raise UserError(f"{where} must be {wanted}" + (" of whole numbers" if kind is int else ""))
+    if not least <= numbers[0] <= numbers[-1] <= most:
+        raise UserError(f"{where} must rise and lie between {least:g} and {most:g}")
+    return numbers[0] if single else tuple(numbers)
+
+
+def _check_weights(name: str, weights: Mapping[str, float], known: tuple[str, ...]) -> None:
+    where = f"randomization.visual.{name}"
+    for key, weight in weights.items():
+        if key not in known:
+            raise UserError(f"{where}.{key} is unknown; known: {', '.join(known)}")
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
+            raise UserError(f"{where}.{key}={weight!r} must be a weight of 0 or more")
+    if not sum(weights.values()) > 0:
+        raise UserError(f"{where} needs at least one weight above 0")
