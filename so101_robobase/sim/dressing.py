@@ -61,6 +61,10 @@ def add_distractors(
         drawn = scene.geoms[scene.ngeom]
         color = np.array([*geom.color, 1], np.float32)
         mujoco.mjv_initGeom(drawn, geom.type, geom.size, geom.pos, geom.mat.ravel(), color)
+        # Which `mjv_initGeom` leaves as an earlier picture, or unused memory, had it.
+        drawn.objtype, drawn.objid = mujoco.mjtObj.mjOBJ_UNKNOWN, -1
+        drawn.category = mujoco.mjtCatBit.mjCAT_DECOR
+        drawn.transparent = 0
         drawn.segid = scene.ngeom
         drawn.specular = gloss or 0.0
         scene.ngeom += 1
@@ -174,7 +178,7 @@ def _set_lights(scene: mujoco.MjvScene, look: Look) -> None:
 def _set_lamp(light: mujoco.MjvLight, lamp: Light) -> None:
     types = mujoco.mjtLightType
     direction = np.array(LAMP_TARGET) - lamp.position
-    light.id = -1
+    light.id = light.texid = -1
     light.headlight = 0
     light.type = types.mjLIGHT_SPOT if lamp.spot else types.mjLIGHT_DIRECTIONAL
     light.pos[:] = lamp.position

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import cv2
+import mujoco
 import numpy as np
 import pytest
 
@@ -8,6 +9,8 @@ from so101_robobase.config import LiftConfig
 from so101_robobase.observation import ClassId
 from so101_robobase.sim import camera_effects
 from so101_robobase.sim.appearance import Distractor, Light, Surface
+from so101_robobase.sim.distractors import place
+from so101_robobase.sim.dressing import add_distractors
 from so101_robobase.sim.gl_renderer import GLRenderer, GLUnavailableError
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.looks import NEUTRAL, Look, VisualRandomization, draw_look
@@ -15,7 +18,7 @@ from so101_robobase.sim.observer import Observer
 from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.sim.ray_renderer import RayRenderer
 from so101_robobase.sim.renderer import labelled_pictures
-from so101_robobase.sim.scene import build_scene
+from so101_robobase.sim.scene import CUBE, build_scene
 
 OVER_THE_CUBE = np.array([0, -0.2, 0.4, 1.2, 1.5, 0.8, 0.25, 0, 0.015, 1, 0, 0, 0])
 QPOS = np.stack([OVER_THE_CUBE] * 4)
@@ -320,3 +323,12 @@ def test_an_observation_shows_the_episode_s_own_look(kind, gl):
     observer.close()
     np.testing.assert_array_equal(other[0], seen[0])
     assert (other[1] != seen[1]).any()
+
+
+def test_memory_that_an_earlier_picture_used_does_not_colour_a_distractor(scene):
+    drawn = mujoco.MjvScene(scene.render_model, maxgeom=scene.render_model.ngeom + 8)
+    left_over = drawn.geoms[0]
+    left_over.objid, left_over.transparent = scene.render_model.geom(CUBE).id, 1
+    add_distractors(drawn, place([BOX], np.array([0.25, 0, 0.015]), 0.015), gloss=None)
+    assert drawn.ngeom == 1
+    assert (drawn.geoms[0].objid, drawn.geoms[0].transparent) == (-1, 0)
