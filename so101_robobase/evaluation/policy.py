@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from robobase import run_state
 from robobase import snapshot as snapshots
 from robobase.build import create_default_envs, make_agent
+from robobase.compute import usable_device
 from robobase.envs.env import EnvFactory
 from robobase.errors import UserError
 from robobase.evaluation import act
@@ -95,7 +96,7 @@ def load_policy(
         run_state.check_spaces(
             payload["spaces"], run_state.describe_spaces(observation_space, action_space), snapshot
         )
-        agent = make_agent(cfg, observation_space, action_space, _device(device))
+        agent = make_agent(cfg, observation_space, action_space, usable_device(device))
     except InstantiationException as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the agent of {snapshot} cannot be built: {reason}") from error
@@ -179,13 +180,3 @@ def _is_from(target: str, packages: Sequence[str]) -> bool:
     except Exception:  # whatever an import may raise
         return False
     return module.split(".")[0] in packages
-
-
-def _device(name: torch.device | str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"device '{name}' cannot be used ({reason}); give cpu or auto") from error
-    return device

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from so101_robobase.observation import CLASSES
+from so101_robobase.perception.segmentation.metrics import Confusion
 from so101_robobase.sim.corruption import OBJECTS, CorruptionConfig, IdCorruption
 
 EDGE = 2
@@ -36,10 +36,7 @@ class Mistakes:
 
 def measure(true: np.ndarray, predicted: np.ndarray) -> Mistakes:
     """Compare class ids (N, H, W) uint8 of the same pictures."""
-    count = len(CLASSES)
-    pairs = np.bincount(
-        (true.astype(np.int64) * count + predicted).ravel(), minlength=count * count
-    ).reshape(count, count)
+    pairs = Confusion().add(true, predicted).matrix
     confusion = pairs / np.maximum(pairs.sum(axis=1, keepdims=True), 1)
     seen, missed = _objects(true, predicted)
     wrong = true != predicted

@@ -80,11 +80,12 @@ def _render(args: argparse.Namespace) -> int:
     from so101_robobase.perception import dataset
     from so101_robobase.perception.contact_sheet import evenly, write_contact_sheet
     from so101_robobase.perception.folder import LabelledPictures
+    from so101_robobase.perception.frames import parse_frame_size
     from so101_robobase.sim.threads import usable_threads
 
     if args.no_randomization and args.widen != 1:
         raise UserError("--widen says how wide the ranges are; --no_randomization has none")
-    width, height = _size(args.size)
+    height, width = parse_frame_size(args.size)
     values = {"width": width, "height": height, "seed": args.seed}
     if args.no_randomization:
         settings = dataset.DatasetSettings(**values)
@@ -141,13 +142,3 @@ def _check(folder: Path, class_map: Path | None, output: Path | None) -> int:
         write_contact_sheet(output / CONTACT_SHEET, evenly(data, _SHOWN))
         print(f"have a look at {output / CONTACT_SHEET}")
     return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Width and height of "640x480"."""
-    from robobase.errors import UserError
-
-    numbers = text.lower().split("x")
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
-        raise UserError(f"--size {text} must be width x height in pixels, as in 640x480")
-    return int(numbers[0]), int(numbers[1])

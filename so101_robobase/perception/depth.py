@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import torch
 
+from robobase.compute import usable_device
 from robobase.errors import UserError
 from so101_robobase.perception.extras import require
 from so101_robobase.perception.frames import check_frame
-from so101_robobase.perception.segmentation.inference import usable_device
 
 DEPTH_ANYTHING = "depth-anything/Depth-Anything-V2-Small-hf"
 """The network of the original project: 24.8 M parameters, Apache-2.0."""

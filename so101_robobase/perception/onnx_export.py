@@ -1,10 +1,7 @@
 """Writing a network as ONNX, and checking that the file computes what the network computes."""
 
 import json
-import logging
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from so101_robobase.perception.depth import DepthInference
 from so101_robobase.perception.extras import require
 from so101_robobase.perception.files import written_whole
 from so101_robobase.perception.onnx import METADATA, OnnxDepth, OnnxNetwork, OnnxSegmentation
+from so101_robobase.perception.quiet import quiet
 from so101_robobase.perception.segmentation.inference import SegmentationInference
 from so101_robobase.perception.segmentation.preprocessing import prepare
 
@@ -139,7 +137,7 @@ def _write(
     """The network for inputs of this one shape; kind and settings in the metadata."""
     onnx = require("onnx")
     require("onnxscript")
-    with _silent():
+    with quiet("torch.onnx"):  # remarks on operators that these networks do not use
         program = torch.onnx.export(
             network.eval(),
             (pixel_values,),
@@ -177,17 +175,3 @@ def _mean_difference(predicted: np.ndarray, true: np.ndarray) -> float:
 def _span(values: np.ndarray) -> float:
     """From least to greatest; 1 where all are equal."""
     return float(np.ptp(values)) or 1.0
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without the exporter's remarks on operators that these networks do not use."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

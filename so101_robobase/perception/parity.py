@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from so101_robobase.evaluation.policy import Policy
-from so101_robobase.observation import disparity_from_depth, seg_depth
+from so101_robobase.observation import IMAGE_SIZE, disparity_from_depth, seg_depth
 from so101_robobase.perception.dataset import DatasetSettings, Painter
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.perception.scenes import Pool
@@ -58,7 +58,7 @@ def compare(
     scene = build_scene()
     camera = make_renderer("gl", scene, settings.height, settings.width)
     # The simulator's way: the policy's picture is rendered as large as it is seen.
-    simulator = make_renderer("auto", scene, 84, 84)
+    simulator = make_renderer("auto", scene, IMAGE_SIZE, IMAGE_SIZE)
     true, seen = [], []
     frames: list[np.ndarray] = []
     with tqdm(total=num_images, desc="comparing", unit="picture", leave=False) as bar:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from so101_robobase.perception.calibration import calibrate, measure
 from so101_robobase.perception.dataset import DatasetSettings, scene_pool
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.perception.files import written_whole
+from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.perception.parity import Comparison, action_difference, compare
 
 _TILE = 168  # pixels along an edge in the picture
@@ -38,15 +38,16 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("num_images", "num_episodes"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)} is too small; give 1 or more")
-    width, height = _size(args.size)
+    height, width = parse_frame_size(args.size)
     settings = DatasetSettings.randomized(args.widen, width=width, height=height, seed=args.seed)
     eyes = Eyes(args.segmentation, args.depth, args.device)
     sights = _sights(args, width, height)
     policies = {name: load_policy(args.snapshot, "cpu", sight) for name, sight in sights.items()}
 
     comparison = compare(settings, scene_pool(args.output, settings, 1), eyes, args.num_images)
-    report = {"settings": _settings(args), **_figures(comparison)}
-    print(_picture_table(comparison))
+    figures = _figures(comparison)
+    report = {"settings": _settings(args), **figures}
+    print(_picture_table(figures))
     if policies:
         report["policy"] = {}
         for name, policy in policies.items():
@@ -122,8 +123,7 @@ def _figures(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _picture_table(comparison: Comparison) -> str:
-    figures = _figures(comparison)
+def _picture_table(figures: dict[str, Any]) -> str:
     rows = [[f"IoU {name}", f"{value:.3f}"] for name, value in figures["iou"].items()]
     rows += [["mean IoU", f"{figures['mean_iou']:.3f}"]]
     rows += [[f"disparity: {key}", f"{value:.3f}"] for key, value in figures["disparity"].items()]
@@ -148,10 +148,3 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None:
-        raise UserError(f"--size {text} must be WIDTHxHEIGHT, such as 640x480")
-    return int(match[1]), int(match[2])

@@ -134,8 +134,7 @@ def _run_folder_and_settings(args: argparse.Namespace):
 def _prepare(settings, run_dir: Path) -> "Training":
     import torch
 
-    from robobase.compute import share_threads
-    from so101_robobase.perception.segmentation.inference import usable_device
+    from robobase.compute import share_threads, usable_device
     from so101_robobase.perception.segmentation.model import SegmentationNetwork
     from so101_robobase.perception.segmentation.pretrained import with_encoder_weights
     from so101_robobase.perception.segmentation.training import Training, TrainingData

@@ -37,6 +37,22 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def usable_device(name: torch.device | str) -> torch.device:
+    """The device of that name; "auto" is the first GPU or else the processor.
+
+    Raises UserError if there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"device '{name}' cannot be used ({reason}); give cpu or auto") from error
+    return device
+
+
 def share_threads(num_threads: int | None) -> int:
     """Limit torch and OpenMP to this run's share of the cores and return it.
 

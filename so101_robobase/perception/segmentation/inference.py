@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robobase.errors import UserError
+from robobase.compute import usable_device
 from so101_robobase.perception.frames import check_frame
 from so101_robobase.perception.segmentation import checkpoint
 from so101_robobase.perception.segmentation.preprocessing import ids_from_logits, prepare
@@ -36,19 +36,3 @@ class SegmentationInference:
         pictures = torch.from_numpy(prepare(bgr, self.network.spec.size)).to(self.device)
         logits = self.network(pictures.contiguous(memory_format=torch.channels_last))
         return ids_from_logits(logits[0].float().cpu().numpy(), bgr.shape[:2])
-
-
-def usable_device(name: torch.device | str) -> torch.device:
-    """The device of that name; "auto" is the first GPU or else the processor.
-
-    Raises UserError if there is none.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"device '{name}' cannot be used ({reason}); give cpu or auto") from error
-    return device

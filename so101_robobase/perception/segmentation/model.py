@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from robobase.errors import UserError
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.extras import require
-from so101_robobase.perception.segmentation.pretrained import quiet_hub
+from so101_robobase.perception.quiet import quiet
 
 # Of ImageNet, RGB of 0..255, as timm's weights were trained with (timm.data.constants).
 _MEAN = (123.675, 116.28, 103.53)
@@ -116,7 +116,7 @@ def _create(spec: ModelSpec, pretrained: bool) -> nn.Module:
     weights = None if not pretrained else True if spec.encoder.startswith("tu-") else "imagenet"
     options = {"upsampling": 1} if spec.decoder.lower() == "fpn" else {}
     try:
-        with quiet_hub():
+        with quiet("huggingface_hub"):
             return smp.create_model(
                 spec.decoder,
                 encoder_name=spec.encoder,

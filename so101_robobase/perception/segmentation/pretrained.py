@@ -1,11 +1,9 @@
 """ImageNet weights for the encoder, where a model hub can be reached or holds a copy here."""
 
 import contextlib
-import logging
 import os
 import urllib.error
 import urllib.request
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -46,20 +44,6 @@ def with_encoder_weights(
             ) from error
         report("no ImageNet weights within reach: the encoder is trained from scratch")
         return build(False)
-
-
-@contextlib.contextmanager
-def quiet_hub() -> Iterator[None]:
-    """Inside the block, the hub's client and smp keep their warnings to themselves."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _endpoint() -> str:

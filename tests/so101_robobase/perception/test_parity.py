@@ -82,7 +82,7 @@ def test_actions_do_not_differ_on_the_same_pictures_and_do_on_worse_ones():
     ("arguments", "message"),
     [
         ([], "nothing to compare"),
-        (["--depth", "simulated", "--size", "big"], "WIDTHxHEIGHT"),
+        (["--depth", "simulated", "--size", "big"], "must be width x height"),
         (["--depth", "simulated", "--num_images", "0"], "--num_images 0 is too small"),
         (["--depth", "simulated", "--snapshot", "none.pt"], "none.pt"),
     ],
