@@ -15,7 +15,6 @@ from robobase.method.heads import Actor, Critic, DistributionalCritic
 from robobase.method.utils import (
     CURRENT_IMAGES,
     NEXT_IMAGES,
-    RandomShiftsAug,
     adamw,
     frozen,
     loss_weights,
@@ -30,8 +29,6 @@ Batch = dict[str, torch.Tensor]
 ModelFactory = Callable[..., Any]
 """A partial model, completed with the shapes that only the method knows."""
 Policy = TruncatedNormal | SquashedNormal
-SHIFT_PIXELS = 4
-"""Largest random shift of an image, per axis (DrQ-v2, section 3.1, for 84 x 84 pixels)."""
 
 
 class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
@@ -51,7 +48,6 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         reward_scale: factor on rewards as the critics see them; logs keep the task's own units.
         weight_average: decay per update of the average of encoder, view fusion and actor that
             acts in evaluation; None: the networks themselves act.
-        use_augmentation: whether images are shifted at random in learning.
         bc_lambda: weight of imitating transitions with `demo` = 1 in the actor's loss.
         action_sequence_network_type: "rnn" or "mlp".
         actor_model, critic_model, encoder_model, view_fusion_model: partial models.
@@ -86,7 +82,6 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         distributional_critic_atoms: int,
         distributional_critic_transform: bool,
         reward_scale: float = 1.0,
-        use_augmentation: bool = False,
         weight_average: float | None = None,
         **kwargs: Any,
     ):
@@ -108,7 +103,6 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         self.always_bootstrap = always_bootstrap
         self.reward_scale = reward_scale
         self.bc_lambda = bc_lambda
-        self.aug = RandomShiftsAug(SHIFT_PIXELS, self.image_stride) if use_augmentation else None
         self.distributional_critic = distributional_critic
         self.distributional_critic_limit = distributional_critic_limit
         self.distributional_critic_atoms = distributional_critic_atoms
@@ -277,17 +271,6 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
             if key in batch:
                 batch[key] = batch[key].float().reshape(-1, 1)
         return batch
-
-    def augment(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Shift every image of `(B, V, ..., H, W)` at random; the frames of one stack together.
-
-        On the stored bytes rather than on floats: a whole-pixel shift of either is the same.
-        """
-        if self.aug is None:
-            return self.thin_out(pixels)
-        batch_and_views = pixels.flatten(0, 1)
-        shifted = self.aug(batch_and_views.flatten(1, -3))
-        return shifted.reshape(*pixels.shape[:-2], *shifted.shape[-2:])
 
     def _observe_to_learn(
         self, batch: Batch, suffix: str, images: str, metrics: Metrics

@@ -109,7 +109,7 @@ class BC(VisionMethod, ImitationLearningMethod):
             for key, value in next(replay_iter).items()
         }
         self.observe_statistics(batch)
-        predicted = self._predict(self.observe(batch))
+        predicted = self._predict(self.observe(batch, to_learn=True))
         errors = F.mse_loss(predicted, batch["action"], reduction="none").flatten(1).mean(1)
         loss = (errors * loss_weights(batch, self.replay_beta)).mean()
         self.opt.zero_grad(set_to_none=True)

@@ -13,6 +13,7 @@ from robobase.method.core import Method
 from robobase.method.utils import (
     CURRENT_IMAGES,
     IMAGES,
+    RandomShiftsAug,
     every_nth_pixel,
     extract_from_batch,
     extract_from_spec,
@@ -51,6 +52,8 @@ class VisionMethod(Method, ABC):
         image_stride: look at every `image_stride`-th pixel per axis alone. 3 costs a ninth; the
             random shifts of learning still bring every pixel before the encoder in turn.
         normalise_low_dim: scale proprioception by the mean and variance of the batches learnt from.
+        use_augmentation: shift images at random in learning, as DrQ-v2 does.
+        augmentation_pixels: largest shift per axis; 4 for 84 x 84 pixels in DrQ-v2, section 3.1.
         encoder_precision: of the encoder in learning: "float32", "bfloat16", or "auto" for bfloat16
             where the device computes in it. Parameters, heads and acting are float32 always.
     """
@@ -60,17 +63,25 @@ class VisionMethod(Method, ABC):
         *args: Any,
         image_stride: int = 1,
         normalise_low_dim: bool = False,
+        use_augmentation: bool = False,
+        augmentation_pixels: int = 4,
         encoder_precision: str = "float32",
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         if image_stride < 1:
             raise UserError(f"method.image_stride={image_stride}: give 1 for every pixel, or more")
+        if augmentation_pixels < 1:
+            raise UserError(
+                f"method.augmentation_pixels={augmentation_pixels}: give at least 1, or "
+                "method.use_augmentation=false"
+            )
         if encoder_precision not in PRECISIONS:
             raise UserError(
                 f"method.encoder_precision={encoder_precision}: use {', '.join(PRECISIONS)}"
             )
         self.image_stride = image_stride
+        self.aug = RandomShiftsAug(augmentation_pixels, image_stride) if use_augmentation else None
         if encoder_precision == "auto":
             self.learns_in_bfloat16 = has_fast_bfloat16(self.device)
         else:
@@ -172,6 +183,17 @@ class VisionMethod(Method, ABC):
         height, width = (every_nth_pixel(size, self.image_stride) for size in pixels.shape[-2:])
         return pixels[..., height, width]
 
+    def augment(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Shift every image of `(B, V, ..., H, W)` at random, the frames of one stack together, and
+        thin it out; without `use_augmentation` only the latter.
+
+        On the stored bytes rather than on floats: a whole-pixel shift of either is the same.
+        """
+        if self.aug is None:
+            return self.thin_out(pixels)
+        shifted = self.aug(pixels.flatten(0, 1).flatten(1, -3))
+        return shifted.reshape(*pixels.shape[:-2], *shifted.shape[-2:])
+
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Images of `thin_out` to view features `(B, V, F)` or `(B*T, V, F)`."""
         if not self.frame_stack_on_channel:
@@ -188,12 +210,12 @@ class VisionMethod(Method, ABC):
             fused = fused.unflatten(0, (-1, self.time_dim))
         return fused
 
-    def observe(self, observations: Mapping[str, torch.Tensor]) -> Features:
-        """Features of observations `{key: (B, T, ...)}` to act on."""
+    def observe(self, observations: Mapping[str, torch.Tensor], to_learn: bool = False) -> Features:
+        """Features of observations `{key: (B, T, ...)}` to act on, or `to_learn` from."""
         fused = None
         if self.use_pixels:
-            pixels = self.thin_out(self.extract_pixels(observations))
-            fused = self.multi_view_fusion(self.encode(pixels))
+            prepare = self.augment if to_learn else self.thin_out
+            fused = self.multi_view_fusion(self.encode(prepare(self.extract_pixels(observations))))
         return Features(
             self.extract_low_dim_state(observations), fused, self.extract_time(observations)
         )
