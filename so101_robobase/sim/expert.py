@@ -31,9 +31,10 @@ JAW_OPEN = 0.8  # rad: about 4 cm wider than the cube, with the moving finger no
 JAW_EMPTY = 0.05  # rad: a jaw that closed this far holds nothing
 JAW_HOLDING = 0.25  # rad: the cube's width holds the jaw at about 0.15
 JAW_MOVED = 0.5  # rad: below this a jaw at rest has met something
-ARRIVED = 0.004  # m
-FUNNEL = 0.15  # m beside the way down, per m above its end, from which going down is safe
-ALIGNED = 0.06  # rad
+ARRIVED = 0.006  # m above the end of the way down, from where the jaw closes
+BESIDE = 0.008  # m beside it
+FUNNEL = 0.3  # m beside the way down, per m above its end, from which going down is safe
+ALIGNED = 0.3  # rad; the way down turns further
 LOST = 0.03  # m between cube and the middle of the fingers while closing or lifting
 MAX_TRAVEL = 0.008  # m per control step: slow enough for the joints to keep the way straight
 STILL = 0.01  # rad between two calls: the jaw has come to rest
@@ -160,11 +161,12 @@ class TopDownPick:
         above = (
             (self.phase == Phase.ABOVE)
             & (up < hover[:, 2] - grasp[:, 2] + ARRIVED)
-            & (beside_way < ARRIVED + FUNNEL * np.maximum(up, 0))
+            & (beside_way < BESIDE + FUNNEL * np.maximum(up, 0))
             & (np.abs(turn) < ALIGNED)
             & (np.abs(jaw - JAW_OPEN) < 0.4)
         )
-        down = (self.phase == Phase.DOWN) & (_distance(tcp, grasp) < ARRIVED)
+        arrived = (np.abs(up) < ARRIVED) & (beside_way < BESIDE)
+        down = (self.phase == Phase.DOWN) & arrived
         still = np.abs(jaw - self._jaw) < STILL
         closed = (self.phase == Phase.CLOSE) & still & (jaw < JAW_HOLDING)
         askew = (self.phase == Phase.CLOSE) & still & (jaw >= JAW_HOLDING) & (jaw < JAW_MOVED)

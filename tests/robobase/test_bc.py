@@ -65,3 +65,24 @@ def test_an_actor_of_another_sequence_length_is_a_user_error():
 
     with pytest.raises(UserError, match="output_sequence_length"):
         Actor(make_bc(sequence=3).action_space, actor.actor.actor_model)
+
+
+def test_pictures_are_shifted_in_learning_alone():
+    agent = make_bc(use_augmentation=True)
+    pixels = agent.extract_pixels(make_batch(SPACE, size=8, sequence=2))
+
+    def losses(**settings):
+        learner = make_bc(lr=0.0, **settings)
+        learner.logging = True
+        batch = make_batch(SPACE, size=8, sequence=2)
+        return {learner.update(itertools.repeat(batch), 0)["actor_loss"] for _ in range(3)}
+
+    assert len(losses()) == 1
+    assert len(losses(use_augmentation=True)) > 1
+    shifted, kept = agent.augment(pixels), agent.thin_out(pixels)
+    assert shifted.shape == kept.shape and not torch.equal(shifted, kept)
+
+
+def test_a_shift_by_no_pixel_is_a_user_error():
+    with pytest.raises(UserError, match="use_augmentation=false"):
+        make_bc(augmentation_pixels=0)
