@@ -80,7 +80,8 @@ def test_pictures_are_shifted_in_learning_alone():
     assert len(losses()) == 1
     assert len(losses(use_augmentation=True)) > 1
     shifted, kept = agent.augment(pixels), agent.thin_out(pixels)
-    assert shifted.shape == kept.shape and not torch.equal(shifted, kept)
+    assert shifted.shape == kept.shape
+    assert not torch.equal(shifted, kept)
 
 
 def test_a_shift_by_no_pixel_is_a_user_error():
