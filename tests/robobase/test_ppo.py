@@ -392,3 +392,8 @@ def test_ppo_reaches_the_target_in_under_three_minutes(tmp_path, pixels):
     success, seconds = success_and_seconds(Workspace(config, work_dir=tmp_path))
     assert success >= 0.9
     assert seconds < 180
+
+
+def test_shifted_images_are_refused_rather_than_ignored():
+    with pytest.raises(UserError, match="does not shift images"):
+        make_ppo(use_augmentation=True)

@@ -145,6 +145,8 @@ class PPO(VisionMethod, OnPolicyMethod):
             raise UserError("PPO reads stacked frames: set frame_stack_on_channel=true")
         if self.intrinsic_reward_module is not None:
             raise UserError("PPO learns from the task's reward alone: leave out intrinsic_reward")
+        if self.aug is not None:
+            raise UserError("PPO does not shift images: leave out method.use_augmentation")
         self.num_epochs, self.minibatch_size = num_epochs, minibatch_size
         self.clip_range, self.gamma, self.gae_lambda = clip_range, gamma, gae_lambda
         self.value_coef, self.entropy_coef = value_coef, entropy_coef
