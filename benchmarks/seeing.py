@@ -15,13 +15,13 @@ from typing import Any
 
 from _machine import machine_line
 from _runs import markdown_table, run_script, split_overrides
-from omegaconf import OmegaConf
 
 from robobase.errors import UserError
 from so101_robobase.evaluation.evaluate_command import DEFAULT_SEED
 from so101_robobase.evaluation.policy import load_policy
-from so101_robobase.evaluation.session import play
+from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import Summary, summarise
+from so101_robobase.perception import parity_report
 from so101_robobase.perception.frames import parse_frame_size
 
 WORLDS = ("as it is", "random looks", "through networks", "and random physics")
@@ -30,7 +30,7 @@ WORLDS = ("as it is", "random looks", "through networks", "and random physics")
 def main(argv: list[str]) -> None:
     own, extra = split_overrides(argv)
     args = parse(own)
-    further = dict(_pair(word) for word in extra)
+    further = parse_overrides(extra, "what stands after --")
     rows = []
     for snapshot in args.snapshots:
         summaries = [
@@ -63,19 +63,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def worlds(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Overrides of a policy's config, in the order of `WORLDS`."""
     height, width = parse_frame_size(args.size)
-    truth = {
-        "env.corruption.enabled": False,
-        "env.randomization.visual.enabled": False,
-        "env.randomization.physical.enabled": False,
-    }
-    looks = {**truth, "env.randomization.visual.enabled": True}
-    seen = {
-        **looks,
-        "env.sight.segmentation": args.segmentation,
-        "env.sight.depth": args.depth,
-        "env.sight.camera": [width, height],
-    }
-    return [truth, looks, seen, {**seen, "env.randomization.physical.enabled": True}]
+    same = list(parity_report.worlds(args.segmentation, args.depth, (width, height)).values())
+    return [*same, {**same[-1], "env.randomization.physical.enabled": True}]
 
 
 def _play(snapshot: Path, overrides: Mapping[str, Any], num_episodes: int) -> Summary:
@@ -89,23 +78,13 @@ def _score(summary: Summary) -> str:
 
 
 def _kept(summaries: Sequence[Summary]) -> str:
-    clean, seen = (
-        summaries[0].success_rate,
-        summaries[WORLDS.index("through networks")].success_rate,
-    )
+    clean, _, seen, _ = (summary.success_rate for summary in summaries)
     return f"{seen / clean:.0%}" if clean else "–"
 
 
 def _name(snapshot: Path) -> str:
     """The run's folder, or the file where it lies beside no run."""
     return snapshot.parent.parent.name if snapshot.parent.name == "snapshots" else snapshot.stem
-
-
-def _pair(word: str) -> tuple[str, Any]:
-    key, found, value = word.partition("=")
-    if not found:
-        raise UserError(f"'{word}' is no override; give key=value")
-    return key, OmegaConf.create(f"x: {value}").x
 
 
 if __name__ == "__main__":

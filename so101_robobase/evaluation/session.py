@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
@@ -121,18 +122,21 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--frame_size {args.frame_size} must be from {low} to {high} pixels")
 
 
-def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+def parse_overrides(words: Sequence[str], option: str = "--overrides") -> dict[str, Any]:
+    """`key=value` words of Hydra as `load_policy` takes them; errors (UserError) name `option`."""
     try:
-        parsed = OverridesParser.create().parse_overrides(args.overrides)
+        parsed = OverridesParser.create().parse_overrides(list(words))
     except hydra.errors.HydraException as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot read --overrides ({reason}); write them as key=value") from error
+        raise UserError(f"cannot read {option} ({reason}); write them as key=value") from error
     for override in parsed:
         if override.is_delete() or override.is_sweep_override():
-            raise UserError(
-                f"cannot use --overrides {override.input_line}; give key=value, one value"
-            )
-    overrides = {override.key_or_group: override.value() for override in parsed}
+            raise UserError(f"cannot use {option} {override.input_line}; give key=value, one value")
+    return {override.key_or_group: override.value() for override in parsed}
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+    overrides = parse_overrides(args.overrides)
     for name, key in (("stage", "env.eval_stage"), ("reward_version", "env.reward_version")):
         if getattr(args, name) is not None:
             overrides[key] = getattr(args, name)

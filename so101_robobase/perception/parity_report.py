@@ -41,7 +41,7 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
     height, width = parse_frame_size(args.size)
     settings = DatasetSettings.randomized(args.widen, width=width, height=height, seed=args.seed)
     eyes = Eyes(args.segmentation, args.depth, args.device)
-    sights = _sights(args, width, height)
+    sights = worlds(args.segmentation, args.depth, (width, height)) if args.snapshot else {}
     policies = {name: load_policy(args.snapshot, "cpu", sight) for name, sight in sights.items()}
 
     comparison = compare(settings, scene_pool(args.output, settings, 1), eyes, args.num_images)
@@ -73,10 +73,15 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
 _SEEN = "as the networks see it"
 
 
-def _sights(args: argparse.Namespace, width: int, height: int) -> dict[str, dict[str, Any]]:
-    """Overrides of the policy's config by what it is shown; none without a policy."""
-    if args.snapshot is None:
-        return {}
+def worlds(
+    segmentation: str | None, depth: str, camera: tuple[int, int]
+) -> dict[str, dict[str, Any]]:
+    """What a policy is shown -> overrides of its config; the networks bring their own mistakes.
+
+    Args:
+        segmentation, depth: as `env.sight` takes them.
+        camera: width and height of the frames that the networks look at.
+    """
     truth = {"env.corruption.enabled": False, "env.randomization.physical.enabled": False}
     looks = {**truth, "env.randomization.visual.enabled": True}
     return {
@@ -84,9 +89,9 @@ def _sights(args: argparse.Namespace, width: int, height: int) -> dict[str, dict
         "with random looks": looks,
         _SEEN: {
             **looks,
-            "env.sight.segmentation": args.segmentation,
-            "env.sight.depth": args.depth,
-            "env.sight.camera": [width, height],
+            "env.sight.segmentation": segmentation,
+            "env.sight.depth": depth,
+            "env.sight.camera": list(camera),
         },
     }
 

@@ -35,7 +35,10 @@ def test_a_policy_plays_in_the_worlds_that_need_no_network(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [([*ARGUMENTS, "--", "env.stage"], "key=value"), ([*ARGUMENTS, "--num_episodes", "0"], "1 or")],
+    [
+        ([*ARGUMENTS, "--", "env.stage"], "after -- .*key=value"),
+        ([*ARGUMENTS, "--num_episodes", "0"], "1 or"),
+    ],
 )
 def test_what_cannot_be_played_is_said_in_one_line(words, said):
     with pytest.raises(UserError, match=said):

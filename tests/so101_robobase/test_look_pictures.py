@@ -11,14 +11,13 @@ from so101_robobase.sim import camera_effects
 from so101_robobase.sim.appearance import Distractor, Light, Surface
 from so101_robobase.sim.distractors import place
 from so101_robobase.sim.dressing import add_distractors
-from so101_robobase.sim.gl_renderer import GLRenderer, GLUnavailableError
+from so101_robobase.sim.gl_renderer import GLRenderer
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.looks import NEUTRAL, Look, VisualRandomization, draw_look
 from so101_robobase.sim.observer import Observer
 from so101_robobase.sim.randomization import RandomizationConfig
-from so101_robobase.sim.ray_renderer import RayRenderer
 from so101_robobase.sim.renderer import labelled_pictures
-from so101_robobase.sim.scene import CUBE, build_scene
+from so101_robobase.sim.scene import CUBE
 
 OVER_THE_CUBE = np.array([0, -0.2, 0.4, 1.2, 1.5, 0.8, 0.25, 0, 0.015, 1, 0, 0, 0])
 QPOS = np.stack([OVER_THE_CUBE] * 4)
@@ -27,28 +26,6 @@ QPOS[2, :6] = [0.2, -0.9, 0.4, 0.1, 1.4, 0.3]
 QPOS[3, 6:9] = [0.29, 0.02, 0.05]
 
 BOX = Distractor("box", (0.33, 0.0), 0.4, (0.03, 0.02, 0.015), (0.1, 0.9, 0.2))
-
-
-@pytest.fixture(scope="module")
-def scene():
-    return build_scene()
-
-
-@pytest.fixture(scope="module")
-def gl(scene):
-    try:
-        renderer = GLRenderer(scene, 84, 84)
-    except GLUnavailableError as error:
-        pytest.skip(str(error))
-    yield renderer
-    renderer.close()
-
-
-@pytest.fixture(scope="module")
-def ray(scene):
-    renderer = RayRenderer(scene, 84, 84, num_threads=2)
-    yield renderer
-    renderer.close()
 
 
 @pytest.fixture(scope="module")

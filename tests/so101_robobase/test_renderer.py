@@ -45,28 +45,6 @@ def iou(a, b, class_id):
     return ((a == class_id) & (b == class_id)).sum() / ((a == class_id) | (b == class_id)).sum()
 
 
-@pytest.fixture(scope="module")
-def scene():
-    return build_scene()
-
-
-@pytest.fixture(scope="module")
-def gl(scene):
-    try:
-        renderer = GLRenderer(scene, 84, 84)
-    except GLUnavailableError as error:
-        pytest.skip(str(error))
-    yield renderer
-    renderer.close()
-
-
-@pytest.fixture(scope="module")
-def ray(scene):
-    renderer = RayRenderer(scene, 84, 84)
-    yield renderer
-    renderer.close()
-
-
 def test_every_class_appears(scene, gl):
     ids, _ = gl.render(random_states(scene, 50))
     assert set(np.unique(ids)) == set(ClassId)

@@ -1,0 +1,30 @@
+"""Renderers that several files draw with."""
+
+import pytest
+
+from so101_robobase.sim.gl_context import GLUnavailableError
+from so101_robobase.sim.gl_renderer import GLRenderer
+from so101_robobase.sim.ray_renderer import RayRenderer
+from so101_robobase.sim.scene import build_scene
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return build_scene()
+
+
+@pytest.fixture(scope="module")
+def gl(scene):
+    try:
+        renderer = GLRenderer(scene, 84, 84)
+    except GLUnavailableError as error:
+        pytest.skip(str(error))
+    yield renderer
+    renderer.close()
+
+
+@pytest.fixture(scope="module")
+def ray(scene):
+    renderer = RayRenderer(scene, 84, 84)
+    yield renderer
+    renderer.close()
