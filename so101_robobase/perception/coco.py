@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
+from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES, ClassId
 from so101_robobase.perception.class_names import UNCOVERED, class_ids, read_class_map
-from so101_robobase.perception.files import written_whole
 
 ANNOTATION_FILES = ("_annotations.coco.json", "annotations.json")
 # OpenCV fills every pixel that an outline touches, COCO those whose centre it holds.

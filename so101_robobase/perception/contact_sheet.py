@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from robobase.errors import UserError
 from so101_robobase import pictures
+from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES, PALETTE, colorize_ids
-from so101_robobase.perception.files import written_whole
 from so101_robobase.perception.folder import LabelledPictures
 
 COLUMNS = 4

@@ -26,9 +26,9 @@ import yaml
 from tqdm import tqdm
 
 from robobase.errors import UserError
+from so101_robobase.files import remove_unfinished, written_whole
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.class_names import read_yaml_mapping
-from so101_robobase.perception.files import remove_unfinished, written_whole
 from so101_robobase.perception.mask_folder import DATASET_FILE, FORMAT
 from so101_robobase.perception.scenes import Pool, SceneVariation, simulate_pool
 from so101_robobase.sim.appearance import Look

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from robobase.errors import UserError
+from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.depth import DepthInference
 from so101_robobase.perception.extras import require
-from so101_robobase.perception.files import written_whole
 from so101_robobase.perception.onnx import METADATA, OnnxDepth, OnnxNetwork, OnnxSegmentation
 from so101_robobase.perception.quiet import quiet
 from so101_robobase.perception.segmentation.inference import SegmentationInference

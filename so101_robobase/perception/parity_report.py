@@ -14,11 +14,11 @@ from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.report import table
 from so101_robobase.evaluation.session import play
 from so101_robobase.evaluation.statistics import summarise
+from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES, center_crop
 from so101_robobase.perception.calibration import calibrate, measure
 from so101_robobase.perception.dataset import DatasetSettings, scene_pool
 from so101_robobase.perception.eyes import Eyes
-from so101_robobase.perception.files import written_whole
 from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.perception.parity import Comparison, action_difference, compare
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
+from so101_robobase.files import written_whole
 from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.perception.files import written_whole
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.randomization import PhysicalRandomization, RandomizationConfig
 from so101_robobase.sim.scene import CUBE, STATIC_PAD_GEOM, TCP_SITE, Scene

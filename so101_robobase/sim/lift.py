@@ -250,6 +250,23 @@ class LiftTask:
             running &= ~(self.terminated | self.truncated)
         return StepResult(reward, self.terminated.copy(), self.truncated.copy(), control_steps)
 
+    def drive(self, target: np.ndarray, substeps: int = SUBSTEPS) -> None:
+        """Physics alone: servos told `target` (N, 6) rad for `substeps` of `scene.timestep`.
+
+        For bodies that others drive (`robot.body`): `grasping` and `lifted` follow, counters,
+        rewards, delays and the ends of episodes do not.
+        """
+        self._ctrl[:] = target
+        self.batch.step(nstep=substeps, stage=_CURRENT)
+        self._look()
+
+    def place_cube(self, position: np.ndarray, quaternion: np.ndarray) -> None:
+        """Put the cubes at rest at `position` (N, 3) m and `quaternion` (N, 4); arms stay."""
+        self.qpos[:, CUBE_POS], self.qpos[:, CUBE_QUAT] = position, quaternion
+        self.qvel[:, NUM_JOINTS:] = 0
+        self.batch.forward(stage=_CURRENT)
+        self._look()
+
     def info(self) -> dict[str, np.ndarray]:
         """What evaluations and logs want to know about every member, each (N,).
 

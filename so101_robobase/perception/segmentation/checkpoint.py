@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from robobase.errors import UserError
+from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES
-from so101_robobase.perception.files import written_whole
 from so101_robobase.perception.segmentation.model import ModelSpec, SegmentationNetwork
 
 FORMAT = 1

@@ -9,7 +9,7 @@ import cv2
 import imageio.v2 as imageio
 import numpy as np
 
-from so101_robobase.perception.files import written_whole
+from so101_robobase.files import written_whole
 
 Write = Callable[[str, np.ndarray], None]
 """Takes a name and a picture: (H, W) uint8, or (H, W, 3) uint8 BGR."""

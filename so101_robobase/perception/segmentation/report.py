@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from so101_robobase import pictures as drawing
 from so101_robobase.evaluation.report import table
+from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES, colorize_ids
-from so101_robobase.perception.files import written_whole
 from so101_robobase.perception.segmentation.evaluation import (
     Evaluation,
     Pictures,

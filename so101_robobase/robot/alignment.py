@@ -1,0 +1,123 @@
+"""From servo units to the model's radians and back, as measured for one arm: the one place for it.
+
+`so101_robobase robot align` writes the file, training and rollout read it.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from robobase.errors import UserError
+from so101_robobase.config import from_mapping
+from so101_robobase.files import written_whole
+from so101_robobase.joints import JOINTS, NUM_JOINTS
+
+GRIPPER = NUM_JOINTS - 1
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """The wrist camera as `SceneConfig` has it: m and rad in the gripper frame, fovy degrees."""
+
+    pos: tuple[float, float, float]
+    euler: tuple[float, float, float]
+    fovy: float
+
+
+@dataclass(frozen=True)
+class ServoModel:
+    """What `robot identify` fitted; factors on the model's own values, by joint."""
+
+    stiffness: tuple[float, float, float, float, float, float]
+    damping: tuple[float, float, float, float, float, float]
+    joint_damping: tuple[float, float, float, float, float, float]
+    joint_friction: tuple[float, float, float, float, float, float]
+    latency: float  # s, from a command to the servo's motion
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How one real arm differs from the model.
+
+    model angle = direction * (servo degrees - zero), in rad; the gripper's servo units `closed` and
+    `open` are the lower and the upper end of the model's jaw. Joints are in `JOINTS` order.
+    `camera` and `servos` are None until they have been measured.
+    """
+
+    direction: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1)
+    zero: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)  # servo degrees
+    gripper_closed: float = 0.0
+    gripper_open: float = 100.0
+    camera: CameraPose | None = None
+    servos: ServoModel | None = None
+    arm: str = ""  # LeRobot's id of the arm that was measured
+
+    def __post_init__(self) -> None:
+        for joint, direction in zip(JOINTS, self.direction, strict=False):
+            if direction not in (-1, 1):
+                raise UserError(
+                    f"alignment direction of {joint} is {direction}; it must be 1 or -1"
+                )
+        values = (*self.zero, self.gripper_closed, self.gripper_open)
+        if not np.isfinite(values).all():
+            raise UserError(f"alignment holds nan or inf: {values}")
+        if abs(self.gripper_open - self.gripper_closed) < 1:
+            raise UserError(
+                f"alignment has the gripper closed at {self.gripper_closed} and open at "
+                f"{self.gripper_open}; measure again, they must differ"
+            )
+
+
+class Units:
+    """Converts with `alignment` for a model whose joints have the limits `joint_range` (6, 2) rad.
+
+    Arrays are (..., 6) in `JOINTS` order; nothing is clipped, nan stays nan.
+    """
+
+    def __init__(self, alignment: Alignment, joint_range: np.ndarray):
+        lower, upper = np.asarray(joint_range, np.float64).T
+        jaw = (upper[GRIPPER] - lower[GRIPPER]) / (
+            alignment.gripper_open - alignment.gripper_closed
+        )
+        self._scale = np.append(np.deg2rad(np.array(alignment.direction, np.float64)), jaw)
+        self._zero = np.append(np.array(alignment.zero, np.float64), alignment.gripper_closed)
+        self._offset = np.append(np.zeros(GRIPPER), lower[GRIPPER])
+
+    def to_model(self, servo: np.ndarray) -> np.ndarray:
+        """Servo units -> rad."""
+        return self._scale * (np.asarray(servo, np.float64) - self._zero) + self._offset
+
+    def to_servo(self, model: np.ndarray) -> np.ndarray:
+        """rad -> servo units."""
+        return (np.asarray(model, np.float64) - self._offset) / self._scale + self._zero
+
+
+def load(path: Path) -> Alignment:
+    """Read an alignment file. Raises UserError if it is missing or not one."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(
+            f"alignment {path} cannot be read ({error.strerror}); "
+            "make it with `so101_robobase robot align`"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"alignment {path} is not YAML; make it anew with `robot align`") from error
+    if not isinstance(values, dict):
+        raise UserError(f"alignment {path} is empty; make it anew with `robot align`")
+    return from_mapping(Alignment, values, str(path))
+
+
+def save(alignment: Alignment, path: Path) -> None:
+    """Write an alignment file, whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text(yaml.safe_dump(_plain(asdict(alignment)), sort_keys=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
