@@ -31,6 +31,10 @@ COMMANDS = {  # name: (module, summary)
         "so101_robobase.perception.perception_command",
         "check the networks that stand between the camera and the policy",
     ),
+    "robot": (
+        "so101_robobase.robot.robot_command",
+        "run a snapshot on the arm, check and align it; simulated and emulated arms too",
+    ),
 }
 USER_ERROR = 2  # exit code, as argparse's own
 INTERRUPTED = 130  # exit code, 128 + SIGINT as shells report it

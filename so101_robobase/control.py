@@ -91,6 +91,11 @@ class Controller(Protocol):
         """Go back to a `state_dict`."""
 
 
+def num_actions(config: ControlConfig) -> int:
+    """Numbers in one action."""
+    return (JointDelta if config.mode == "joint_delta" else CartesianDelta).action_dim
+
+
 def make_controller(
     config: ControlConfig, kinematics: Kinematics, joint_range: np.ndarray, num_envs: int
 ) -> Controller:

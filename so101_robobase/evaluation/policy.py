@@ -127,6 +127,8 @@ def _add_newer_keys(cfg: DictConfig) -> None:
     """What the first snapshots do not have, off, so that it can be overridden."""
     cfg.env.setdefault("eval_stage", None)
     default = LiftConfig()
+    cfg.env.setdefault("scene", OmegaConf.create())
+    cfg.env.scene.setdefault("alignment", None)
     for name in ("randomization", "corruption", "sight"):
         cfg.env.setdefault(name, OmegaConf.create(asdict(getattr(default, name))))
 

@@ -3,6 +3,7 @@
 `so101_robobase robot align` writes the file, training and rollout read it.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from robobase.errors import UserError
 from so101_robobase.config import from_mapping
 from so101_robobase.files import written_whole
 from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.sim.servos import ServoModel
 
 GRIPPER = NUM_JOINTS - 1
 
@@ -26,16 +28,11 @@ class CameraPose:
     euler: tuple[float, float, float]
     fovy: float
 
-
-@dataclass(frozen=True)
-class ServoModel:
-    """What `robot identify` fitted; factors on the model's own values, by joint."""
-
-    stiffness: tuple[float, float, float, float, float, float]
-    damping: tuple[float, float, float, float, float, float]
-    joint_damping: tuple[float, float, float, float, float, float]
-    joint_friction: tuple[float, float, float, float, float, float]
-    latency: float  # s, from a command to the servo's motion
+    def __post_init__(self) -> None:
+        if not np.isfinite((*self.pos, *self.euler, self.fovy)).all():
+            raise UserError(f"camera pose holds nan or inf: {self}")
+        if not 0 < self.fovy < 180:
+            raise UserError(f"camera.fovy={self.fovy} must lie between 0 and 180 degrees")
 
 
 @dataclass(frozen=True)
@@ -108,13 +105,23 @@ def load(path: Path) -> Alignment:
         raise UserError(f"alignment {path} is not YAML; make it anew with `robot align`") from error
     if not isinstance(values, dict):
         raise UserError(f"alignment {path} is empty; make it anew with `robot align`")
-    return from_mapping(Alignment, values, str(path))
+    return from_plain(values, str(path))
 
 
 def save(alignment: Alignment, path: Path) -> None:
     """Write an alignment file, whole or not at all."""
     with written_whole(path) as partial:
-        partial.write_text(yaml.safe_dump(_plain(asdict(alignment)), sort_keys=False))
+        partial.write_text(yaml.safe_dump(to_plain(alignment), sort_keys=False))
+
+
+def to_plain(alignment: Alignment) -> dict[str, Any]:
+    """Dictionaries, lists and numbers, for YAML and JSON; `from_plain` reads them back."""
+    return _plain(asdict(alignment))
+
+
+def from_plain(values: Mapping[str, Any], where: str = "alignment") -> Alignment:
+    """The alignment that `to_plain` wrote. Raises UserError naming `where.key` for a bad value."""
+    return from_mapping(Alignment, values, where)
 
 
 def _plain(value: Any) -> Any:

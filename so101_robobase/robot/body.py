@@ -8,30 +8,50 @@ from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import SUBSTEPS
+from so101_robobase.sim.servos import CommandDelay
 
 _ONLY = np.array([0])
+_EVERY = np.array([True])
 
 
 class Body:
-    """One arm, in SI units and rad; the scene, its cube and its randomised physics are `config`'s.
+    """One arm, in SI units and rad, in the scene of `config`.
+
+    Looks are randomised where `config` says so; physics, latencies and encoders are not: those are
+    the driver's.
 
     Attributes:
         task: the simulation; `task.qpos` (1, 13) is its live state.
-        limp: no torque: the servos give way, and only their friction holds the arm.
         held: s, for how long the cube has been held above the lift height.
         succeeded: the cube was held for `hold_steps` since it was placed.
     """
 
     def __init__(self, config: LiftConfig):
-        self.task = LiftTask(replace(config, teacher=False), num_envs=1, num_threads=1)
+        varied = config.randomization
+        varied = replace(varied, physical=replace(varied.physical, enabled=False))
+        config = replace(config, randomization=varied, teacher=False)
+        self.task = LiftTask(config, num_envs=1, num_threads=1)
         self._force = self.task.batch.bind("actuator_force")
         self.timestep = self.task.scene.config.timestep  # s
         self._needed = config.hold_steps * SUBSTEPS  # substeps
-        self._substeps_held = 0
-        self.limp = False
+        self._substeps = self._substeps_held = 0  # since the cube was placed, and with it lifted
+        self._limp = np.zeros(NUM_JOINTS, bool)
         self.succeeded = False
         self._target = np.zeros(NUM_JOINTS)
+        self._delay = CommandDelay(1, self.task.scene.servo_delay)
         self.begin(0)
+
+    @property
+    def limp(self) -> np.ndarray:
+        """Servos without torque (6,) bool, live: they give way, only friction holds their joints.
+
+        May be set as a whole: `body.limp = True`.
+        """
+        return self._limp
+
+    @limp.setter
+    def limp(self, value: np.ndarray | bool) -> None:
+        self._limp[:] = value
 
     @property
     def joint_pos(self) -> np.ndarray:
@@ -62,6 +82,7 @@ class Body:
         self.task.seed([seed])
         self.task.reset(_ONLY)
         self._target = self.task.joint_target[0].copy()
+        self._delay.fill(_ONLY, self._target)
         self._placed()
 
     def place_cube(self, seed: int) -> None:
@@ -77,13 +98,18 @@ class Body:
     def advance(self, target: np.ndarray, substeps: int = SUBSTEPS) -> None:
         """`substeps` of `timestep` with the servos told `target` (6,) rad."""
         self._target[:] = target
-        for _ in range(substeps if self.limp else 1):
+        any_limp = bool(self._limp.any())
+        for _ in range(substeps if any_limp else 1):
             # A servo without torque follows wherever its joint goes.
-            told = self.joint_pos if self.limp else self._target
-            self.task.drive(told[None], 1 if self.limp else substeps)
+            told = np.where(self._limp, self.task.joint_pos, self._target)
+            for late, steps in self._delay.send(told, _EVERY, 1 if any_limp else substeps):
+                self.task.drive(np.where(self._limp, told, late), steps)
+        self._substeps += substeps
+        self.task.episode_steps[0] = self._substeps // SUBSTEPS  # flickering sight goes by it
         lifted = bool(self.task.lifted[0])
         self._substeps_held = self._substeps_held + substeps if lifted else 0
         self.succeeded |= self._substeps_held >= self._needed
 
     def _placed(self) -> None:
-        self._substeps_held, self.succeeded = 0, False
+        self._substeps = self._substeps_held = 0
+        self.succeeded = False

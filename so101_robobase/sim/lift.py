@@ -5,7 +5,7 @@ bit whatever N, the number of threads and the other members do. Pictures are mad
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mujoco
@@ -36,6 +36,7 @@ from so101_robobase.sim.scene import (
     TCP_SITE,
     build_scene,
 )
+from so101_robobase.sim.servos import CommandDelay
 from so101_robobase.sim.sight import SIMULATED
 from so101_robobase.sim.threads import usable_threads
 from so101_robobase.sim.variation import Variation
@@ -104,9 +105,9 @@ class LiftTask:
     """
 
     def __init__(self, config: LiftConfig, num_envs: int, num_threads: int | None = None):
-        self.config = config
         self.num_envs = num_envs
         self.scene = build_scene(config.scene)
+        self.config = config = replace(config, scene=self.scene.config)
         model = self.scene.model
         threads = config.num_threads if num_threads is None else num_threads
         # One MjData per simulation, so that the forward pass after a step is the next step's first.
@@ -131,9 +132,12 @@ class LiftTask:
         physical = config.randomization.physical
         self.variation = Variation(physical, self.scene, self.batch)
         self.interface = Interface(physical, self.variation.drawn, self.qpos, self.qvel)
-        self._physics: dict[str, Any] = {}  # what an episode remembers of randomised physics
+        self._delay = CommandDelay(num_envs, self.scene.servo_delay)
+        self._physics: dict[str, Any] = {}  # what an episode remembers of physics that differs
         if physical.enabled:
             self._physics = {"variation": self.variation, "interface": self.interface}
+        if self.scene.servo_delay:
+            self._physics["servo_delay"] = self._delay
         self._visual = config.randomization.visual
         self.looks: list[Look] = [NEUTRAL] * num_envs
         self.sight_key = np.zeros(num_envs, np.int64)
@@ -218,6 +222,7 @@ class LiftTask:
             self.sight_key[ids] = [self.rngs[i].integers(2**63) for i in ids]
         self.variation.redraw(ids, self.rngs, cube_edge)
         self.controller.reset(self.interface.begin(ids, self._ctrl[ids], self.rngs), ids)
+        self._delay.fill(ids, self._ctrl[ids])
         self.batch.forward(ids, stage=_CURRENT)
         for counter in (self.episode_steps, self.hold_count, self.steps_open):
             counter[ids] = 0
@@ -329,9 +334,11 @@ class LiftTask:
     def _control_step(self, action: np.ndarray, running: np.ndarray) -> np.ndarray:
         """20 ms of the `running` members (N,) bool; returns rewards (N,), valid where running."""
         target = self.controller(action, self.interface.joint_pos)
-        self._ctrl[running] = self.interface.send(target, running)[running]
+        sent = self.interface.send(target, running)
         warned = self.batch.warning[:, _BLOWN_UP, 1].sum(axis=1)
-        self.batch.step(None if running.all() else running, nstep=SUBSTEPS, stage=_CURRENT)
+        for told, substeps in self._delay.send(sent, running, SUBSTEPS):
+            self._ctrl[running] = told[running]
+            self.batch.step(None if running.all() else running, nstep=substeps, stage=_CURRENT)
         blown_up = self.batch.warning[:, _BLOWN_UP, 1].sum(axis=1) > warned
 
         self.interface.advance(running, self.rngs)

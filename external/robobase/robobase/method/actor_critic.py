@@ -211,6 +211,11 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         policy = self.policy(self.observe(observations), step)
         return policy.mean if eval_mode else policy.sample()
 
+    @torch.no_grad()
+    def estimate_return(self, observations: Batch, action: torch.Tensor) -> torch.Tensor:
+        """min_k Q_k(s, a), `(B,)`, of actions `(B, S, A)`, in units of the scaled reward."""
+        return self._q_values(self.critic, self.observe(observations), action).min(1).values
+
     def reset(self, step: int, agents_to_reset: list[int]) -> None:
         """Clear the recurrent states of environments whose episode ended."""
         for actor in self._actors():

@@ -1,0 +1,104 @@
+"""The arm as the loop sees it: radians in, radians out, and safety on the only way to the servos."""
+
+import numpy as np
+
+from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.robot.alignment import Units
+from so101_robobase.robot.clock import Clock
+from so101_robobase.robot.driver import Driver, DriverError
+from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.monitor import Monitor
+from so101_robobase.robot.safety import SafetyFilter
+
+
+class Arm:
+    """Reads joints, sends what the safety filter lets through, asks one servo a time how it is.
+
+    Attributes:
+        joint_pos, joint_vel: (6,) rad and rad/s of the newest reading; velocities are differences
+            of positions over the time between two readings.
+        command: (6,) rad, what the servos were last told.
+        time: s of the loop's clock, of the newest reading.
+        servo_pos, servo_command: both in servo units.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        units: Units,
+        safety: SafetyFilter,
+        monitor: Monitor,
+        clock: Clock,
+        events: EventLog,
+    ):
+        self.driver, self.units, self.safety = driver, units, safety
+        self.monitor, self.clock, self.events = monitor, clock, events
+        self.joint_pos: np.ndarray = np.zeros(NUM_JOINTS)
+        self.joint_vel: np.ndarray = np.zeros(NUM_JOINTS)
+        self.time: float = -np.inf
+        self._asked = 0
+
+    @property
+    def command(self) -> np.ndarray:
+        return self.safety.command.copy()
+
+    @property
+    def servo_pos(self) -> np.ndarray:
+        return self.units.to_servo(self.joint_pos)
+
+    @property
+    def servo_command(self) -> np.ndarray:
+        return self.units.to_servo(self.safety.command)
+
+    def connect(self) -> None:
+        """Connect, read, and take the pose in which the arm was found as its first command.
+
+        Raises UserError for what a person can mend, DriverError where the arm does not answer.
+        """
+        self.driver.connect()
+        reading = self.driver.read()
+        self._note(reading.time, reading.position)
+        self.joint_vel[:] = 0
+        self.safety.reset(self.joint_pos)
+
+    def read(self) -> bool:
+        """Measure the joints; False where the arm did not answer, which is logged."""
+        try:
+            reading = self.driver.read()
+        except DriverError as error:
+            self.monitor.on_reading(False, self.clock.now())
+            self.events.add("read_failed", error=str(error))
+            return False
+        self._note(reading.time, reading.position)
+        self.monitor.on_reading(True, reading.time)
+        return True
+
+    def send(self, target: np.ndarray) -> None:
+        """Tell the servos `target` (6,) rad, or what safety makes of it."""
+        decision = self.safety.filter(target, self.joint_pos)
+        if decision.interventions:
+            self.events.add("limited", reasons=decision.interventions)
+        try:
+            self.driver.write(self.units.to_servo(decision.command))
+        except DriverError as error:
+            self.events.add("write_failed", error=str(error))
+
+    def ask_health(self) -> None:
+        """Ask the next servo how it is."""
+        joint, self._asked = self._asked, (self._asked + 1) % NUM_JOINTS
+        try:
+            self.monitor.on_health(self.driver.health(joint))
+        except DriverError as error:
+            self.events.add("health_failed", motor=JOINTS[joint], error=str(error))
+
+    def release(self) -> list[str]:
+        """Torque off; names of the motors that did not confirm it."""
+        unconfirmed = self.driver.release()
+        self.events.add("released", unconfirmed=unconfirmed)
+        return unconfirmed
+
+    def _note(self, time: float, position: np.ndarray) -> None:
+        joint_pos = self.units.to_model(position)
+        if np.isfinite(self.time) and time > self.time:
+            self.joint_vel = (joint_pos - self.joint_pos) / (time - self.time)
+        self.joint_pos, self.time = joint_pos, time

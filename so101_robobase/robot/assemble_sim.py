@@ -1,0 +1,39 @@
+"""`--robot sim`: a simulated arm in step with the loop, as fast as this machine allows."""
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+from so101_robobase.config import LiftConfig
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.robot.alignment import Alignment
+from so101_robobase.robot.body import Body
+from so101_robobase.robot.monitor import STIFF_SERVOS
+from so101_robobase.robot.rollout import NoWatchdog
+from so101_robobase.robot.scenes import BodyScene
+from so101_robobase.robot.session import Parts
+from so101_robobase.robot.sight import PromptSight, SimulatedEyes
+from so101_robobase.robot.simulated import SimulatedDriver
+
+
+def assemble(
+    args: argparse.Namespace,
+    config: LiftConfig,
+    alignment: Alignment,
+    folder: Path,
+    resources: ExitStack,
+) -> Parts:
+    """The parts of a simulated rollout."""
+    body = Body(config)
+    driver = SimulatedDriver(body, alignment)
+    return Parts(
+        driver=driver,
+        clock=driver.clock,
+        sight=PromptSight(SimulatedEyes(body.task, driver.clock)),
+        scene=BodyScene(body, args.seed),
+        start_watchdog=NoWatchdog,
+        monitor=STIFF_SERVOS,
+        state=lambda: {"cube": body.qpos[NUM_JOINTS:].tolist()},
+        frame_size=None,
+        what="simulated (MuJoCo), in step with the loop",
+    )

@@ -1,0 +1,56 @@
+"""What an emulator process is told at its start."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from robobase.errors import UserError
+from so101_robobase.config import LiftConfig, from_mapping
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.robot.emulator.faults import Fault
+
+
+@dataclass(frozen=True)
+class EmulatorConfig:
+    """One emulated arm with its table and cube.
+
+    Attributes:
+        lift: the simulated scene.
+        seed: of the start state, as in an evaluation, and of the faults' chances.
+        arm: which arm: others have other homing offsets, and so another calibration.
+        pose: joint angles (6,) rad in which the arm is found; None: as the episode begins. It has
+            no torque at first, so it comes to rest from there.
+        ids: of the servos in `JOINTS` order, to emulate swapped ones.
+        timing: let bytes take their time on a line of 1 Mbaud.
+        faults: counted from when the arm is ready.
+    """
+
+    lift: LiftConfig = field(default_factory=LiftConfig)
+    seed: int = 0
+    arm: int = 0
+    pose: Sequence[float] | None = None
+    ids: Sequence[int] = tuple(range(1, NUM_JOINTS + 1))
+    timing: bool = True
+    faults: Sequence[Fault] = ()
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or self.arm < 0:
+            raise UserError(f"emulator seed={self.seed} and arm={self.arm} must be 0 or more")
+        if self.pose is not None and (
+            len(self.pose) != NUM_JOINTS or not np.isfinite(self.pose).all()
+        ):
+            raise UserError(f"emulator pose={self.pose} must be {NUM_JOINTS} angles in rad")
+        if len(self.ids) != NUM_JOINTS or not all(0 <= one < 254 for one in self.ids):
+            raise UserError(f"emulator ids={self.ids} must be {NUM_JOINTS} numbers from 0 to 253")
+
+    def to_json(self) -> str:
+        """For another process; see `from_json`."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "EmulatorConfig":
+        """Back from `to_json`. Raises UserError for what is not allowed."""
+        return from_mapping(cls, json.loads(text), "emulator")

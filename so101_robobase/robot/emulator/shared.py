@@ -1,0 +1,104 @@
+"""What an emulator shows its user without being asked: its state, and all goals that arrived.
+
+Two files in its folder: one is mapped into memory by both sides, one only ever grows. Times are of
+this machine's monotonic clock, in s.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from so101_robobase.joints import NUM_JOINTS
+
+STATE_FILE, EVENT_FILE = "state", "events"
+
+STATE = np.dtype(
+    [
+        ("version", "u8"),  # odd while it is being written
+        ("time", "f8"),  # of the state
+        ("simulated", "f8"),  # s, of physics since the start
+        ("qpos", "f8", NUM_JOINTS + 7),  # joints rad, the cube's position m and quaternion
+        ("qvel", "f8", NUM_JOINTS),  # rad/s
+        ("target", "f8", NUM_JOINTS),  # rad, of servos with torque
+        ("limp", "?", NUM_JOINTS),  # no torque
+        ("complaints", "u1", NUM_JOINTS),  # bits of `protocol.Complaint`
+        ("lifted", "?"),
+        ("succeeded", "?"),
+        ("held", "f8"),  # s
+        ("plugged", "?"),  # the port is there
+        ("slips", "u8"),  # how often physics could not keep up
+        ("slipped", "f8"),  # s that were left out then
+        ("packets", "u8"),  # instruction packets that arrived whole
+        ("rejected", "u8"),  # those that did not
+        ("events", "u8"),  # length of the event file
+    ]
+)
+
+GOAL, LIMP = 0, 1
+EVENT = np.dtype(
+    [
+        ("time", "f8"),
+        ("kind", "u1"),  # GOAL: a goal arrived at a servo; LIMP: a servo lost or got torque
+        ("joint", "u1"),  # index into JOINTS
+        ("value", "i4"),  # GOAL: the position as sent, counts; LIMP: 1 without torque, else 0
+        ("angle", "f8"),  # rad; GOAL: of that position, not clamped; LIMP: of the joint
+    ]
+)
+
+
+class StateWriter:
+    """The emulator's side of the state."""
+
+    def __init__(self, folder: Path):
+        np.zeros(1, STATE).tofile(folder / STATE_FILE)
+        self._shared = np.asarray(np.memmap(folder / STATE_FILE, STATE, "r+"))
+
+    def write(self, state: np.ndarray) -> None:
+        """Publish `state` (1,) of type `STATE`; its version is set here."""
+        version = int(self._shared["version"][0])
+        self._shared["version"] = version + 1
+        state["version"] = version + 1
+        self._shared[:] = state
+        self._shared["version"] = version + 2
+
+
+class StateReader:
+    """The user's side of the state."""
+
+    def __init__(self, folder: Path):
+        self._shared = np.asarray(np.memmap(folder / STATE_FILE, STATE, "r"))
+
+    def read(self) -> np.void:
+        """The newest state, whole. Raises TimeoutError if its writer died while writing."""
+        give_up = time.monotonic() + 1
+        while True:
+            before = int(self._shared["version"][0])
+            state = self._shared[0].copy()
+            if before % 2 == 0 and before == int(self._shared["version"][0]):
+                return state
+            if time.monotonic() > give_up:
+                raise TimeoutError("the emulator's state is torn: it died while writing")
+            time.sleep(0)
+
+
+class EventWriter:
+    """Appends events; each is in the file when `add` returns."""
+
+    def __init__(self, folder: Path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._file = os.open(folder / EVENT_FILE, flags, 0o600)
+        self.count = 0
+
+    def add(self, kind: int, joint: int, value: int, angle: float) -> None:
+        """One event, now."""
+        event = np.array((time.monotonic(), kind, joint, value, angle), EVENT)
+        os.write(self._file, event.tobytes())
+        self.count += 1
+
+
+def read_events(folder: Path) -> np.ndarray:
+    """All events so far (n,) of type `EVENT`."""
+    data = (folder / EVENT_FILE).read_bytes()
+    return np.frombuffer(data[: len(data) // EVENT.itemsize * EVENT.itemsize], EVENT)

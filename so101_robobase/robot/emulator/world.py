@@ -1,0 +1,131 @@
+"""Servos and simulated arm, moving in real time."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.robot.body import Body
+from so101_robobase.robot.emulator.calibration import calibrate
+from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.emulator.faults import Faults
+from so101_robobase.robot.emulator.servo import Servo
+from so101_robobase.robot.emulator.shared import GOAL, LIMP, STATE, EventWriter
+
+_CATCH_UP = 0.05  # s, more than this behind the clock, the world slips
+
+
+class World:
+    """Six servos on the joints of one `Body`, under `faults`.
+
+    Attributes:
+        calibration: LeRobot's of this arm.
+        simulated: s, of physics so far.
+        slips, slipped: how often the world fell too far behind the clock, and s left out then.
+    """
+
+    def __init__(self, config: EmulatorConfig, faults: Faults, events: EventWriter):
+        self.body = Body(config.lift)
+        self.faults, self._events = faults, events
+        model = self.body.task.scene.model
+        self.calibration = calibrate(model.actuator_ctrlrange, config.arm)
+        self._greatest_torque = model.actuator_forcerange[:, 1].copy()  # N m
+        self.servos = [
+            Servo(joint, replace(servo, id=config.ids[joint]), middle, self._on_goal)
+            for joint, (servo, middle) in enumerate(
+                zip(self.calibration.servos, self.calibration.middle, strict=True)
+            )
+        ]
+        self.simulated, self.slips, self.slipped = 0.0, 0, 0.0
+        self._time = 0.0
+        self._targets = np.zeros(NUM_JOINTS)
+        self.body.limp = True
+        self.begin(config.seed)
+        if config.pose is not None:
+            self._place_arm(np.asarray(config.pose, np.float64))
+
+    def start(self, now: float) -> None:
+        """Let time run from `now`, s of the monotonic clock."""
+        self._time = now
+
+    def begin(self, seed: int) -> None:
+        """Arm and cube as episode `seed` begins; servos with torque hold that pose."""
+        self.body.begin(seed)
+        told = self.body.task.joint_target[0]
+        self._feel(0)
+        for servo, angle in zip(self.servos, told, strict=True):
+            servo.hold(float(angle))
+
+    def place_cube(self, seed: int) -> None:
+        """The cube alone as episode `seed` has it."""
+        self.body.place_cube(seed)
+
+    def advance(self, now: float) -> None:
+        """Physics up to `now`, s of the monotonic clock; faults begin and end."""
+        self.faults.update(now)
+        self._suffer()
+        behind = now - self._time
+        if behind > _CATCH_UP:
+            self.slips += 1
+            self.slipped += behind - _CATCH_UP
+            self._time = now - _CATCH_UP
+        timestep = self.body.timestep
+        substeps = int((now - self._time) / timestep)
+        if substeps:
+            self._targets[:] = [servo.target for servo in self.servos]
+            self.body.advance(self._targets, substeps)
+            self._time += substeps * timestep
+            self.simulated += substeps * timestep
+            self._feel(substeps * timestep)
+
+    @property
+    def next(self) -> float:
+        """When there is a step to take, s of the monotonic clock."""
+        return self._time + self.body.timestep
+
+    def show(self, state: np.ndarray) -> None:
+        """Fill in `state` (1,) of type `shared.STATE` what the world knows."""
+        assert state.dtype == STATE
+        body = self.body
+        state["time"], state["simulated"] = self._time, self.simulated
+        state["qpos"], state["qvel"] = body.task.qpos, body.task.joint_vel
+        state["target"], state["limp"] = [servo.target for servo in self.servos], body.limp
+        state["complaints"] = [servo.complaints for servo in self.servos]
+        state["lifted"], state["succeeded"] = body.task.lifted, body.succeeded
+        state["held"] = body.held
+        state["slips"], state["slipped"] = self.slips, self.slipped
+        state["events"] = self._events.count
+
+    def after_packet(self) -> None:
+        """Let torque that a packet switched take effect at once."""
+        for servo in self.servos:
+            self._switch(servo)
+
+    def _suffer(self) -> None:
+        for servo in self.servos:
+            servo.suffer(self.faults.conditions(servo.id))
+            self._switch(servo)
+
+    def _switch(self, servo: Servo) -> None:
+        limp = servo.limp
+        if limp != self.body.limp[servo.joint]:
+            self.body.limp[servo.joint] = limp
+            angle = float(self.body.task.joint_pos[0, servo.joint])
+            self._events.add(LIMP, servo.joint, int(limp), angle)
+
+    def _feel(self, seconds: float) -> None:
+        task = self.body.task
+        load = self.body.torque / self._greatest_torque
+        for servo, angle, velocity, share in zip(
+            self.servos, task.joint_pos[0], task.joint_vel[0], load, strict=True
+        ):
+            servo.feel(float(angle), float(velocity), float(share), seconds)
+
+    def _on_goal(self, joint: int, position: int, angle: float) -> None:
+        self._events.add(GOAL, joint, position, angle)
+
+    def _place_arm(self, pose: np.ndarray) -> None:
+        task = self.body.task
+        task.qpos[0, :NUM_JOINTS], task.qvel[0, :NUM_JOINTS] = pose, 0
+        task.place_cube(task.cube_pos.copy(), task.cube_quat.copy())
+        self._feel(0)

@@ -1,0 +1,37 @@
+"""`so101_robobase robot emulator`: a simulated SO-101 on a serial port, for LeRobot's tools."""
+
+import argparse
+from pathlib import Path
+
+LINK = "/tmp/so101"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "--link", type=Path, default=Path(LINK), help="path of the port (default: %(default)s)"
+    )
+    parser.add_argument("--faults", type=Path, metavar="YAML", help="list of faults to come")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="start state of arm and cube (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--arm", type=int, default=0, help="which arm: others are calibrated otherwise (0)"
+    )
+    calibration = parser.add_argument_group("calibration")
+    calibration.add_argument(
+        "--calibration_dir",
+        type=Path,
+        help="write LeRobot's file of this arm into this folder",
+    )
+    calibration.add_argument(
+        "--id", default="emulated", help="LeRobot's name of this arm (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Starts the emulator, says how to use it, and shows how it is until Ctrl-C."""
+    from so101_robobase.robot.emulator.session import run_session
+
+    run_session(args)
+    return 0

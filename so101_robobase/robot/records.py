@@ -1,0 +1,39 @@
+"""What the loop tells whoever records or shows an episode."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PolicyTick:
+    """One step of the policy: what it saw, what it wanted, what was sent."""
+
+    time: float  # s since the episode began
+    picture: np.ndarray  # (C, H, W) uint8, the newest of the policy's stack
+    frame: np.ndarray | None  # (h, w, 3) uint8 BGR that it was made from, where there is a camera
+    frame_age: float  # s, from exposure to its use
+    measured: np.ndarray  # (6,) servo units
+    sent: np.ndarray  # (6,) servo units, after safety; the first command of this step
+    joint_pos: np.ndarray  # (6,) rad, `measured` in the model's units
+    joint_target: np.ndarray  # (6,) rad, `sent` in the model's units
+    action: np.ndarray  # (A,) of the policy, -1 to 1
+    latency: float  # s, from reading the joints to sending the command
+    value: float | None  # the critic's estimate of the return, where the agent has one
+
+
+class Observer(Protocol):
+    """Records or shows episodes. Its methods are called between ticks and must return at once."""
+
+    def begin(self, episode: int) -> None:
+        """Episode `episode` (from 0) begins."""
+
+    def tick(self, tick: PolicyTick) -> None:
+        """The policy has taken a step."""
+
+    def end(self, success: bool | None, keep: bool) -> None:
+        """The episode is over: success (None: nobody judged), and whether to keep what was seen."""
+
+    def close(self) -> None:
+        """No more episodes; finish what is on disk."""

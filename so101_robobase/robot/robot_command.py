@@ -1,0 +1,36 @@
+"""`so101_robobase robot …`: the arm, real, simulated or emulated."""
+
+import argparse
+
+from so101_robobase.cli import add_subcommands, run_subcommand
+
+SUBCOMMANDS = {  # name: (module, summary)
+    "rollout": (
+        "so101_robobase.robot.rollout_command",
+        "run a snapshot on the arm, on a simulated one or on emulated servos",
+    ),
+    "align": (
+        "so101_robobase.robot.align_command",
+        "measure how this arm and its camera differ from the model",
+    ),
+    "replay": (
+        "so101_robobase.robot.replay_command",
+        "replay a recorded episode in simulation and show the tracking error",
+    ),
+    "identify": (
+        "so101_robobase.robot.identify_command",
+        "fit the model's servos to recorded episodes",
+    ),
+    "emulator": (
+        "so101_robobase.robot.emulator_command",
+        "servos that speak the real protocol, on a pseudo-terminal",
+    ),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the commands of this command."""
+    add_subcommands(parser, SUBCOMMANDS)
+
+
+run = run_subcommand

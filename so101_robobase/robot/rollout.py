@@ -1,0 +1,404 @@
+"""The loop: start pose, episodes at a fixed rate, back to where the arm was found, torque off."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from robobase.errors import UserError
+from so101_robobase.control import make_controller
+from so101_robobase.kinematics import Kinematics
+from so101_robobase.robot.arm import Arm
+from so101_robobase.robot.driver import DriverError
+from so101_robobase.robot.episode_logger import EpisodeLogger
+from so101_robobase.robot.joint_path import joint_path
+from so101_robobase.robot.keys import ESCAPE, Keys, no_keys
+from so101_robobase.robot.monitor import GO, STOP
+from so101_robobase.robot.policy import RobotPolicy
+from so101_robobase.robot.records import Observer, PolicyTick
+from so101_robobase.robot.scenes import Scene
+from so101_robobase.robot.sight import Picture, Sight
+from so101_robobase.robot.ticker import Ticker, Timing
+
+RELEASE, HOLD = "release", "hold"
+CONTROL_PERIOD = 0.02  # s, of the control steps that policies are trained with
+_HEALTH_EVERY = 5  # control ticks between two questions to one servo: all six in 0.6 s
+_SETTLED = 0.05  # rad, from the goal, at the end of a slow move
+_SETTLE_TICKS = 50
+
+
+class Stop(Exception):
+    """The rollout is over; the arm must be left as configured."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run. Times in s."""
+
+    num_episodes: int = 1
+    episode_time: float = 4.0
+    action_scale: float = 1.0  # of the policy's actions
+    step: bool = False  # one action per key press
+    on_stop: str = RELEASE  # or HOLD: what to do with the arm when a rollout is cut short
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One episode."""
+
+    success: bool | None  # None: nobody judged it
+    length: float  # s
+    reason: str  # why it ended
+
+
+@dataclass
+class Result:
+    """A rollout."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    stopped: str | None = None  # why it was cut short
+    left: str = RELEASE  # how the arm was left: released or held
+    unconfirmed: list[str] = field(default_factory=list)  # motors whose torque may still be on
+    timing: Timing | None = None
+
+
+class Watchdog(Protocol):
+    """Turns torque off when it is not told for a while that the loop lives."""
+
+    def beat(self) -> None:
+        """The loop lives; never raises, never waits."""
+
+    def dismiss(self) -> None:
+        """The arm has been left as it should be."""
+
+
+class NoWatchdog:
+    """For arms that nobody can be hurt by."""
+
+    def beat(self) -> None:
+        pass
+
+    def dismiss(self) -> None:
+        pass
+
+
+class Rollout:
+    """Runs `policy` on `arm`.
+
+    Args:
+        sight: the policy's pictures.
+        scene: the table in front of the arm.
+        start: (6,) rad, where episodes begin.
+        joint_range: (6, 2) rad, of the model.
+        observers: who records and shows.
+        logger: keeps every control tick.
+        start_watchdog: called once the arm is connected.
+        say: prints a line for the person.
+    """
+
+    def __init__(
+        self,
+        arm: Arm,
+        sight: Sight,
+        policy: RobotPolicy,
+        scene: Scene,
+        kinematics: Kinematics,
+        joint_range: np.ndarray,
+        start: np.ndarray,
+        settings: Settings,
+        observers: Sequence[Observer] = (),
+        logger: EpisodeLogger | None = None,
+        start_watchdog: Callable[[], Watchdog] | None = None,
+        keys: Keys = no_keys,
+        say: "Say" = print,
+    ):
+        self.arm, self.sight, self.policy, self.scene = arm, sight, policy, scene
+        self.settings, self.start = settings, start
+        self._observers = list(observers)
+        self._logger = logger
+        self._start_watchdog = start_watchdog or NoWatchdog
+        self._watchdog: Watchdog = NoWatchdog()
+        self._keys, self._say = keys, say
+        config = policy.config
+        self._controller = make_controller(config.control, kinematics, joint_range, 1)
+        self._repeat = config.action_repeat
+        self.ticker = Ticker(arm.clock, CONTROL_PERIOD)
+        self._ticks = 0
+        self._interrupted: str | None = None
+        self._key: str | None = None
+        self._held = False
+        self._asked_for_step = False
+
+    def run(self) -> Result:
+        """All episodes. However it ends, the arm is released or held, and the log says which.
+
+        Raises UserError where the rollout could not begin; nothing has moved by then.
+        """
+        result = Result()
+        events = self.arm.events
+        finished = False
+        connected = False
+        try:
+            with self._signals():
+                self.sight.start()
+                self.policy.warm_up()
+                connected = True
+                try:
+                    self.arm.connect()
+                except UserError:
+                    connected = False  # the driver has put everything back
+                    raise
+                self._watchdog = self._start_watchdog()
+                home = self.arm.command
+                events.add("connected", joint_pos=_degrees(home))
+                self.ticker.restart()
+                self._run_episodes(result)
+                self.move_to(home)
+                finished = True
+        except Stop as stop:
+            result.stopped = str(stop)
+        except (DriverError, UserError) as error:
+            if not connected:
+                raise
+            result.stopped = str(error)
+        except KeyboardInterrupt:
+            result.stopped = "interrupted"
+        finally:
+            if connected:  # or half so
+                if result.stopped:
+                    events.add("stop", reason=result.stopped)
+                self._leave(result, RELEASE if finished else self.settings.on_stop)
+                self._watchdog.dismiss()
+            self.sight.close()
+            self.arm.driver.close()
+            result.timing = self.ticker.timing()
+            for observer in self._observers:
+                observer.close()
+        return result
+
+    def _run_episodes(self, result: Result) -> None:
+        while len(result.outcomes) < self.settings.num_episodes:
+            self.move_to(self.start)
+            episode = len(result.outcomes)
+            self.scene.prepare(episode)
+            if self.scene.asks and not self._wait_for_person(episode):
+                return
+            outcome = self._episode(episode)
+            if outcome is not None:
+                result.outcomes.append(outcome)
+                verdict = {True: "success", False: "failure", None: "not judged"}[outcome.success]
+                self._say(f"episode {episode + 1}: {verdict} ({outcome.reason})")
+                if outcome.reason == "quit":
+                    return
+
+    def move_to(self, goal: np.ndarray) -> None:
+        """Go slowly to `goal` (6,) rad. Raises Stop."""
+        self.arm.monitor.watch_frames(False)
+        for command in joint_path(self.arm.command, goal, self.arm.safety):
+            while not self._tick():
+                pass
+            self.arm.send(command)
+        for _ in range(_SETTLE_TICKS):
+            self._tick()
+            if np.abs(self.arm.joint_pos - goal).max() < _SETTLED:
+                return
+        self.arm.events.add("not_settled", goal=_degrees(goal), at=_degrees(self.arm.joint_pos))
+
+    def _wait_for_person(self, episode: int) -> bool:
+        """Hold until space is pressed; False to quit."""
+        self._say(f"episode {episode + 1}: put the cube down, then press space (q to quit)")
+        while True:
+            self._tick()
+            if self._key == " ":
+                return True
+            if self._key == "q":
+                return False
+
+    def _episode(self, episode: int) -> Outcome | None:
+        """Play one episode; None to play it again."""
+        self.policy.begin()
+        self._controller.reset(self.arm.command[None])
+        self.arm.monitor.watch_frames(True)
+        self._begin(episode)
+        try:
+            outcome, keep = self._play()
+        except BaseException:
+            self._end(None, False)
+            raise
+        self._end(outcome.success, keep)
+        self.arm.events.add("episode_over", success=outcome.success, reason=outcome.reason)
+        return outcome if keep else None
+
+    def _begin(self, episode: int) -> None:
+        self.arm.events.add("episode", number=episode)
+        if self._logger is not None:
+            self._logger.begin(episode)
+        for observer in self._observers:
+            observer.begin(episode)
+
+    def _end(self, success: bool | None, keep: bool) -> None:
+        for observer in self._observers:
+            observer.end(success, keep)
+        if self._logger is not None:
+            self._logger.end(keep)
+
+    def _play(self) -> tuple[Outcome, bool]:
+        """The ticks of one episode; the outcome, and whether to keep it."""
+        limit = round(self.settings.episode_time / CONTROL_PERIOD)
+        ticks = 0  # control ticks that the policy has moved the arm in
+        action: np.ndarray = np.zeros(self._controller.action_dim)
+        paused = False
+
+        def over(success: bool | None, reason: str, keep: bool = True) -> tuple[Outcome, bool]:
+            return Outcome(success, ticks * CONTROL_PERIOD, reason), keep
+
+        while ticks < limit:
+            may_move = self._tick()
+            match self._key:
+                case " ":
+                    paused = not paused
+                    self._say("paused; space goes on" if paused else "goes on")
+                case "s":
+                    return over(True, "judged")
+                case "f":
+                    return over(False, "judged")
+                case "r":
+                    return over(None, "again", keep=False)
+                case "q":
+                    return over(None, "quit")
+            if self.scene.succeeded():
+                return over(True, "lifted and held")
+            picture = self.sight.latest()
+            self.arm.monitor.on_frame(picture.time)
+            if not may_move or paused:
+                continue
+            deciding = ticks % self._repeat == 0
+            if deciding:
+                if self.settings.step and ticks and self._key != "n":
+                    if self._key is None and not self._asked_for_step:
+                        self._say("n for the next action")
+                        self._asked_for_step = True
+                    continue
+                self._asked_for_step = False
+                decision = self.policy.act(picture.picture, self.arm.joint_pos, self.arm.joint_vel)
+                action = decision.action * self.settings.action_scale
+                self.arm.monitor.on_action(action)
+            self._send(action)
+            if self._logger is not None:
+                self._logger.tick(self.arm.time, self.arm.joint_pos, self.arm.command)
+            if deciding:
+                self._tell(ticks, picture, action, decision.value)
+            ticks += 1
+        return self._judge_late(over(False if not self.scene.asks else None, "out of time"))
+
+    def _judge_late(self, ended: tuple[Outcome, bool]) -> tuple[Outcome, bool]:
+        """Where a person judges, hold until they have."""
+        if not self.scene.asks:
+            return ended
+        outcome, _ = ended
+        self._say("out of time: s success, f failure, r again")
+        while True:
+            self._tick()
+            if self._key in ("s", "f"):
+                return Outcome(self._key == "s", outcome.length, outcome.reason), True
+            if self._key == "r":
+                return outcome, False
+            if self._key == "q":
+                return Outcome(None, outcome.length, "quit"), True
+
+    def _send(self, action: np.ndarray) -> None:
+        if action.shape != (self._controller.action_dim,) or not np.isfinite(action).all():
+            self.arm.events.add("bad_action", action=action.tolist())
+            return  # the servos hold; the monitor counts
+        if np.abs(action).max() > 1:
+            self.arm.events.add("action_out_of_range", action=action.tolist())
+        target = self._controller(action[None], self.arm.joint_pos[None])[0]
+        self.arm.send(target)
+        self._controller.target[0] = self.arm.command  # what safety held back is not owed
+
+    def _tell(self, ticks: int, picture: Picture, action: np.ndarray, value: float | None) -> None:
+        now = self.arm.clock.now()
+        tick = PolicyTick(
+            time=ticks * CONTROL_PERIOD,
+            picture=picture.picture,
+            frame=picture.frame,
+            frame_age=now - picture.time,
+            measured=self.arm.servo_pos,
+            sent=self.arm.servo_command,
+            joint_pos=self.arm.joint_pos.copy(),
+            joint_target=self.arm.command,
+            action=action,
+            latency=now - self.arm.time,
+            value=value,
+        )
+        for observer in self._observers:
+            observer.tick(tick)
+
+    def _tick(self) -> bool:
+        """One control tick up to the command: wait, look at everything; may the arm be moved?
+
+        Raises Stop.
+        """
+        late = self.ticker.wait()
+        self._watchdog.beat()
+        self._key = self._keys()
+        if self._key == ESCAPE:
+            raise Stop("Esc pressed")
+        if self._interrupted:
+            raise Stop(self._interrupted)
+        monitor = self.arm.monitor
+        monitor.on_tick(late)
+        self.arm.read()
+        self._ticks += 1
+        if self._ticks % _HEALTH_EVERY == 0:
+            self.arm.ask_health()
+        verdict = monitor.verdict(self.arm.clock.now())
+        if verdict.kind == STOP:
+            raise Stop(verdict.reason)
+        held = verdict.kind != GO
+        if held != self._held:
+            self.arm.events.add("hold" if held else "go", reason=verdict.reason)
+        self._held = held
+        return not held
+
+    def _leave(self, result: Result, how: str) -> None:
+        result.left = how
+        if how == RELEASE:
+            result.unconfirmed = self.arm.release()
+        else:
+            self.arm.events.add("held", joint_pos=_degrees(self.arm.joint_pos))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the loop at its next tick."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(number: int, frame: object) -> None:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = signal.Signals(number).name
+
+        before = {
+            number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Say(Protocol):
+    """Prints a line."""
+
+    def __call__(self, line: str, /) -> object: ...
+
+
+def _degrees(angles: np.ndarray) -> list[float]:
+    return [round(float(angle), 2) for angle in np.rad2deg(angles)]

@@ -1,0 +1,228 @@
+"""Pictures for the policy: made when asked for, or in a thread of their own, the newest wins."""
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from robobase.errors import UserError
+from so101_robobase.config import LiftConfig
+from so101_robobase.observation import rgb, seg, seg_depth
+from so101_robobase.robot.clock import Clock
+from so101_robobase.sim.lift import LiftTask
+from so101_robobase.sim.observer import Observer
+from so101_robobase.sim.sight import SCENE, SIMULATED
+
+_ONLY = np.array([0])
+
+
+class Picture(NamedTuple):
+    """What the policy sees of one moment."""
+
+    time: float  # s, of the loop's clock, when the frame was taken
+    picture: np.ndarray  # (C, H, W) uint8
+    frame: np.ndarray | None  # (h, w, 3) uint8 BGR that it was made from
+
+
+class Eyes(Protocol):
+    """Makes pictures. All methods are called by one thread; errors other than UserError are bugs."""
+
+    def open(self) -> None:
+        """Get hold of the camera and of whatever belongs to this thread. Raises UserError."""
+
+    def look(self) -> Picture:
+        """The newest picture; waits for one if there is none newer. Raises UserError."""
+
+    def close(self) -> None:
+        """Let go; may be repeated."""
+
+
+class Camera(Protocol):
+    """A camera of colours."""
+
+    def open(self) -> None:
+        """Start it. Raises UserError."""
+
+    def grab(self) -> tuple[float, np.ndarray]:
+        """Time of exposure (s, monotonic) and the newest frame (h, w, 3) uint8 BGR."""
+
+    def close(self) -> None:
+        """Stop it; never hangs."""
+
+
+class SimulatedEyes:
+    """The wrist camera of a simulated scene, seen as `config` says (`LiftConfig.sight` included).
+
+    Args:
+        task: one simulation of `config`; what it looks at is `task.qpos`.
+        update: called before each look, to bring `task.qpos` up to date.
+    """
+
+    def __init__(self, task: LiftTask, clock: Clock, update: Callable[[], None] | None = None):
+        self._task, self._clock, self._update = task, clock, update
+        self._observer: Observer | None = None
+
+    def open(self) -> None:
+        config = self._task.config
+        self._observer = Observer(
+            self._task, config.observation, config.image_size, config.renderer
+        )
+
+    def look(self) -> Picture:
+        assert self._observer is not None, "open first"
+        if self._update is not None:
+            self._update()
+        time = self._clock.now()
+        return Picture(time, self._observer.observe(_ONLY)["rgb"][0], None)
+
+    def close(self) -> None:
+        if self._observer is not None:
+            self._observer.close()
+            self._observer = None
+
+
+class CameraEyes:
+    """A real camera and the networks that turn its frames into what the policy was trained on.
+
+    Args:
+        segmentation: checkpoint of `so101_robobase segmentation train`, for seg and seg_depth.
+        depth: name or folder of a depth network, for seg_depth.
+        device: of the networks.
+
+    Raises:
+        UserError: the policy's observation needs a network that is not named.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        config: LiftConfig,
+        segmentation: str | None,
+        depth: str | None,
+        device: str = "cpu",
+    ):
+        kind = config.observation
+        if kind in ("seg", "seg_depth") and segmentation is None:
+            raise UserError(
+                f"this policy sees class ids ({kind}); name the network that finds them with "
+                "--segmentation <checkpoint>"
+            )
+        if kind == "seg_depth" and depth in (None, SCENE, SIMULATED):
+            raise UserError(
+                "this policy sees disparity (seg_depth); name a depth network or its folder with "
+                "--depth, such as depth-anything/Depth-Anything-V2-Small-hf"
+            )
+        self._camera, self._kind, self._size = camera, kind, config.image_size
+        self._names = segmentation, depth, device
+        self._networks: list[Callable[[np.ndarray], np.ndarray]] = []
+
+    def open(self) -> None:
+        segmentation, depth, device = self._names
+        self._networks = []
+        if self._kind in ("seg", "seg_depth"):
+            from so101_robobase.perception.segmentation.inference import SegmentationInference
+
+            assert segmentation is not None
+            self._networks.append(SegmentationInference(segmentation, device).predict)
+        if self._kind == "seg_depth":
+            from so101_robobase.perception.depth import DepthInference
+
+            assert depth is not None
+            self._networks.append(DepthInference(depth, device).predict)
+        self._camera.open()
+
+    def look(self) -> Picture:
+        time, frame = self._camera.grab()
+        seen = [network(frame) for network in self._networks]
+        if self._kind == "rgb":
+            picture = rgb(np.ascontiguousarray(frame[..., ::-1]), self._size)
+        elif self._kind == "seg":
+            picture = seg(seen[0], self._size)
+        else:
+            picture = seg_depth(seen[0], seen[1], self._size)
+        return Picture(time, picture, frame)
+
+    def close(self) -> None:
+        self._camera.close()
+
+
+class Sight(Protocol):
+    """What the loop asks for pictures."""
+
+    def start(self) -> None:
+        """Begin to look; returns when the first picture is there. Raises UserError."""
+
+    def latest(self) -> Picture:
+        """The newest picture, at once; its time says how old it is. Raises UserError."""
+
+    def close(self) -> None:
+        """Stop looking."""
+
+
+class PromptSight:
+    """Looks when asked, in the caller's thread: for clocks that stand still meanwhile."""
+
+    def __init__(self, eyes: Eyes):
+        self._eyes = eyes
+
+    def start(self) -> None:
+        self._eyes.open()
+
+    def latest(self) -> Picture:
+        return self._eyes.look()
+
+    def close(self) -> None:
+        self._eyes.close()
+
+
+class BackgroundSight:
+    """Looks all the time in a thread; whoever asks gets the newest, never waits.
+
+    Args:
+        interval: least time between two looks, s, so that a quick source leaves the cores alone.
+        patience: how long `start` waits for the first picture, s.
+    """
+
+    def __init__(self, eyes: Eyes, clock: Clock, interval: float = 0.0, patience: float = 60.0):
+        self._eyes, self._clock = eyes, clock
+        self._interval, self._patience = interval, patience
+        self._newest: Picture | None = None
+        self._error: UserError | None = None
+        self._first = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sight", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        if not self._first.wait(self._patience):
+            raise UserError(f"no picture within {self._patience:.0f} s; check the camera")
+        if self._error is not None:
+            raise self._error
+
+    def latest(self) -> Picture:
+        if self._error is not None:
+            raise self._error
+        assert self._newest is not None, "start first"
+        return self._newest
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        try:
+            self._eyes.open()
+            while not self._stop.is_set():
+                due = self._clock.now() + self._interval
+                self._newest = self._eyes.look()
+                self._first.set()
+                self._clock.wait_until(due)
+        except UserError as error:
+            self._error = error
+        except Exception as error:
+            self._error = UserError(f"the camera's pictures stopped: {type(error).__name__}: {error}")
+        finally:
+            self._first.set()
+            self._eyes.close()
