@@ -33,6 +33,7 @@ STAGES = {
 """Start states by stage, easiest 1, hardest 0."""
 
 OBSERVATIONS = ("seg_depth", "seg", "rgb", "state")
+JOINT_VELOCITIES = ("exact", "differences")
 ON_SUCCESS = ("bootstrap", "terminate", "continue", "bonus")
 
 # Keys of `cfg.env` that the engine or the method reads, not the task.
@@ -71,6 +72,8 @@ class LiftConfig:
         place_target: [x, y] where v12 wants the cube put down; v12 only.
         discount: per policy step (as `replay.gamma`); only `on_success=bonus` uses it, below 1.
         randomization: how episodes differ in looks and physics; off by default.
+        joint_velocity: "exact": the simulator's; "differences": of positions over a control step,
+            as they are estimated on the robot.
         teacher: put the scripted pick's actions into the infos, for `method=dagger`.
         num_threads: of physics; 0 takes every core that this process may use. Results do not
             depend on it.
@@ -81,6 +84,7 @@ class LiftConfig:
     observation: str = "seg_depth"
     image_size: int = 84
     renderer: str = "auto"
+    joint_velocity: str = "exact"
     stage: Mapping[int, float] | int = 3
     reward_version: str = "v20"
     lift_height: float = 0.08
@@ -103,6 +107,7 @@ class LiftConfig:
             _check_whole(name, getattr(self, name), 1)
         _check_whole("num_threads", self.num_threads, 0)
         _check_choice("observation", self.observation, OBSERVATIONS)
+        _check_choice("joint_velocity", self.joint_velocity, JOINT_VELOCITIES)
         _check_choice("on_success", self.on_success, ON_SUCCESS)
         _check_choice("renderer", self.renderer, RENDERERS)
         if self.reward_version not in VERSIONS:

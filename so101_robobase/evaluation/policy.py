@@ -126,6 +126,7 @@ def _config(snapshot: Path, payload: Mapping[str, Any]) -> DictConfig:
 def _add_newer_keys(cfg: DictConfig) -> None:
     """What the first snapshots do not have, off, so that it can be overridden."""
     cfg.env.setdefault("eval_stage", None)
+    cfg.env.setdefault("joint_velocity", "exact")
     default = LiftConfig()
     cfg.env.setdefault("scene", OmegaConf.create())
     cfg.env.scene.setdefault("alignment", None)

@@ -60,7 +60,7 @@ class SafetyLimits:
         max_lead: rad of the command before the measured joint, which bounds the servo's force. A
             little above `ControlConfig.max_lead`.
         max_jump: rad between two measurements. An unloaded servo turns 0.1 rad per tick, an arm
-            that is pushed perhaps 0.2; more is taken for a false reading until the next one confirms.
+            that is pushed perhaps 0.2; more counts as a false reading until the next confirms it.
         workspace_low, workspace_high: m, box for the tool centre point (`ControlConfig`'s and some
             slack; the ready pose and every cube of stage 0 lie well inside).
         floor: m above the table, lowest clearance of a commanded pose. The shipped policy's targets

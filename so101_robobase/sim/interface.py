@@ -1,6 +1,7 @@
 """What lies between a controller and its arm: encoders, servos that follow them, and delays.
 
-Where nothing is randomised all of it is transparent: live views of the truth, no delay.
+Where nothing is randomised all of it is transparent, live views of the truth without delay, but for
+velocities where they are to be estimated.
 """
 
 from typing import Any
@@ -19,6 +20,8 @@ class Interface:
         config: says whether there are errors and delays at all, and how long delays may be.
         drawn: each simulation's offsets, noises and delays (`Variation.drawn`), live.
         qpos, qvel: (N, 13) and (N, 12), live truth.
+        tick: s between two measurements, to estimate velocities as the robot does: as differences
+            of measured positions; None: velocities are measured.
     """
 
     def __init__(
@@ -27,12 +30,15 @@ class Interface:
         drawn: dict[str, np.ndarray],
         qpos: np.ndarray,
         qvel: np.ndarray,
+        tick: float | None = None,
     ):
         self._enabled = config.enabled
+        self._tick = tick
         self._drawn = drawn
         self._qpos, self._qvel = qpos, qvel
         self._joint_pos = np.zeros((len(qpos), NUM_JOINTS))
         self._joint_vel = np.zeros((len(qpos), NUM_JOINTS))
+        self._before = np.zeros((len(qpos), NUM_JOINTS))  # positions one measurement ago
         longest = config.action_latency[1] if config.enabled else 0
         self._commands = DelayLine(len(qpos), NUM_JOINTS, longest)
         longest = config.camera_latency[1] if config.enabled else 0
@@ -45,8 +51,9 @@ class Interface:
 
     @property
     def joint_vel(self) -> np.ndarray:
-        """Measured joint velocities, rad/s, (N, 6)."""
-        return self._joint_vel if self._enabled else self._qvel[:, :NUM_JOINTS]
+        """Measured or estimated joint velocities, rad/s, (N, 6)."""
+        known = self._enabled or self._tick is not None
+        return self._joint_vel if known else self._qvel[:, :NUM_JOINTS]
 
     @property
     def seen_qpos(self) -> np.ndarray:
@@ -64,11 +71,15 @@ class Interface:
 
         Both are targets in rad: `ctrl` of the true joints, the result (n, 6) of the measured ones.
         """
+        if self._enabled:
+            self._commands.fill(ids, ctrl)
+            self._scenes.fill(ids, self._qpos[ids])
+            self._measure(ids, rngs)
+        if self._tick is not None:
+            self._joint_vel[ids] = 0
+            self._before[ids] = self.joint_pos[ids]
         if not self._enabled:
             return ctrl
-        self._commands.fill(ids, ctrl)
-        self._scenes.fill(ids, self._qpos[ids])
-        self._measure(ids, rngs)
         return ctrl + self._drawn["calibration_offset"][ids]
 
     def send(self, target: np.ndarray, running: np.ndarray) -> np.ndarray:
@@ -80,16 +91,20 @@ class Interface:
 
     def advance(self, running: np.ndarray, rngs: list[np.random.Generator]) -> None:
         """Measure the `running` (N,) simulations anew, after a control step."""
-        if not self._enabled:
-            return
-        self._scenes.push(running, self._qpos)
-        self._measure(np.flatnonzero(running), rngs)
+        if self._enabled:
+            self._scenes.push(running, self._qpos)
+            self._measure(np.flatnonzero(running), rngs)
+        if self._tick is not None:
+            here = self.joint_pos[running]
+            self._joint_vel[running] = (here - self._before[running]) / self._tick
+            self._before[running] = here
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of everything remembered."""
         return {
             "joint_pos": self._joint_pos.copy(),
             "joint_vel": self._joint_vel.copy(),
+            "before": self._before.copy(),
             "commands": self._commands.state_dict(),
             "scenes": self._scenes.state_dict(),
         }
@@ -98,6 +113,7 @@ class Interface:
         """Go back to a `state_dict`."""
         self._joint_pos[:] = state["joint_pos"]
         self._joint_vel[:] = state["joint_vel"]
+        self._before[:] = state.get("before", self._joint_pos)
         self._commands.load_state_dict(state["commands"])
         self._scenes.load_state_dict(state["scenes"])
 

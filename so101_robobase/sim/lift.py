@@ -131,11 +131,15 @@ class LiftTask:
         self.curriculum = Curriculum(config)
         physical = config.randomization.physical
         self.variation = Variation(physical, self.scene, self.batch)
-        self.interface = Interface(physical, self.variation.drawn, self.qpos, self.qvel)
+        estimated = config.joint_velocity == "differences"
+        tick = SUBSTEPS * config.scene.timestep if estimated else None
+        self.interface = Interface(physical, self.variation.drawn, self.qpos, self.qvel, tick)
         self._delay = CommandDelay(num_envs, self.scene.servo_delay)
         self._physics: dict[str, Any] = {}  # what an episode remembers of physics that differs
         if physical.enabled:
-            self._physics = {"variation": self.variation, "interface": self.interface}
+            self._physics["variation"] = self.variation
+        if physical.enabled or estimated:
+            self._physics["interface"] = self.interface
         if self.scene.servo_delay:
             self._physics["servo_delay"] = self._delay
         self._visual = config.randomization.visual

@@ -382,3 +382,29 @@ def test_the_scripted_pick_copes_with_what_is_drawn(stage):
 def test_success_of_the_scripted_pick_over_fifty_seeds(mode, stage, at_least):
     task = play(50, stage=stage, control=ControlConfig(mode=mode))
     assert task.succeeded.sum() >= at_least
+
+
+@pytest.mark.parametrize("physical", [False, True])
+def test_velocities_as_the_robot_estimates_them(physical):
+    randomization = {"physical": {"enabled": physical}}
+    env = LiftVectorEnv(
+        num_envs=3, joint_velocity="differences", stage=0, observation="state",
+        randomization=randomization, action_repeat=1,
+    )  # fmt: skip
+    first, _ = env.reset(seed=7)
+    assert (first["low_dim_state"][:, 6:12] == 0).all()
+    rng = np.random.default_rng(0)
+    before = first["low_dim_state"][:, :6]
+    true = []
+    for _ in range(30):
+        seen = env.step(rng.uniform(-1, 1, (3, 6)))[0]["low_dim_state"]
+        np.testing.assert_allclose(seen[:, 6:12], (seen[:, :6] - before) / 0.02, atol=1e-3)
+        before = seen[:, :6]
+        true.append(np.abs(seen[:, 6:12] - env.task.joint_vel).max())
+    assert np.max(true) > 1e-3  # they are estimates
+    middle = env.state_dict()
+    actions = rng.uniform(-1, 1, (3, 6))
+    after = env.step(actions)[0]["low_dim_state"]
+    env.load_state_dict(middle)
+    np.testing.assert_array_equal(env.step(actions)[0]["low_dim_state"], after)
+    env.close()
