@@ -20,8 +20,8 @@ from so101_robobase.sim.scene import build_scene
 DOWN = np.array([0.0, 0.15, 0.25, 1.17, 1.5708, 0.8])  # points down above (0.24, 0)
 ON_TABLE = np.array([0.0, -1.7, 1.65, 1.2, 1.57, 0.0])  # folded, lower than the table
 SOFT_TABLE = -0.004
-"""m, how deep the simulated table lets an arm that hits it: its contacts are soft, 20 ms. An arm that
-falls on it without any filter comes to -3 mm, one that presses with all its force to -0.1 mm."""
+"""m, how deep the simulated table lets an arm that hits it: its contacts give way for 20 ms. An arm
+that falls on it without any filter comes to -3 mm, one that presses with all its force to -0.6."""
 SPECIAL = [np.nan, np.inf, -np.inf, 1e300, -1e300, 1e-300, 0.0]
 
 
@@ -45,6 +45,10 @@ def make(joint_range, clearance):
     return build
 
 
+def by(*changes):
+    return np.array(changes)
+
+
 def lower_by(safety, height):
     """A pose `height` m below the filter's command, with the shoulder."""
     pose = safety.command.copy()
@@ -56,7 +60,7 @@ def lower_by(safety, height):
 def touch_down(safety):
     """Let the shoulder bring the arm down for as long as the filter lets it."""
     for _ in range(100):
-        safety.filter(safety.command + [0, 0.05, 0, 0, 0, 0], safety.command)
+        safety.filter(safety.command + by(0, 0.05, 0, 0, 0, 0), safety.command)
     return safety.command.copy()
 
 
@@ -106,7 +110,7 @@ def test_defaults_let_the_controllers_full_steps_and_leads_pass():
 
 def test_an_ordinary_target_passes_as_it_is(make):
     safety = make()
-    target = DOWN + [0.04, -0.03, 0.02, -0.05, 0.05, 0.1]
+    target = DOWN + by(0.04, -0.03, 0.02, -0.05, 0.05, 0.1)
     decision = safety.filter(target, DOWN)
     assert decision.interventions == ()
     np.testing.assert_array_equal(decision.command, target)
@@ -145,7 +149,7 @@ def test_without_a_measurement_the_last_command_is_held(make, measured):
 def test_a_measurement_that_jumps_is_believed_when_it_is_confirmed(make):
     safety = make()
     safety.filter(DOWN, DOWN)
-    elsewhere = DOWN - [0, 0.8, 0, 0, 0, 0]
+    elsewhere = DOWN - by(0, 0.8, 0, 0, 0, 0)
     held = safety.filter(DOWN, elsewhere)
     assert held.interventions == (Intervention.JUMP,)
     np.testing.assert_array_equal(held.command, DOWN)
@@ -163,7 +167,7 @@ def test_a_false_measurement_between_true_ones_moves_nothing(make):
 
 def test_steps_are_shortened_along_their_way(make):
     safety = make()
-    far = DOWN + [1.0, -0.5, 0, 0, 0, -0.5]
+    far = DOWN + by(1.0, -0.5, 0, 0, 0, -0.5)
     decision = safety.filter(far, DOWN)
     assert decision.interventions == (Intervention.STEP,)
     np.testing.assert_allclose(decision.command - DOWN, [0.06, -0.03, 0, 0, 0, -0.12], atol=1e-12)
@@ -172,14 +176,14 @@ def test_steps_are_shortened_along_their_way(make):
 def test_the_lead_is_kept(make):
     safety = make()
     for _ in range(5):
-        decision = safety.filter(safety.command + [0.06, 0, 0, 0, 0, 0], DOWN)
+        decision = safety.filter(safety.command + by(0.06, 0, 0, 0, 0, 0), DOWN)
     assert decision.interventions == (Intervention.LEAD,)
     assert decision.command[0] == pytest.approx(0.17)
 
 
 def test_an_arm_that_is_pushed_away_is_given_way_faster_than_a_step(make):
     safety = make()
-    pushed = DOWN + [0.4, 0, 0, 0, 0, 0]
+    pushed = DOWN + by(0.4, 0, 0, 0, 0, 0)
     decision = safety.filter(DOWN, pushed)
     assert decision.interventions == (Intervention.LEAD,)
     assert decision.command[0] == pytest.approx(0.4 - 0.17)
@@ -189,7 +193,7 @@ def test_an_arm_pushed_to_the_table_is_not_followed_below_it(make, clearance):
     safety = make()
     pushed = DOWN.copy()
     while clearance(pushed).clearance > -0.02:
-        pushed = pushed + [0, 0.01, 0, 0.003, 0, 0]
+        pushed = pushed + by(0, 0.01, 0, 0.003, 0, 0)
         safety.filter(DOWN, pushed)
         assert clearance(safety.command).clearance >= safety.limits.floor
 
@@ -197,7 +201,7 @@ def test_an_arm_pushed_to_the_table_is_not_followed_below_it(make, clearance):
 def test_joints_stay_off_their_ends(make, joint_range):
     safety = make()
     for _ in range(40):
-        decision = safety.filter(safety.command + [0.06, 0, 0, 0, 0.06, 0.1], safety.command)
+        decision = safety.filter(safety.command + by(0.06, 0, 0, 0, 0.06, 0.1), safety.command)
     assert Intervention.JOINT_LIMIT in decision.interventions
     upper = joint_range[:, 1]
     assert decision.command[0] <= upper[0] - 0.02
@@ -208,8 +212,8 @@ def test_an_arm_found_beyond_a_joint_limit_may_stay_or_come_back_but_go_no_furth
     found = DOWN.copy()
     found[4] = 2.9  # its range ends at 2.84
     safety = make(found)
-    assert safety.filter(found + [0, 0, 0, 0, 0.05, 0], found).command[4] == 2.9
-    assert safety.filter(found - [0, 0, 0, 0, 0.03, 0], found).command[4] == pytest.approx(2.87)
+    assert safety.filter(found + by(0, 0, 0, 0, 0.05, 0), found).command[4] == 2.9
+    assert safety.filter(found - by(0, 0, 0, 0, 0.03, 0), found).command[4] == pytest.approx(2.87)
     assert safety.filter(found, found).command[4] == pytest.approx(2.87)
 
 
@@ -218,14 +222,14 @@ def test_nothing_goes_below_the_floor(make, clearance):
     low = touch_down(safety)
     height = clearance(low).clearance
     assert safety.limits.floor <= height < safety.limits.floor + 0.0005
-    decision = safety.filter(low + [0, 0.05, 0, 0, 0, 0], low)
+    decision = safety.filter(low + by(0, 0.05, 0, 0, 0, 0), low)
     assert Intervention.FLOOR in decision.interventions
 
 
 def test_on_the_floor_the_gripper_still_closes(make):
     safety = make()
     low = touch_down(safety)
-    decision = safety.filter(low + [0, 0.05, 0, 0, 0, -0.1], low)
+    decision = safety.filter(low + by(0, 0.05, 0, 0, 0, -0.1), low)
     assert Intervention.FLOOR in decision.interventions
     np.testing.assert_allclose(decision.command - low, [0, 0, 0, 0, 0, -0.1], atol=2e-3)
 
@@ -233,10 +237,10 @@ def test_on_the_floor_the_gripper_still_closes(make):
 def test_the_descent_is_slow_near_the_table_and_free_above(make, clearance):
     high, near = make(), make()
     while clearance(near.command).clearance > 0.02:
-        near.filter(near.command + [0, 0.02, 0, 0, 0, 0], near.command)
+        near.filter(near.command + by(0, 0.02, 0, 0, 0, 0), near.command)
     for safety, is_free in ((high, True), (near, False)):
         before = safety.command
-        wanted = before + [0, 0.06, 0, 0.06, 0, 0]
+        wanted = before + by(0, 0.06, 0, 0.06, 0, 0)
         decision = safety.filter(wanted, before)
         drop = clearance(before).clearance - clearance(decision.command).clearance
         assert drop <= 0.005 + 0.25 * clearance(before).clearance
@@ -247,10 +251,10 @@ def test_an_arm_found_below_the_floor_may_only_rise(make, clearance):
     safety = make(ON_TABLE)
     found = clearance(ON_TABLE).clearance
     assert found < -0.002
-    down = safety.filter(ON_TABLE + [0, 0, 0, 0.05, 0, 0], ON_TABLE)
+    down = safety.filter(ON_TABLE + by(0, 0, 0, 0.05, 0, 0), ON_TABLE)
     assert Intervention.FLOOR in down.interventions
     assert clearance(down.command).clearance >= found
-    up = safety.filter(ON_TABLE - [0, 0, 0, 0.05, 0, 0], ON_TABLE)
+    up = safety.filter(ON_TABLE - by(0, 0, 0, 0.05, 0, 0), ON_TABLE)
     assert up.interventions == ()
     assert clearance(up.command).clearance > found
 
@@ -258,20 +262,20 @@ def test_an_arm_found_below_the_floor_may_only_rise(make, clearance):
 def test_while_the_arm_hangs_low_its_command_may_only_rise(make, clearance):
     safety = make()
     low = touch_down(safety)
-    raised = low - [0, 0.03, 0, 0, 0, 0]
+    raised = low - by(0, 0.03, 0, 0, 0, 0)
     safety.filter(raised, low)
     hanging = lower_by(safety, clearance(safety.command).clearance + 0.008)
     assert clearance(hanging).clearance < -0.005
-    decision = safety.filter(safety.command + [0, 0.01, 0, 0, 0, 0], hanging)
+    decision = safety.filter(safety.command + by(0, 0.01, 0, 0, 0, 0), hanging)
     assert Intervention.DESCENT in decision.interventions
     assert clearance(decision.command).clearance >= clearance(raised).clearance
-    assert safety.filter(raised - [0, 0.03, 0, 0, 0, 0], hanging).interventions == ()
+    assert safety.filter(raised - by(0, 0.03, 0, 0, 0, 0), hanging).interventions == ()
 
 
 def test_the_gripper_stays_in_the_workspace(make, clearance):
     safety = make()
     for _ in range(60):
-        decision = safety.filter(safety.command + [0, -0.03, -0.05, 0, 0, 0], safety.command)
+        decision = safety.filter(safety.command + by(0, -0.03, -0.05, 0, 0, 0), safety.command)
     assert Intervention.WORKSPACE in decision.interventions
     tcp = clearance(decision.command).tcp
     assert (tcp >= safety.limits.workspace_low).all()
