@@ -38,7 +38,7 @@ def assemble(
     calibration = bus.write_calibration(folder, "emulated_arm")
     clock = RealClock()
     mirror = Body(config)
-    eyes = SimulatedEyes(mirror.task, clock, _follow(mirror, bus))
+    eyes = SimulatedEyes(mirror.task, clock, follow(mirror, bus))
     return Parts(
         driver=LeRobotDriver(bus.port, calibration),
         clock=clock,
@@ -68,7 +68,7 @@ class EmulatedScene:
         return self._bus.state().succeeded
 
 
-def _follow(mirror: Body, bus: EmulatedBus) -> Callable[[], None]:
+def follow(mirror: Body, bus: EmulatedBus) -> Callable[[], None]:
     """Brings `mirror` to where the emulated arm and its cube are."""
 
     def update() -> None:

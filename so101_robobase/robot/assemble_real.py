@@ -9,12 +9,12 @@ from robobase import compute
 from so101_robobase.config import LiftConfig
 from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.robot.alignment import Alignment
+from so101_robobase.robot.arm_loop import Watchdog as WatchdogProtocol
 from so101_robobase.robot.clock import RealClock
 from so101_robobase.robot.lerobot_camera import LeRobotCamera
 from so101_robobase.robot.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.monitor import MonitorLimits
 from so101_robobase.robot.ports import IDS
-from so101_robobase.robot.rollout import Watchdog as WatchdogProtocol
 from so101_robobase.robot.scenes import PersonsScene
 from so101_robobase.robot.session import Parts
 from so101_robobase.robot.sight import BackgroundSight, CameraEyes

@@ -7,9 +7,9 @@ from pathlib import Path
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.alignment import Alignment
+from so101_robobase.robot.arm_loop import NoWatchdog
 from so101_robobase.robot.body import Body
 from so101_robobase.robot.monitor import STIFF_SERVOS
-from so101_robobase.robot.rollout import NoWatchdog
 from so101_robobase.robot.scenes import BodyScene
 from so101_robobase.robot.session import Parts
 from so101_robobase.robot.sight import PromptSight, SimulatedEyes

@@ -14,7 +14,7 @@ import numpy as np
 from robobase.errors import UserError
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot import ports
-from so101_robobase.robot.alignment import Units
+from so101_robobase.robot.alignment import GRIPPER, Units
 from so101_robobase.robot.directions import Item, Person, check_joint
 from so101_robobase.robot.driver import DriverError
 from so101_robobase.robot.lerobot_bus import LeRobotBus, uncalibrated
@@ -57,12 +57,13 @@ def check_arm(
     port: str, calibration: Path | None, units: Units, person: Person | None
 ) -> Iterator[Item]:
     """Servos, calibration, rate and, with a `person`, directions of the arm on a usable port."""
+    file, problem = load_calibration(calibration)
     bus = uncalibrated(port)
     bus.open()
     with closing(bus):
         servos = {}
         for id_ in ports.IDS:
-            item, servo = check_servo(bus, id_)
+            item, servo = check_servo(bus, id_, file)
             if servo is not None:
                 servos[ports.name(id_)] = servo
             yield item
@@ -70,20 +71,31 @@ def check_arm(
             yield Item("servos", False, _said(ports.check_servos, port, dict.fromkeys(ports.IDS)))
             return
         yield check_firmware(servos)
-        item, file = check_calibration(calibration, servos)
-        yield item
+        if file is not None:
+            problem = difference(file, servos)
+        yield Item("calibration", problem is None, problem or f"{calibration} is these servos'")
         if len(servos) < len(JOINTS):
             return
         yield check_rate(bus)
-        if person is not None and file is not None:
+        if person is not None and file is not None and problem is None:
             try:
                 yield from check_directions(bus, file, units, person)
             except DriverError as error:
                 yield Item("directions", False, f"{error}; check the servos' cables, then go on")
 
 
-def check_servo(bus: LeRobotBus, id_: int) -> tuple[Item, Servo | None]:
-    """One servo; None where it does not answer."""
+def load_calibration(path: Path | None) -> tuple[Calibration | None, str | None]:
+    """The file, or what is wrong with it."""
+    if path is None:
+        return None, "none given; give --calibration <file> or --id <LeRobot's id>"
+    try:
+        return Calibration(path), None
+    except UserError as error:
+        return None, str(error)
+
+
+def check_servo(bus: LeRobotBus, id_: int, file: Calibration | None) -> tuple[Item, Servo | None]:
+    """One servo; None where it does not answer. Without a `file` its position is in counts."""
     label = f"servo {id_} {ports.name(id_)}"
     settings = bus.settings(id_)
     try:
@@ -99,11 +111,19 @@ def check_servo(bus: LeRobotBus, id_: int) -> tuple[Item, Servo | None]:
         ), None
     facts = (
         f"model {settings.model}, firmware {settings.firmware}, {state.voltage:.1f} V, "
-        f"{state.temperature:.0f} °C, load {state.load:+.0%}, at {state.position} counts"
+        f"{state.temperature:.0f} °C, load {state.load:+.0%}, at {_place(id_, state, file)}"
     )
     problem = _problem(settings, state)
     text = f"{facts}; {problem}" if problem else facts
     return Item(label, problem is None, text), Servo(settings, state)
+
+
+def _place(id_: int, state: State, file: Calibration | None) -> str:
+    if file is None:
+        return f"{state.position} counts"
+    joint = id_ - 1
+    place = file.to_servo(np.full(len(JOINTS), state.position))[joint]
+    return f"{place:.1f} {'% open' if joint == GRIPPER else 'degrees'}"
 
 
 def _problem(settings: Settings, state: State) -> str | None:
@@ -133,23 +153,10 @@ def check_firmware(servos: dict[str, Servo]) -> Item:
     return Item("firmware", False, f"{listed}; make them equal with Feetech's software")
 
 
-def check_calibration(
-    path: Path | None, servos: dict[str, Servo]
-) -> tuple[Item, Calibration | None]:
-    """The file against the servos that answered; None where it cannot be used."""
-    if path is None:
-        return Item(
-            "calibration", False, "none given; give --calibration <file> or --id <LeRobot's id>"
-        ), None
-    try:
-        file = Calibration(path)
-    except UserError as error:
-        return Item("calibration", False, str(error)), None
+def difference(file: Calibration, servos: dict[str, Servo]) -> str | None:
+    """How the servos that answered contradict the file."""
     problem = file.difference(kept_by({m: servo.settings for m, servo in servos.items()}))
-    problem = problem or file.out_of_range({m: servo.state.position for m, servo in servos.items()})
-    if problem is not None:
-        return Item("calibration", False, problem), None
-    return Item("calibration", True, f"{path} is that of these servos"), file
+    return problem or file.out_of_range({m: servo.state.position for m, servo in servos.items()})
 
 
 def check_rate(bus: LeRobotBus) -> Item:

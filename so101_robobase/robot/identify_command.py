@@ -1,9 +1,17 @@
 """`so101_robobase robot identify`: fits the model's servos to recordings of an arm."""
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from so101_robobase.joints import JOINTS
+from so101_robobase.robot.rollout_command import EMULATED, REAL, SIM
+
+if TYPE_CHECKING:
+    from so101_robobase.robot.alignment import Alignment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -11,16 +19,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "recordings",
         type=Path,
-        nargs="+",
-        help="files or folders of .npz that `robot rollout` wrote, or LeRobotDatasets; at least "
-        "two episodes in free air",
+        nargs="*",
+        help="files or folders of .npz that `robot rollout` or --record wrote, or LeRobotDatasets; "
+        "at least two episodes in free air",
     )
     parser.add_argument(
         "--output",
         type=Path,
         required=True,
-        help="alignment file; what it holds beside the servos stays",
+        help="alignment file; what it holds beside the servos stays, and is what --record reads "
+        "the arm with",
     )
+    recording = parser.add_argument_group("recording")
+    recording.add_argument(
+        "--record",
+        type=Path,
+        metavar="FOLDER",
+        help="move the arm through excitations in free air first, and fit to these as well",
+    )
+    recording.add_argument(
+        "--robot",
+        choices=(REAL, SIM, EMULATED),
+        default=REAL,
+        help="real; to try it, sim or emulated: MuJoCo with the servos that --output holds "
+        "(default: %(default)s)",
+    )
+    recording.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
+    recording.add_argument(
+        "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
+    )
+    recording.add_argument("--num_episodes", type=int, default=6, help="default: %(default)s")
+    recording.add_argument(
+        "--duration", type=float, default=20.0, help="of an episode, s (default: %(default)s)"
+    )
+    recording.add_argument(
+        "--on_stop",
+        choices=("release", "hold"),
+        default="release",
+        help="the arm after Esc, Ctrl-C or a fault: torque off, or on where it is "
+        "(default: %(default)s)",
+    )
+    recording.add_argument("--yes", action="store_true", help="begin without asking")
+    recording.add_argument("--no_fit", action="store_true", help="record and leave it at that")
     parser.add_argument(
         "--held_out",
         type=int,
@@ -33,29 +73,53 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--generations", type=int, default=45, help="of the search (default: %(default)s)"
     )
-    search.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    search.add_argument(
+        "--seed", type=int, default=0, help="of search and excitations (default: %(default)s)"
+    )
     search.add_argument("--num_threads", type=int, default=0, help="0: all cores (default)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fits, prints the error before and after, and writes the alignment."""
+    """Records if asked to, fits, prints the error before and after, and writes the alignment."""
+    from robobase.errors import UserError
+    from so101_robobase.robot import alignment as alignments
+    from so101_robobase.robot.alignment import Alignment
+
+    if not args.recordings and args.record is None:
+        raise UserError("give recordings to fit to, or --record FOLDER to make some")
+    if args.no_fit and args.record is None:
+        raise UserError("--no_fit needs --record FOLDER: there is nothing else to do")
+    if args.generations < 6:
+        raise UserError(f"--generations {args.generations} is too small; give 6 or more")
+    alignment = alignments.load(args.output) if args.output.exists() else Alignment()
+    recordings = list(args.recordings)
+    if args.record is not None:
+        from so101_robobase.robot.excite_session import record
+
+        if not record(args, alignment):
+            return 1
+        if args.no_fit:
+            return 0
+        recordings.append(args.record)
+    _fit(args, recordings, alignment)
+    return 0
+
+
+def _fit(args: argparse.Namespace, recordings: Sequence[Path], alignment: Alignment) -> None:
     from dataclasses import replace
 
     from tqdm import tqdm
 
     from robobase.errors import UserError
     from so101_robobase.robot import alignment as alignments
-    from so101_robobase.robot.alignment import Alignment, Units
+    from so101_robobase.robot.alignment import Units
     from so101_robobase.robot.episode_log import read
     from so101_robobase.robot.identify import identify
     from so101_robobase.sim.scene import build_scene
 
-    if args.generations < 6:
-        raise UserError(f"--generations {args.generations} is too small; give 6 or more")
-    alignment = alignments.load(args.output) if args.output.exists() else Alignment()
     scene = build_scene()
     units = Units(alignment, scene.model.actuator_ctrlrange)
-    logs = [log for path in args.recordings for log in read(path, units)]
+    logs = [log for path in recordings for log in read(path, units)]
     held_out = max(1, len(logs) // 4) if args.held_out is None else args.held_out
     if not 1 <= held_out < len(logs):
         raise UserError(
@@ -94,4 +158,3 @@ def run(args: argparse.Namespace) -> int:
         )
     alignments.save(replace(alignment, servos=servos), args.output)
     print(f"written to {args.output}; train with env.scene.alignment={args.output}")
-    return 0

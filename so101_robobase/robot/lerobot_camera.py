@@ -122,30 +122,26 @@ class LeRobotCamera:
         except ConnectionError as error:
             raise UserError(f"camera {self.source} cannot be opened; {_there_are()}") from error
         except RuntimeError as error:
-            raise UserError(f"camera {self.source} {self._refusal(camera)}") from error
+            self.close()
+            raise UserError(f"camera {self.source} {self._refusal()}") from error
 
-    def _refusal(self, camera: Any) -> str:
-        """What it gives instead of what it was asked for."""
-        import cv2
-
-        capture = camera.videocapture
-        if capture is None:
+    def _refusal(self) -> str:
+        """What it gives instead of what it was asked for; LeRobot's class does not keep that."""
+        size, rate = (self.width, self.height), float(self.fps)
+        offered = []
+        _within(_OPEN, lambda: offered.append(_offer(self.source, size, rate)))
+        if not offered or offered[0] == (size, rate):
             return f"has failed; {_CHECK}"
-        width, height = (
-            round(capture.get(which))
-            for which in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        )
-        if (width, height) != (self.width, self.height):
+        (width, height), given = offered[0]
+        if (width, height) != size:
             return (
                 f"gives {width}x{height} pixels, not {self.width}x{self.height}; choose a size "
                 "that it has (`v4l2-ctl --list-formats-ext` lists them)"
             )
-        if camera.latest_frame is not None or capture.get(cv2.CAP_PROP_FPS) != self.fps:
-            return (
-                f"gives {capture.get(cv2.CAP_PROP_FPS):g} frames a second at {width}x{height}, not "
-                f"{self.fps}; choose a rate that it has (`v4l2-ctl --list-formats-ext` lists them)"
-            )
-        return f"gives no frames; {_CHECK}"
+        return (
+            f"gives {given:g} frames a second at {width}x{height}, not {self.fps}; choose a rate "
+            "that it has (`v4l2-ctl --list-formats-ext` lists them)"
+        )
 
     def _measure(self) -> float:
         """Frames a second."""
@@ -163,6 +159,22 @@ _CHECK = "check its plug, and that no other program uses it"
 def _there_are() -> str:
     found = ", ".join(sorted(map(str, Path("/dev").glob("video*"))))
     return f"cameras here: {found}" if found else "there is no camera here"
+
+
+def _offer(source: int | Path, size: tuple[int, int], rate: float) -> tuple[tuple[int, int], float]:
+    """(width, height) and frames a second that a camera has when asked for others."""
+    import cv2
+
+    capture = cv2.VideoCapture(source if isinstance(source, int) else str(source), cv2.CAP_ANY)
+    try:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        capture.set(cv2.CAP_PROP_FPS, rate)
+        width = round(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        return (width, height), capture.get(cv2.CAP_PROP_FPS)
+    finally:
+        capture.release()
 
 
 def _within(seconds: float, work: Callable[[], None]) -> bool:

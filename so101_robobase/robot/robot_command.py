@@ -9,6 +9,10 @@ SUBCOMMANDS = {  # name: (module, summary)
         "so101_robobase.robot.rollout_command",
         "run a snapshot on the arm, on a simulated one or on emulated servos",
     ),
+    "check": (
+        "so101_robobase.robot.check_command",
+        "look at port, servos, calibration, camera and directions, each with its fix",
+    ),
     "align": (
         "so101_robobase.robot.align_command",
         "measure how this arm and its camera differ from the model",

@@ -1,38 +1,21 @@
 """The loop: start pose, episodes at a fixed rate, back to where the arm was found, torque off."""
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from robobase.errors import UserError
 from so101_robobase.control import make_controller
 from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.driver import DriverError
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD, RELEASE, ArmLoop, Ending, Watchdog
 from so101_robobase.robot.episode_logger import EpisodeLogger
-from so101_robobase.robot.joint_path import joint_path
-from so101_robobase.robot.keys import ESCAPE, Keys, no_keys
-from so101_robobase.robot.monitor import GO, STOP
+from so101_robobase.robot.keys import Keys, no_keys
 from so101_robobase.robot.policy import RobotPolicy
 from so101_robobase.robot.records import Observer, PolicyTick
 from so101_robobase.robot.scenes import Scene
 from so101_robobase.robot.sight import Picture, Sight
-from so101_robobase.robot.ticker import Ticker, Timing
-
-RELEASE, HOLD = "release", "hold"
-CONTROL_PERIOD = 0.02  # s, of the control steps that policies are trained with
-_HEALTH_EVERY = 5  # control ticks between two questions to one servo: all six in 0.6 s
-_SETTLED = 0.05  # rad, from the goal, at the end of a slow move
-_SETTLE_TICKS = 50
-
-
-class Stop(Exception):
-    """The rollout is over; the arm must be left as configured."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +39,10 @@ class Outcome:
 
 
 @dataclass
-class Result:
+class Result(Ending):
     """A rollout."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    stopped: str | None = None  # why it was cut short
-    left: str = RELEASE  # how the arm was left: released or held
-    unconfirmed: list[str] = field(default_factory=list)  # motors whose torque may still be on
-    timing: Timing | None = None
-
-
-class Watchdog(Protocol):
-    """Turns torque off when it is not told for a while that the loop lives."""
-
-    def beat(self) -> None:
-        """The loop lives; never raises, never waits."""
-
-    def dismiss(self) -> None:
-        """The arm has been left as it should be."""
-
-
-class NoWatchdog:
-    """For arms that nobody can be hurt by."""
-
-    def beat(self) -> None:
-        pass
-
-    def dismiss(self) -> None:
-        pass
 
 
 class Rollout:
@@ -120,17 +79,11 @@ class Rollout:
         self.settings, self.start = settings, start
         self._observers = list(observers)
         self._logger = logger
-        self._start_watchdog = start_watchdog or NoWatchdog
-        self._watchdog: Watchdog = NoWatchdog()
-        self._keys, self._say = keys, say
+        self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys)
+        self._say = say
         config = policy.config
         self._controller = make_controller(config.control, kinematics, joint_range, 1)
         self._repeat = config.action_repeat
-        self.ticker = Ticker(arm.clock, CONTROL_PERIOD)
-        self._ticks = 0
-        self._interrupted: str | None = None
-        self._key: str | None = None
-        self._held = False
         self._asked_for_step = False
 
     def run(self) -> Result:
@@ -139,50 +92,19 @@ class Rollout:
         Raises UserError where the rollout could not begin; nothing has moved by then.
         """
         result = Result()
-        events = self.arm.events
-        finished = False
-        connected = False
         try:
-            with self._signals():
-                self.sight.start()
-                self.policy.warm_up()
-                connected = True
-                try:
-                    self.arm.connect()
-                except UserError:
-                    connected = False  # the driver has put everything back
-                    raise
-                self._watchdog = self._start_watchdog()
-                home = self.arm.command
-                events.add("connected", joint_pos=_degrees(home))
-                self.ticker.restart()
-                self._run_episodes(result)
-                self.move_to(home)
-                finished = True
-        except Stop as stop:
-            result.stopped = str(stop)
-        except (DriverError, UserError) as error:
-            if not connected:
-                raise
-            result.stopped = str(error)
-        except KeyboardInterrupt:
-            result.stopped = "interrupted"
+            self.sight.start()
+            self.policy.warm_up()
+            self._loop.run(lambda: self._run_episodes(result), result)
         finally:
-            if connected:  # or half so
-                if result.stopped:
-                    events.add("stop", reason=result.stopped)
-                self._leave(result, RELEASE if finished else self.settings.on_stop)
-                self._watchdog.dismiss()
             self.sight.close()
-            self.arm.driver.close()
-            result.timing = self.ticker.timing()
             for observer in self._observers:
                 observer.close()
         return result
 
     def _run_episodes(self, result: Result) -> None:
         while len(result.outcomes) < self.settings.num_episodes:
-            self.move_to(self.start)
+            self._loop.move_to(self.start)
             episode = len(result.outcomes)
             self.scene.prepare(episode)
             if self.scene.asks and not self._wait_for_person(episode):
@@ -195,27 +117,14 @@ class Rollout:
                 if outcome.reason == "quit":
                     return
 
-    def move_to(self, goal: np.ndarray) -> None:
-        """Go slowly to `goal` (6,) rad. Raises Stop."""
-        self.arm.monitor.watch_frames(False)
-        for command in joint_path(self.arm.command, goal, self.arm.safety):
-            while not self._tick():
-                pass
-            self.arm.send(command)
-        for _ in range(_SETTLE_TICKS):
-            self._tick()
-            if np.abs(self.arm.joint_pos - goal).max() < _SETTLED:
-                return
-        self.arm.events.add("not_settled", goal=_degrees(goal), at=_degrees(self.arm.joint_pos))
-
     def _wait_for_person(self, episode: int) -> bool:
         """Hold until space is pressed; False to quit."""
         self._say(f"episode {episode + 1}: put the cube down, then press space (q to quit)")
         while True:
-            self._tick()
-            if self._key == " ":
+            self._loop.tick()
+            if self._loop.key == " ":
                 return True
-            if self._key == "q":
+            if self._loop.key == "q":
                 return False
 
     def _episode(self, episode: int) -> Outcome | None:
@@ -257,8 +166,8 @@ class Rollout:
             return Outcome(success, ticks * CONTROL_PERIOD, reason), keep
 
         while ticks < limit:
-            may_move = self._tick()
-            match self._key:
+            may_move = self._loop.tick()
+            match self._loop.key:
                 case " ":
                     paused = not paused
                     self._say("paused; space goes on" if paused else "goes on")
@@ -278,8 +187,8 @@ class Rollout:
                 continue
             deciding = ticks % self._repeat == 0
             if deciding:
-                if self.settings.step and ticks and self._key != "n":
-                    if self._key is None and not self._asked_for_step:
+                if self.settings.step and ticks and self._loop.key != "n":
+                    if self._loop.key is None and not self._asked_for_step:
                         self._say("n for the next action")
                         self._asked_for_step = True
                     continue
@@ -302,12 +211,12 @@ class Rollout:
         outcome, _ = ended
         self._say("out of time: s success, f failure, r again")
         while True:
-            self._tick()
-            if self._key in ("s", "f"):
-                return Outcome(self._key == "s", outcome.length, outcome.reason), True
-            if self._key == "r":
+            self._loop.tick()
+            if self._loop.key in ("s", "f"):
+                return Outcome(self._loop.key == "s", outcome.length, outcome.reason), True
+            if self._loop.key == "r":
                 return outcome, False
-            if self._key == "q":
+            if self._loop.key == "q":
                 return Outcome(None, outcome.length, "quit"), True
 
     def _send(self, action: np.ndarray) -> None:
@@ -338,67 +247,8 @@ class Rollout:
         for observer in self._observers:
             observer.tick(tick)
 
-    def _tick(self) -> bool:
-        """One control tick up to the command: wait, look at everything; may the arm be moved?
-
-        Raises Stop.
-        """
-        late = self.ticker.wait()
-        self._watchdog.beat()
-        self._key = self._keys()
-        if self._key == ESCAPE:
-            raise Stop("Esc pressed")
-        if self._interrupted:
-            raise Stop(self._interrupted)
-        monitor = self.arm.monitor
-        monitor.on_tick(late)
-        self.arm.read()
-        self._ticks += 1
-        if self._ticks % _HEALTH_EVERY == 0:
-            self.arm.ask_health()
-        verdict = monitor.verdict(self.arm.clock.now())
-        if verdict.kind == STOP:
-            raise Stop(verdict.reason)
-        held = verdict.kind != GO
-        if held != self._held:
-            self.arm.events.add("hold" if held else "go", reason=verdict.reason)
-        self._held = held
-        return not held
-
-    def _leave(self, result: Result, how: str) -> None:
-        result.left = how
-        if how == RELEASE:
-            result.unconfirmed = self.arm.release()
-        else:
-            self.arm.events.add("held", joint_pos=_degrees(self.arm.joint_pos))
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the loop at its next tick."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def interrupt(number: int, frame: object) -> None:
-            if self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = signal.Signals(number).name
-
-        before = {
-            number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
 
 class Say(Protocol):
     """Prints a line."""
 
     def __call__(self, line: str, /) -> object: ...
-
-
-def _degrees(angles: np.ndarray) -> list[float]:
-    return [round(float(angle), 2) for angle in np.rad2deg(angles)]

@@ -27,8 +27,6 @@ _ARM = slice(0, NUM_JOINTS - 1)
 _GRIPPER = slice(NUM_JOINTS - 1, NUM_JOINTS)
 _FALL = 0.25  # of the height above the floor, that one tick may lose beside `max_descent`
 _HALVINGS = 8  # of a line search: 1/256 of a step, 0.1 mm at the gripper
-
-
 _TINY = 1e-4
 ALLOWED: Bounds = {
     "joint_margin": ((0.0,) * 6, (0.5,) * 6),
@@ -49,7 +47,7 @@ ALLOWED: Bounds = {
 class SafetyLimits:
     """What a command may be. Any limit may be tightened; none loosened beyond `ALLOWED`.
 
-    Raises UserError for a limit that is no number, outside `ALLOWED`.
+    Raises UserError for a limit that is no number or outside `ALLOWED`.
 
     Attributes:
         joint_margin: rad that a command stays away from the ends of the model's joint ranges, so

@@ -26,6 +26,7 @@ from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot import alignment as alignments
 from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD, NoWatchdog, Watchdog
 from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.clock import Clock
 from so101_robobase.robot.driver import Driver
@@ -36,14 +37,7 @@ from so101_robobase.robot.keys import no_keys, terminal_keys
 from so101_robobase.robot.monitor import Monitor, MonitorLimits
 from so101_robobase.robot.policy import RobotPolicy
 from so101_robobase.robot.records import Observer
-from so101_robobase.robot.rollout import (
-    CONTROL_PERIOD,
-    NoWatchdog,
-    Result,
-    Rollout,
-    Settings,
-    Watchdog,
-)
+from so101_robobase.robot.rollout import Result, Rollout, Settings
 from so101_robobase.robot.rollout_command import EMULATED, REAL, SIM
 from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
 from so101_robobase.robot.scenes import Scene

@@ -39,7 +39,9 @@ def lines(capsys) -> dict[str, str]:
     return {line[5:].split(":")[0]: line for line in said}
 
 
-def test_a_good_arm_is_well_in_every_line_and_keeps_still(bus, calibration, capsys):
+def test_a_good_arm_is_well_in_every_line_and_keeps_still(bus, calibration, capsys, units):
+    time.sleep(0.5)  # the arm sinks down
+    truth = units.to_servo(bus.state().qpos[:6])
     events = len(bus.events())
     code = check("--port", bus.port, "--calibration", calibration)
     said = lines(capsys)
@@ -52,7 +54,10 @@ def test_a_good_arm_is_well_in_every_line_and_keeps_still(bus, calibration, caps
     ]
     del said["loop rate"]  # on a busy machine it may be too slow
     assert all(line.startswith("OK   ") for line in said.values()), said
-    assert "model 777, firmware 3.10, 7.4 V, 25 °C" in said["servo 1 shoulder_pan"]
+    for id_, (joint, place) in enumerate(zip(JOINTS, truth, strict=True), 1):
+        line = said[f"servo {id_} {joint}"]
+        assert "model 777, firmware 3.10, 7.4 V, 25 °C, load " in line
+        assert float(line.split(" at ")[1].split(" ")[0]) == pytest.approx(place, abs=6)
     assert code in (0, 1)
     assert len(bus.events()) == events  # neither goals nor torque
 
@@ -91,6 +96,7 @@ def test_without_a_calibration_the_servos_are_looked_at_all_the_same(bus, calibr
     said = lines(capsys)
     assert "give --calibration <file> or --id" in said["calibration"]
     assert said["servo 1 shoulder_pan"].startswith("OK")
+    assert said["servo 1 shoulder_pan"].endswith(" counts")
     assert check("--port", bus.port, "--calibration", calibration.with_name("no.json")) == 1
     assert "no.json cannot be read" in lines(capsys)["calibration"]
 

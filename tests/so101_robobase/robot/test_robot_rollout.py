@@ -9,6 +9,7 @@ from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
+from so101_robobase.robot.arm_loop import HOLD, RELEASE
 from so101_robobase.robot.body import Body
 from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.driver import DriverError, MotorHealth
@@ -16,7 +17,7 @@ from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.policy import Decision
-from so101_robobase.robot.rollout import HOLD, RELEASE, Rollout, Settings
+from so101_robobase.robot.rollout import Rollout, Settings
 from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
 from so101_robobase.robot.scenes import BodyScene
 from so101_robobase.robot.sight import Picture

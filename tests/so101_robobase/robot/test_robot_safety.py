@@ -18,6 +18,7 @@ from so101_robobase.sim.expert import TopDownPick
 from so101_robobase.sim.scene import build_scene
 
 DOWN = np.array([0.0, 0.15, 0.25, 1.17, 1.5708, 0.8])  # points down above (0.24, 0)
+READY = np.array([0.0, -0.7, 0.02, 1.57, 1.57, 1.07])
 ON_TABLE = np.array([0.0, -1.7, 1.65, 1.2, 1.57, 0.0])  # folded, lower than the table
 SOFT_TABLE = -0.004
 """m, how deep the simulated table lets an arm that hits it: its contacts give way for 20 ms. An arm
@@ -165,9 +166,10 @@ def test_a_false_measurement_between_true_ones_moves_nothing(make):
         np.testing.assert_array_equal(safety.filter(DOWN, measured).command, DOWN)
 
 
-def test_steps_are_shortened_along_their_way(make):
+@pytest.mark.parametrize("times", [1.1, 20.0])
+def test_steps_are_shortened_along_their_way(make, times):
     safety = make()
-    far = DOWN + by(1.0, -0.5, 0, 0, 0, -0.5)
+    far = DOWN + times * by(0.06, -0.03, 0, 0, 0, -0.12)  # a step, and more of it
     decision = safety.filter(far, DOWN)
     assert decision.interventions == (Intervention.STEP,)
     np.testing.assert_allclose(decision.command - DOWN, [0.06, -0.03, 0, 0, 0, -0.12], atol=1e-12)
@@ -235,7 +237,7 @@ def test_on_the_floor_the_gripper_still_closes(make):
 
 
 def test_the_descent_is_slow_near_the_table_and_free_above(make, clearance):
-    high, near = make(), make()
+    high, near = make(READY), make()
     while clearance(near.command).clearance > 0.02:
         near.filter(near.command + by(0, 0.02, 0, 0, 0, 0), near.command)
     for safety, is_free in ((high, True), (near, False)):

@@ -1,0 +1,216 @@
+"""A policy on emulated servos, for benchmarks: what many rollouts share, made once."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from robobase.errors import UserError
+from so101_robobase.config import LiftConfig
+from so101_robobase.evaluation.policy import load_policy
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.kinematics import Kinematics
+from so101_robobase.robot.alignment import Alignment, Units
+from so101_robobase.robot.arm import Arm
+from so101_robobase.robot.assemble_emulated import EmulatedScene, follow
+from so101_robobase.robot.audit import Look, Witness
+from so101_robobase.robot.body import Body
+from so101_robobase.robot.clearance import Clearance
+from so101_robobase.robot.clock import RealClock
+from so101_robobase.robot.driver import Driver
+from so101_robobase.robot.emulator.client import EmulatedBus
+from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.keys import Keys, no_keys
+from so101_robobase.robot.lerobot_driver import LeRobotDriver
+from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.policy import RobotPolicy
+from so101_robobase.robot.ports import IDS
+from so101_robobase.robot.records import Observer
+from so101_robobase.robot.rollout import Rollout, Settings, Watchdog
+from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
+from so101_robobase.robot.scenes import Scene
+from so101_robobase.robot.sight import BackgroundSight, Eyes, Picture, Sight, SimulatedEyes
+from so101_robobase.robot.start import start_pose
+from so101_robobase.robot import watchdog
+from so101_robobase.sim.scene import build_scene
+
+POLICY = Path(__file__).parents[1] / "policies" / "whole_task_snapshot.pt"
+CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
+
+
+class Loop:
+    """Everything of a rollout but the arm and what is seen; the process that may be killed.
+
+    Raises UserError for a snapshot that no robot can use.
+    """
+
+    def __init__(self, snapshot: Path, segmentation: str | None = None, depth: str | None = None):
+        torch.set_num_threads(1)
+        policy = load_policy(snapshot)
+        config = LiftConfig.from_cfg(policy.cfg, evaluation=True)
+        sight = config.sight
+        if segmentation is not None:
+            sight = replace(sight, segmentation=segmentation)
+        if depth is not None:
+            sight = replace(sight, depth=depth)
+        self.config = replace(config, sight=sight)
+        self.physics = build_scene(config.scene).model
+        self.joint_range = self.physics.actuator_ctrlrange.copy()
+        self.kinematics = Kinematics.from_model(self.physics)
+        self.clearance = Clearance(self.physics)
+        self.policy = RobotPolicy(policy, self.kinematics)
+        self.start = start_pose(config)
+        self.clock = RealClock()
+        self.units = Units(Alignment(), self.joint_range)
+
+    def safety(self) -> SafetyFilter:
+        """A fresh one."""
+        return SafetyFilter(SafetyLimits(), self.joint_range, self.clearance)
+
+    def rollout(
+        self,
+        driver: Driver,
+        sight: Sight,
+        scene: Scene,
+        settings: Settings,
+        events: EventLog,
+        start_watchdog: Callable[[], Watchdog],
+        observers: Sequence[Observer] = (),
+        keys: Keys = no_keys,
+    ) -> Rollout:
+        """A fresh one, that says nothing."""
+        return Rollout(
+            arm=Arm(driver, self.units, self.safety(), Monitor(STIFF_SERVOS), self.clock, events),
+            sight=sight,
+            policy=self.policy,
+            scene=scene,
+            kinematics=self.kinematics,
+            joint_range=self.joint_range,
+            start=self.start,
+            settings=settings,
+            observers=observers,
+            start_watchdog=start_watchdog,
+            keys=keys,
+            say=lambda line: None,
+        )
+
+
+class Rig:
+    """A `Loop`, an emulated arm with its scene, LeRobot's driver, and a camera that stays open.
+
+    Args:
+        folder: for the calibration and the watchdogs' log.
+        seed: of cube positions, as in an evaluation.
+        spoil: what to do with the eyes before they are used.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        folder: Path,
+        seed: int = 0,
+        spoil: Callable[[Eyes], Eyes] = lambda eyes: eyes,
+    ):
+        self.loop, self.folder = loop, folder
+        self._resources = ExitStack()
+        self.bus = self._resources.enter_context(
+            EmulatedBus(EmulatorConfig(lift=loop.config, seed=seed))
+        )
+        self.calibration = self.bus.write_calibration(folder, "emulated_arm")
+        self.driver = LeRobotDriver(self.bus.port, self.calibration)
+        mirror = Body(loop.config)
+        eyes = spoil(SimulatedEyes(mirror.task, loop.clock, follow(mirror, self.bus)))
+        self.scene = EmulatedScene(self.bus, mirror, seed)
+        self.sight = KeptSight(lambda: BackgroundSight(eyes, loop.clock, CAMERA_INTERVAL))
+        self._resources.callback(self.sight.end)
+
+    def look(self) -> Look:
+        """Where the joints are."""
+        return Look(time.monotonic(), self.bus.state().qpos[:NUM_JOINTS])
+
+    def witness(self, on_connect: Callable[[], object] = lambda: None) -> Witness:
+        """Between LeRobot's driver and one rollout."""
+        return Witness(self.driver, self.look, on_connect)
+
+    def start_watchdog(self) -> watchdog.Watchdog:
+        """As in a rollout from the command line."""
+        return watchdog.Watchdog(self.bus.port, IDS, log=self.folder / "watchdog.log")
+
+    def close(self) -> None:
+        """End the emulator and the camera."""
+        self._resources.close()
+
+    def __enter__(self) -> "Rig":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class KeptSight:
+    """A sight that stays open between rollouts and is made anew once it has failed."""
+
+    def __init__(self, make: Callable[[], Sight]):
+        self._make = make
+        self._sight: Sight | None = None
+        self._failed = False
+
+    def start(self) -> None:
+        if self._sight is None:
+            self._sight = self._make()
+            self._sight.start()
+
+    def latest(self) -> Picture:
+        assert self._sight is not None, "start first"
+        try:
+            return self._sight.latest()
+        except UserError:
+            self._failed = True
+            raise
+
+    def close(self) -> None:
+        if self._failed:
+            self.end()
+
+    def end(self) -> None:
+        """Close in earnest; may be repeated."""
+        sight, self._sight, self._failed = self._sight, None, False
+        if sight is not None:
+            sight.close()
+
+
+class StillScene:
+    """A table that nobody prepares and on which nothing succeeds."""
+
+    asks = False
+
+    def prepare(self, episode: int) -> None:
+        pass
+
+    def succeeded(self) -> bool:
+        return False
+
+
+class StillEyes:
+    """A camera with one picture for all times."""
+
+    def __init__(self, config: LiftConfig, clock: RealClock):
+        self._eyes = SimulatedEyes(Body(config).task, clock)
+        self._clock = clock
+        self._picture: np.ndarray | None = None
+
+    def open(self) -> None:
+        self._eyes.open()
+        self._picture = self._eyes.look().picture
+
+    def look(self) -> Picture:
+        assert self._picture is not None, "open first"
+        return Picture(self._clock.now(), self._picture, None)
+
+    def close(self) -> None:
+        self._eyes.close()
