@@ -14,8 +14,10 @@ from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import Kinematics
+from so101_robobase.robot import watchdog
 from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
+from so101_robobase.robot.arm_loop import Watchdog
 from so101_robobase.robot.assemble_emulated import EmulatedScene, follow
 from so101_robobase.robot.audit import Look, Witness
 from so101_robobase.robot.body import Body
@@ -31,12 +33,11 @@ from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.policy import RobotPolicy
 from so101_robobase.robot.ports import IDS
 from so101_robobase.robot.records import Observer
-from so101_robobase.robot.rollout import Rollout, Settings, Watchdog
+from so101_robobase.robot.rollout import Rollout, Settings
 from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
 from so101_robobase.robot.scenes import Scene
 from so101_robobase.robot.sight import BackgroundSight, Eyes, Picture, Sight, SimulatedEyes
 from so101_robobase.robot.start import start_pose
-from so101_robobase.robot import watchdog
 from so101_robobase.sim.scene import build_scene
 
 POLICY = Path(__file__).parents[1] / "policies" / "whole_task_snapshot.pt"

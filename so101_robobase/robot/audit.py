@@ -8,11 +8,12 @@ Used by the benchmarks and tests of faults.
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
 
+from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.alignment import Units
 from so101_robobase.robot.driver import Driver, MotorHealth, Reading
 from so101_robobase.robot.safety import TICK, SafetyFilter
@@ -131,10 +132,10 @@ class Findings:
         return self.stray + self.outside + self.fast + self.low + self.stale
 
     def __add__(self, other: "Findings") -> "Findings":
-        *mine, mine_oldest = astuple(self)
-        *theirs, their_oldest = astuple(other)
-        counts = [a + b for a, b in zip(mine, theirs, strict=True)]
-        return Findings(*counts, max(mine_oldest, their_oldest))
+        total = {
+            one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)
+        }
+        return Findings(**{**total, "oldest": max(self.oldest, other.oldest)})
 
 
 def judge(witness: Witness, goals: np.ndarray, safety: SafetyFilter, units: Units) -> Findings:
@@ -170,6 +171,31 @@ def judge(witness: Witness, goals: np.ndarray, safety: SafetyFilter, units: Unit
     return found
 
 
+def judge_goals(goals: np.ndarray, safety: SafetyFilter, free: float = np.inf) -> Findings:
+    """`judge` where there was no witness: what can be told from the `goals` of one rollout alone.
+
+    The first whole set says where the arm was found. `free`: since when, s, it may have been pushed
+    or have fallen, so that steps say nothing.
+    """
+    found = Findings(goals=len(goals))
+    poses = _poses(goals)
+    for index, (when, command) in enumerate(poses[1:]):
+        before = poses[index][1]
+        found.commands += 1
+        found.outside += _is_outside(command, before, safety, COUNT)
+        # Without torque, before the first command, the arm sags.
+        allowed = np.array(safety.limits.max_step) + (COUNT if index else _FOUND)
+        found.fast += bool(when < free and (np.abs(command - before) > allowed).any())
+    return found
+
+
+def _poses(goals: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """When (s) and what (6,) rad, of goals that reached all six servos one after the other."""
+    joints, whole = goals["joint"], np.arange(NUM_JOINTS)
+    starts = [k for k in np.flatnonzero(joints == 0) if np.array_equal(joints[k : k + 6], whole)]
+    return [(float(goals["time"][k]), goals["angle"][k : k + 6]) for k in starts]
+
+
 def _first(witness: Witness) -> Reading:
     return next(read.reading for read in witness.reads if read.reading is not None)
 
@@ -195,10 +221,12 @@ def _holds(witness: Witness, when: float, joint: int, angle: float) -> bool:
     return False
 
 
-def _is_outside(command: np.ndarray, before: np.ndarray, safety: SafetyFilter) -> bool:
+def _is_outside(
+    command: np.ndarray, before: np.ndarray, safety: SafetyFilter, slack: float = _ROUNDING
+) -> bool:
     """A joint that was found, and so held, beyond its limit may stay there."""
     lower, upper = np.minimum(safety.lower, before), np.maximum(safety.upper, before)
-    return bool(((command < lower - _ROUNDING) | (command > upper + _ROUNDING)).any())
+    return bool(((command < lower - slack) | (command > upper + slack)).any())
 
 
 def _is_fast(

@@ -85,7 +85,6 @@ def _ways(start: Array, goal: Array) -> Iterator[list[Array]]:
     """Poses to go by, the simplest first."""
     yield []
     over = [_raised(start), _raised(goal)]
-    yield over
     yield [_with_wrist_up(start), *over]
     yield [*over, _with_wrist_up(goal)]
     yield [_with_wrist_up(start), *over, _with_wrist_up(goal)]

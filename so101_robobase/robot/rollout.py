@@ -52,7 +52,6 @@ class Rollout:
         sight: the policy's pictures.
         scene: the table in front of the arm.
         start: (6,) rad, where episodes begin.
-        joint_range: (6, 2) rad, of the model.
         observers: who records and shows.
         logger: keeps every control tick.
         start_watchdog: called once the arm is connected.
@@ -66,7 +65,6 @@ class Rollout:
         policy: RobotPolicy,
         scene: Scene,
         kinematics: Kinematics,
-        joint_range: np.ndarray,
         start: np.ndarray,
         settings: Settings,
         observers: Sequence[Observer] = (),
@@ -82,7 +80,9 @@ class Rollout:
         self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys)
         self._say = say
         config = policy.config
-        self._controller = make_controller(config.control, kinematics, joint_range, 1)
+        self._controller = make_controller(
+            config.control, kinematics, arm.safety.joint_range, 1
+        )
         self._repeat = config.action_repeat
         self._asked_for_step = False
 

@@ -110,7 +110,6 @@ def run_rollout(args: argparse.Namespace) -> int:
             policy=robot_policy,
             scene=parts.scene,
             kinematics=kinematics,
-            joint_range=joint_range,
             start=start,
             settings=settings,
             observers=observers,

