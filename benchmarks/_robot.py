@@ -91,7 +91,6 @@ class Loop:
             policy=self.policy,
             scene=scene,
             kinematics=self.kinematics,
-            joint_range=self.joint_range,
             start=self.start,
             settings=settings,
             observers=observers,

@@ -153,9 +153,9 @@ def _assemble(
 def _announce(args: argparse.Namespace, parts: _Parts) -> None:
     print(f"arm: {parts.what}")
     print(
-        f"{args.num_episodes} episodes of {args.duration:g} s: the arm goes slowly to a pose ahead, "
-        "0.13 m up, and moves every joint by up to 20 degrees around it, partly fast; then back to "
-        "where it is now"
+        f"{args.num_episodes} episodes of {args.duration:g} s: the arm goes slowly to a pose "
+        "ahead, 0.13 m up, and moves every joint by up to 20 degrees around it, partly fast; then "
+        "back to where it is now"
     )
     print(f"recordings and log: {args.record}; a fault or Esc: {args.on_stop} the arm")
     if args.robot != REAL:
