@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from so101_robobase.robot import watchdog
 from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import Watchdog
-from so101_robobase.robot.assemble_emulated import EmulatedScene, follow
+from so101_robobase.robot.assemble_emulated import EmulatedScene, Mirror
 from so101_robobase.robot.audit import Look, Witness
 from so101_robobase.robot.body import Body
 from so101_robobase.robot.clearance import Clearance
@@ -123,8 +124,8 @@ class Rig:
         )
         self.calibration = self.bus.write_calibration(folder, "emulated_arm")
         self.driver = LeRobotDriver(self.bus.port, self.calibration)
-        mirror = Body(loop.config)
-        eyes = spoil(SimulatedEyes(mirror.task, loop.clock, follow(mirror, self.bus)))
+        mirror = Mirror(loop.config)
+        eyes = spoil(SimulatedEyes(mirror.task, loop.clock, partial(mirror.follow, self.bus)))
         self.scene = EmulatedScene(self.bus, mirror, seed)
         self.sight = KeptSight(lambda: BackgroundSight(eyes, loop.clock, CAMERA_INTERVAL))
         self._resources.callback(self.sight.end)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from _machine import machine_line
-from _robot import POLICY, KeptSight, Loop, Rig, StillEyes, StillScene
+from _robot import CAMERA_INTERVAL, POLICY, Loop, Rig, StillEyes, StillScene
 from _runs import markdown_table, run_script
 from _trouble import Interval, Rollout, Torque, longest
 from tqdm import tqdm
@@ -54,12 +54,12 @@ ALLOWED = {
 }
 AT_CONNECT = ("model", "firmware")  # nobody asks for these later
 STATES = ("overload", "overcurrent", "angle", "overheat", "low_voltage")  # lasting, of a servo
-UNREACHABLE = ("unplug", "lose")  # servos cannot be told anything meanwhile
 SAID = {"limited", "connected", "episode", "episode_over", "go"}  # without a fault as well
 
 _GAP = 1.0  # s; faults last up to half of it
 _CALM = 0.3  # s after a fault, for the loop to go on
 _PATIENCE = 3.0  # s, for torque to go off
+_LOADING = 120.0  # s, at most, for a process to load the policy
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ def plan(number: int, seed: int) -> list[Planned]:
     for kind in rng.permutation(kinds):
         start, duration = rng.uniform(0.05, 1.2), rng.uniform(0.05, _GAP / 2)
         if kind not in KINDS:
+            # A kill may come before the watchdog is there; a camera may hang for longer.
+            start = start - 0.05 if kind in OF_PROCESS else start
             longer = 2 * duration if kind == HANG else duration
             planned.append(Planned(str(kind), start, longer, None, False))
             continue
@@ -246,7 +248,7 @@ def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: 
     report.findings = judge(witness, goals, rig.loop.safety(), rig.loop.units)
     torque = Torque(events_seen, limp)
     if first is None:
-        report.outcome = "not struck" if report.outcome == "recovered" else report.outcome
+        report.outcome = "not struck"
     else:
         seen_of = Rollout(witness, torque, holds(log), stopped, reachable)
         lasts = active if planned.kind in STATES else None
@@ -274,13 +276,21 @@ def effect(
 def let_go(bus: EmulatedBus, planned: Planned, active: Interval | None) -> float:
     """Wait for a fault that keeps servos from being told, then for torque; when that ended."""
     reachable = -np.inf
-    if planned.kind in UNREACHABLE and active is not None and time.monotonic() < active[1]:
-        time.sleep(max(0.0, active[1] - time.monotonic()))
+    if active is not None and is_out_of_reach(planned):
         reachable = active[1]
+        time.sleep(max(0.0, reachable - time.monotonic()))
     gives_up = time.monotonic() + _PATIENCE
     while not bus.state().limp.all() and time.monotonic() < gives_up:
         time.sleep(0.005)
     return reachable
+
+
+def is_out_of_reach(planned: Planned) -> bool:
+    """Whether servos cannot be told anything while the fault lasts."""
+    fault = planned.fault
+    if fault is None or fault.kind not in ("unplug", "lose"):
+        return False
+    return fault.probability == 1 and fault.count is None
 
 
 def recover(rig: Rig, eyes: FaultyEyes) -> None:
@@ -289,6 +299,11 @@ def recover(rig: Rig, eyes: FaultyEyes) -> None:
     eyes.heal()
     while not rig.bus.state().plugged:
         time.sleep(0.005)
+    let_go_by_hand(rig)
+
+
+def let_go_by_hand(rig: Rig) -> None:
+    """Torque off where the loop and its watchdog have left it on."""
     if not rig.bus.state().limp.all():
         rig.driver.bus.open()
         rig.driver.release()
@@ -299,16 +314,27 @@ def try_process(rig: Rig, planned: Planned, number: int, where: Path, snapshot: 
     """A rollout in a process of its own, which is killed or stopped."""
     bus, report = rig.bus, Report(number, planned.kind)
     log, watched = where.with_suffix(".jsonl"), where.with_suffix(".log")
-    limp, seen = bus.state().limp.copy(), len(bus.events())
-    child = multiprocessing.get_context("spawn").Process(
-        target=play, args=(snapshot, bus.port, rig.calibration, log, watched), daemon=True
+    spawning = multiprocessing.get_context("spawn")
+    ready, begin = spawning.Event(), spawning.Event()
+    child = spawning.Process(
+        target=play,
+        args=(snapshot, bus.port, rig.calibration, log, watched, ready, begin),
+        daemon=True,
     )
     child.start()
-    while bus.state().limp.all():
-        if not child.is_alive():
-            raise RuntimeError("the rollout's process ended before the arm had torque")
+    if not ready.wait(_LOADING):
+        raise RuntimeError(f"the rollout's process was not ready in {_LOADING:.0f} s")
+    bus.begin(number)  # raised again: without torque it sinks to the table
+    limp, seen = bus.state().limp.copy(), len(bus.events())
+    begin.set()
+    while bus.state().limp.all() and child.is_alive():
         time.sleep(0.002)
     time.sleep(planned.start)
+    if bus.state().limp.all():
+        report.said = "the rollout ended before it was struck"
+        child.kill()
+        child.join()
+        return report
     assert child.pid is not None
     struck = time.monotonic()
     os.kill(child.pid, signal.SIGKILL if planned.kind == KILL else signal.SIGSTOP)
@@ -330,21 +356,23 @@ def try_process(rig: Rig, planned: Planned, number: int, where: Path, snapshot: 
     goals = events_seen[events_seen["kind"] == GOAL]
     report.findings = judge_goals(goals, rig.loop.safety(), free=struck)
     finish(report, torque.all_off)
-    if not torque.all_off:
-        rig.driver.bus.open()
-        rig.driver.release()
-        rig.driver.close()
+    let_go_by_hand(rig)
     return report
 
 
-def play(snapshot: Path, port: str, calibration: Path, log: Path, watched: Path) -> None:
+def play(
+    snapshot: Path, port: str, calibration: Path, log: Path, watched: Path, ready: Any, begin: Any
+) -> None:
     """The process that is killed: a rollout of the policy on what it sees in one picture."""
     loop = Loop(snapshot)
     eyes = StillEyes(loop.config, loop.clock)
+    driver = LeRobotDriver(port, calibration)
+    ready.set()
+    begin.wait()
     with EventLog(log) as events:
         loop.rollout(
-            LeRobotDriver(port, calibration),
-            KeptSight(lambda: BackgroundSight(eyes, loop.clock, 1 / 30)),
+            driver,
+            BackgroundSight(eyes, loop.clock, CAMERA_INTERVAL),
             StillScene(),
             Settings(num_episodes=100),
             events,

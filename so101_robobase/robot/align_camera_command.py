@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from so101_robobase.robot.alignment import CameraPose, Units
+    from so101_robobase.robot.alignment import Alignment, CameraPose, Units
+    from so101_robobase.robot.lerobot_camera import LeRobotCamera
+    from so101_robobase.robot.lerobot_driver import LeRobotDriver
+    from so101_robobase.robot.live_overlay import Screen
     from so101_robobase.robot.overlay import Frame
     from so101_robobase.sim.scene import Scene
+
+LIVE_PNG = Path("live_overlay.png")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +30,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames",
         type=Path,
-        required=True,
         help="folder of pictures with a frames.json of their joint positions; with --port it is "
         "written first",
     )
@@ -33,7 +38,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder for pictures of real and simulated view (default: <frames>/overlays)",
     )
-    arm = parser.add_argument_group("arm, to take the pictures with")
+    live = parser.add_argument_group("live, in place of --frames")
+    live.add_argument(
+        "--live",
+        action="store_true",
+        help="draw the simulated view's outlines over what the camera sees, all the time, while "
+        "you move the arm by hand and change the pose with keys; in Rerun's window, or where there "
+        f"is no screen in {LIVE_PNG}",
+    )
+    live.add_argument(
+        "--live_png", type=Path, metavar="FILE", help="the same, in a picture that is rewritten"
+    )
+    arm = parser.add_argument_group("arm, for --live or to take the pictures with")
     arm.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
     arm.add_argument(
         "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
@@ -67,21 +83,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Takes pictures if asked to, fits or adjusts, draws overlays and writes the alignment."""
+    """Finds the pose live, or in pictures by hand or by a fit, and writes the alignment."""
     from dataclasses import replace
 
+    from robobase.errors import UserError
     from so101_robobase.robot import alignment as alignments
     from so101_robobase.robot.alignment import Alignment, Units
     from so101_robobase.robot.overlay import draw_comparisons, load_frames, nominal_pose
     from so101_robobase.sim.scene import build_scene
 
+    live = args.live or args.live_png is not None
+    if live and (args.frames or args.fit or args.adjust):
+        raise UserError("--live goes without --frames, --fit and --adjust: one after the other")
+    if not live and args.frames is None:
+        raise UserError("give --frames, a folder of pictures, or --live")
     alignment = alignments.load(args.output) if args.output.exists() else Alignment()
     scene = build_scene()
     units = Units(alignment, scene.model.actuator_ctrlrange)
-    if args.port is not None:
-        _capture(args, units)
-    frames = load_frames(args.frames, units)
-    overlays = args.overlays or args.frames / "overlays"
     pose = alignment.camera or nominal_pose()
     if args.camera_pos:
         pose = replace(pose, pos=tuple(args.camera_pos))
@@ -89,6 +107,16 @@ def run(args: argparse.Namespace) -> int:
         pose = replace(pose, euler=tuple(args.camera_euler))
     if args.camera_fovy is not None:
         pose = replace(pose, fovy=args.camera_fovy)
+
+    def save(found: CameraPose) -> None:
+        alignments.save(replace(alignment, camera=found), args.output)
+
+    if live:
+        return _live(args, scene, alignment, units, pose, save)
+    if args.port is not None:
+        _capture(args, alignment, units)
+    frames = load_frames(args.frames, units)
+    overlays = args.overlays or args.frames / "overlays"
     if args.fit:
         pose = _fit(args, scene, frames, pose)
     draw_comparisons(scene, frames, pose, overlays)
@@ -99,37 +127,109 @@ def run(args: argparse.Namespace) -> int:
             print("nothing was written")
             return 0
         pose = adjusted
-    print(
-        f"camera_pos {[round(v, 4) for v in pose.pos]} m, "
-        f"camera_euler {[round(v, 4) for v in pose.euler]} rad, fovy {pose.fovy:.2f} degrees"
-    )
-    alignments.save(replace(alignment, camera=pose), args.output)
-    print(f"written to {args.output}; train with env.scene.alignment={args.output}")
+    save(pose)
+    _print_written(pose, args.output)
     return 0
 
 
-def _capture(args: argparse.Namespace, units: Units) -> None:
+def _print_written(pose: CameraPose, output: Path) -> None:
+    print(f"camera_pos {_numbers(pose.pos)} m, camera_euler {_numbers(pose.euler)} rad, ", end="")
+    print(f"camera_fovy {pose.fovy:.2f} degrees")
+    print(f"written to {output}; train with env.scene.alignment={output}")
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)
+
+
+def _live(
+    args: argparse.Namespace,
+    scene: Scene,
+    alignment: Alignment,
+    units: Units,
+    pose: CameraPose,
+    save: Callable[[CameraPose], None],
+) -> int:
+    import shutil
+
     from robobase.errors import UserError
+    from so101_robobase.robot.keys import has_keys, terminal_keys
+    from so101_robobase.robot.live_overlay import HELP, PoseEditor, live_overlay
+
+    if not has_keys():
+        raise UserError("--live takes keys from a terminal, and there is none here; see --adjust")
+
+    def say(status: str) -> None:
+        print(f"\r\x1b[K{status[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
+
+    editor = PoseEditor(pose, save)
+    with _arm(args, alignment) as (driver, camera):
+        screen = _screen(args)
+        try:
+            print(f"look at {screen.what}\n{HELP}")
+            print("Hold the arm: torque goes off now. Move it by hand; hold it still to compare.")
+            with terminal_keys() as keys:
+                live_overlay(scene, units, driver, camera, editor, screen, keys, say)
+        finally:
+            print()
+            screen.close()
+            if editor.saved:
+                _print_written(editor.pose, args.output)
+            else:
+                print(
+                    "the last changes are not saved; to go on from here: "
+                    f"--camera_pos {_numbers(editor.pose.pos)} "
+                    f"--camera_euler {_numbers(editor.pose.euler)} "
+                    f"--camera_fovy {editor.pose.fovy:.2f}"
+                )
+    return 0
+
+
+def _screen(args: argparse.Namespace) -> Screen:
+    from so101_robobase.robot.display import has_screen
+    from so101_robobase.robot.live_overlay import PngScreen, RerunScreen
+
+    if args.live_png is None and has_screen():
+        return RerunScreen()
+    return PngScreen(args.live_png or LIVE_PNG)
+
+
+@contextmanager
+def _arm(
+    args: argparse.Namespace, alignment: Alignment
+) -> Iterator[tuple[LeRobotDriver, LeRobotCamera]]:
+    """Arm and camera, open and checked; closed at the end."""
+    from robobase.errors import UserError
+    from so101_robobase.perception.frames import parse_frame_size
+    from so101_robobase.robot.align import check_same_arm
     from so101_robobase.robot.lerobot_camera import LeRobotCamera
     from so101_robobase.robot.lerobot_driver import LeRobotDriver
-    from so101_robobase.robot.overlay import capture, save_frames
 
-    if args.calibration is None or args.camera is None or args.num_frames < 1:
-        raise UserError("--port needs --calibration, --camera and a --num_frames of 1 or more")
-    width, _, height = args.camera_size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise UserError(f"--camera_size {args.camera_size}: give it as 640x480")
-    camera = LeRobotCamera(args.camera, int(width), int(height), args.camera_fps)
+    if args.port is None or args.calibration is None or args.camera is None:
+        raise UserError("an arm needs --port, --calibration and --camera")
+    check_same_arm(alignment, args.output, args.calibration)
+    height, width = parse_frame_size(args.camera_size)
+    camera = LeRobotCamera(args.camera, width, height, args.camera_fps)
     driver = LeRobotDriver(args.port, args.calibration)
     try:
         camera.open()
         driver.bus.open()
         driver.check_servos()
-        print("Hold the arm: torque goes off now.")
-        frames = capture(driver, units, lambda: camera.grab()[1], input, args.num_frames)
+        yield driver, camera
     finally:
         driver.close()
         camera.close()
+
+
+def _capture(args: argparse.Namespace, alignment: Alignment, units: Units) -> None:
+    from robobase.errors import UserError
+    from so101_robobase.robot.overlay import capture, save_frames
+
+    if args.num_frames < 1:
+        raise UserError(f"--num_frames {args.num_frames} is too small; give 1 or more")
+    with _arm(args, alignment) as (driver, camera):
+        print("Hold the arm: torque goes off now.")
+        frames = capture(driver, units, lambda: camera.grab()[1], input, args.num_frames)
     save_frames(frames, args.frames)
 
 

@@ -32,9 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Asks for the poses, reads the servos, fits and writes the alignment."""
+    from dataclasses import replace
+
     from robobase.errors import UserError
     from so101_robobase.robot import alignment as alignments
     from so101_robobase.robot.align import (
+        check_same_arm,
         draw_poses,
         fit_joints,
         load_readings,
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         if args.port is None or args.calibration is None:
             raise UserError("give --port and --calibration of the arm, or --readings of a file")
+        if present is not None:
+            check_same_arm(present, args.output, args.calibration)
         try:
             pictures = draw_poses(build_scene(), args.poses)
             print("compare with", *pictures, sep="\n  ")
@@ -68,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
         save_readings(servo, args.poses / "readings.yaml")
     fit = fit_joints(servo, present=present)
     print(fit.table())
-    alignments.save(fit.alignment, args.output)
+    alignment = fit.alignment
+    if args.readings is None:
+        alignment = replace(alignment, arm=args.calibration.stem)
+    alignments.save(alignment, args.output)
     print(f"written to {args.output}")
     return 0

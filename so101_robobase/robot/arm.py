@@ -1,4 +1,4 @@
-"""The arm as the loop sees it: radians in, radians out, and safety on the only way to the servos."""
+"""The arm as the loop sees it: radians in, radians out, safety on the only way to the servos."""
 
 import numpy as np
 
@@ -6,6 +6,7 @@ from so101_robobase.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.alignment import Units
 from so101_robobase.robot.clock import Clock
 from so101_robobase.robot.driver import Driver, DriverError
+from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.monitor import Monitor
 from so101_robobase.robot.safety import SafetyFilter
@@ -37,6 +38,11 @@ class Arm:
         self.joint_vel: np.ndarray = np.zeros(NUM_JOINTS)
         self.time: float = -np.inf
         self._asked = 0
+
+    @property
+    def obeys(self) -> bool:
+        """Whether commands move it; in a dry run only a person does."""
+        return not isinstance(self.driver, DryRun)
 
     @property
     def command(self) -> np.ndarray:
@@ -74,14 +80,23 @@ class Arm:
         return True
 
     def send(self, target: np.ndarray) -> None:
-        """Tell the servos `target` (6,) rad, or what safety makes of it."""
+        """Tell the servos `target` (6,) rad, or what safety makes of it.
+
+        Where they cannot be told, which is logged, `command` stays what it was.
+        """
+        before = self.command
         decision = self.safety.filter(target, self.joint_pos)
         if decision.interventions:
             self.events.add("limited", reasons=decision.interventions)
         try:
             self.driver.write(self.units.to_servo(decision.command))
         except DriverError as error:
+            self.safety.command = before  # or failures in a row would add up to one big step
             self.events.add("write_failed", error=str(error))
+
+    def follow(self) -> None:
+        """Take the measured pose for the command: somebody has moved an arm without torque."""
+        self.safety.reset(self.joint_pos)
 
     def ask_health(self) -> None:
         """Ask the next servo how it is."""

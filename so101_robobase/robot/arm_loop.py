@@ -95,6 +95,7 @@ class ArmLoop:
         self._keys = keys
         self._ticks = 0
         self._interrupted: str | None = None
+        self._leaving = False
         self._held = False
 
     def run(self, work: Callable[[], None], ending: Ending) -> None:
@@ -166,8 +167,15 @@ class ArmLoop:
         return not held
 
     def move_to(self, goal: np.ndarray) -> None:
-        """Go slowly to `goal` (6,) rad; camera frames do not matter meanwhile. Raises Stop."""
+        """Go slowly to `goal` (6,) rad; camera frames do not matter meanwhile. Raises Stop.
+
+        An arm that does not obey stays where it is held.
+        """
         self.arm.monitor.watch_frames(False)
+        if not self.arm.obeys:
+            self.tick()
+            self.arm.follow()
+            return
         for command in joint_path(self.arm.command, goal, self.arm.safety):
             while not self.tick():
                 pass
@@ -183,6 +191,7 @@ class ArmLoop:
 
         Raises `error` if it is a fault of this program.
         """
+        self._leaving = True
         if error is not None:
             ending.stopped = str(error) or type(error).__name__
             self.arm.events.add("stop", reason=ending.stopped)
@@ -198,13 +207,16 @@ class ArmLoop:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the loop at its next tick."""
+        """Ctrl-C and SIGTERM end the loop at its next tick, a second one at once.
+
+        While the arm is let go, which is quick, they are not heeded.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def interrupt(number: int, frame: object) -> None:
-            if self._interrupted:
+            if self._interrupted and not self._leaving:
                 raise KeyboardInterrupt
             self._interrupted = signal.Signals(number).name
 

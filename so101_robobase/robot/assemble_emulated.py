@@ -1,13 +1,16 @@
 """`--robot emulated`: LeRobot's driver on emulated servos, whose arm is simulated in real time."""
 
 import argparse
-from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.robot import extras
 from so101_robobase.robot.alignment import Alignment
+from so101_robobase.robot.arm_loop import Watchdog
 from so101_robobase.robot.assemble_real import watchdog_of
 from so101_robobase.robot.body import Body
 from so101_robobase.robot.clock import RealClock
@@ -33,23 +36,56 @@ def assemble(
     resources: ExitStack,
 ) -> Parts:
     """The parts of a rollout on emulated servos."""
+    extras.require("lerobot")  # now, not after the emulator's start
+    print("starting the emulated servos, which takes some seconds", flush=True)
     bus = EmulatedBus(EmulatorConfig(lift=config, seed=args.seed, pose=RESTING))
     resources.callback(bus.close)
     calibration = bus.write_calibration(folder, "emulated_arm")
     clock = RealClock()
-    mirror = Body(config)
-    eyes = SimulatedEyes(mirror.task, clock, follow(mirror, bus))
+    mirror = Mirror(config)
+    eyes = SimulatedEyes(mirror.task, clock, partial(mirror.follow, bus))
+    start_watchdog = watchdog_of(bus.port, folder)
+
+    def start_dismissed_watchdog() -> Watchdog:
+        watchdog = start_watchdog()
+        resources.callback(watchdog.dismiss)  # its port ends with the emulator, whatever happens
+        return watchdog
+
     return Parts(
         driver=LeRobotDriver(bus.port, calibration),
         clock=clock,
         sight=BackgroundSight(eyes, clock, _CAMERA_INTERVAL),
         scene=EmulatedScene(bus, mirror, args.seed),
-        start_watchdog=watchdog_of(bus.port, folder),
+        start_watchdog=start_dismissed_watchdog,
         monitor=STIFF_SERVOS,
+        alignment=Alignment(camera=alignment.camera, servos=alignment.servos),
         state=lambda: {"cube": bus.state().qpos[NUM_JOINTS:].tolist()},
-        frame_size=None,
         what=f"LeRobot's driver on emulated servos at {bus.port}",
     )
+
+
+class Mirror(Body):
+    """Where the emulated arm and its cube are, to be looked at; of the thread that looks."""
+
+    def __init__(self, config: LiftConfig):
+        super().__init__(config)
+        self._next: int | None = None
+        self._began = 0.0  # s of the emulator's physics
+
+    def change(self, seed: int) -> None:
+        """Have the looks of episode `seed` from the next `follow` on; may come from any thread."""
+        self._next = seed
+
+    def follow(self, bus: EmulatedBus) -> None:
+        """Go where the emulated arm is."""
+        state = bus.state()
+        if (seed := self._next) is not None:
+            self._next = None
+            self.place_cube(seed)
+            self._began = state.simulated
+        self.task.qpos[0] = state.qpos
+        seconds = max(0.0, state.simulated - self._began)
+        self.task.episode_steps[0] = int(seconds / (SUBSTEPS * self.timestep))
 
 
 class EmulatedScene:
@@ -57,23 +93,16 @@ class EmulatedScene:
 
     asks = False
 
-    def __init__(self, bus: EmulatedBus, mirror: Body, seed: int):
+    def __init__(self, bus: EmulatedBus, mirror: Mirror, seed: int):
         self._bus, self._mirror, self._seed = bus, mirror, seed
 
     def prepare(self, episode: int) -> None:
-        self._mirror.place_cube(self._seed + episode)  # the looks, where they vary
-        self._bus.place_cube(self._seed + episode)
+        seed = self._seed + episode
+        try:
+            self._bus.place_cube(seed)
+        except RuntimeError as error:  # it has died
+            raise UserError(str(error)) from error
+        self._mirror.change(seed)
 
     def succeeded(self) -> bool:
         return self._bus.state().succeeded
-
-
-def follow(mirror: Body, bus: EmulatedBus) -> Callable[[], None]:
-    """Brings `mirror` to where the emulated arm and its cube are."""
-
-    def update() -> None:
-        state = bus.state()
-        mirror.task.qpos[0] = state.qpos
-        mirror.task.episode_steps[0] = int(state.simulated / (SUBSTEPS * mirror.timestep))
-
-    return update

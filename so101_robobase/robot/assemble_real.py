@@ -5,16 +5,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from robobase import compute
+from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.perception.frames import parse_frame_size
+from so101_robobase.robot import arm_loop, extras, ports
 from so101_robobase.robot.alignment import Alignment
-from so101_robobase.robot.arm_loop import Watchdog as WatchdogProtocol
 from so101_robobase.robot.clock import RealClock
 from so101_robobase.robot.lerobot_camera import LeRobotCamera
 from so101_robobase.robot.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.monitor import MonitorLimits
-from so101_robobase.robot.ports import IDS
 from so101_robobase.robot.scenes import PersonsScene
 from so101_robobase.robot.session import Parts
 from so101_robobase.robot.sight import BackgroundSight, CameraEyes
@@ -29,24 +28,48 @@ def assemble(
     resources: ExitStack,
 ) -> Parts:
     """The parts of a rollout on the arm."""
+    extras.require("lerobot")
+    driver = LeRobotDriver(args.port, args.calibration)
     height, width = parse_frame_size(args.camera_size)
-    device = str(compute.pick_device(num_gpus=1)) if args.device == "auto" else args.device
     camera = LeRobotCamera(args.camera, width, height, args.camera_fps)
-    eyes = CameraEyes(camera, config, args.segmentation, args.depth, device)
+    eyes = CameraEyes(camera, config, args.segmentation, args.depth, args.device)
+    _check_arm(args, driver, alignment)
     clock = RealClock()
     return Parts(
-        driver=LeRobotDriver(args.port, args.calibration),
+        driver=driver,
         clock=clock,
         sight=BackgroundSight(eyes, clock),
         scene=PersonsScene(),
         start_watchdog=watchdog_of(args.port, folder),
         monitor=MonitorLimits(),
+        alignment=alignment,
         state=dict,
-        frame_size=(height, width),
         what=f"SO-101 at {args.port}, camera {args.camera}",
     )
 
 
-def watchdog_of(port: str, folder: Path) -> Callable[[], WatchdogProtocol]:
-    """Starts the process that turns torque off at `port` if this one dies."""
-    return lambda: Watchdog(port, IDS, log=folder / "watchdog.log")
+def watchdog_of(port: str, folder: Path) -> Callable[[], arm_loop.Watchdog]:
+    """Starts the process that turns torque off at `port` if this one dies; or raises UserError."""
+
+    def start() -> arm_loop.Watchdog:
+        try:
+            return Watchdog(port, ports.IDS, log=folder / "watchdog.log")
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"the arm cannot be watched over: {error}") from error
+
+    return start
+
+
+def _check_arm(args: argparse.Namespace, driver: LeRobotDriver, alignment: Alignment) -> None:
+    """Whether port, servos and files belong together; now, before networks are loaded."""
+    try:
+        driver.bus.open()
+        driver.check_servos()
+    finally:
+        driver.close()
+    arm = args.calibration.stem
+    if alignment.arm not in ("", arm):
+        raise UserError(
+            f"alignment {args.alignment} was measured on the arm {alignment.arm}, calibration "
+            f"{args.calibration} is of {arm}; give the files of one arm"
+        )

@@ -33,7 +33,7 @@ def assemble(
         scene=BodyScene(body, args.seed),
         start_watchdog=NoWatchdog,
         monitor=STIFF_SERVOS,
+        alignment=alignment,
         state=lambda: {"cube": body.qpos[NUM_JOINTS:].tolist()},
-        frame_size=None,
         what="simulated (MuJoCo), in step with the loop",
     )

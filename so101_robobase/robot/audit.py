@@ -51,6 +51,7 @@ class Write(NamedTuple):
     time: float  # s, when it was called
     position: np.ndarray  # (6,) servo units
     read: int  # index of the latest of `Witness.reads` that succeeded; -1: none has
+    failed: bool
 
 
 class Call(NamedTuple):
@@ -96,8 +97,12 @@ class Witness:
             self.reads.append(Read(before, self.look(), reading))
 
     def write(self, position: np.ndarray) -> None:
-        self.writes.append(Write(time.monotonic(), np.array(position, np.float64), self._latest))
-        self.driver.write(position)
+        now, failed = time.monotonic(), True
+        try:
+            self.driver.write(position)
+            failed = False
+        finally:
+            self.writes.append(Write(now, np.array(position), self._latest, failed))
 
     def health(self, joint: int) -> MotorHealth:
         return self.driver.health(joint)
@@ -167,7 +172,8 @@ def judge(witness: Witness, goals: np.ndarray, safety: SafetyFilter, units: Unit
             age = write.time - reading.time
         found.stale += age > OLDEST + _CLOCK
         found.oldest = max(found.oldest, age)
-        before = command
+        if not write.failed:
+            before = command
     return found
 
 
@@ -240,7 +246,7 @@ def _is_fast(
 
 
 def _age(witness: Witness, write: Write, measured: np.ndarray) -> float | None:
-    """s, by which the state that `write` was based on is old in truth; None: it never was."""
+    """s, by which the state that `write` was based on is old at least; None: it never was."""
     looks = [look for read in witness.reads[: write.read + 1] for look in (read.before, read.after)]
     for earlier, later in zip(looks[-2::-1], looks[:0:-1], strict=True):
         low = np.minimum(earlier.joint_pos, later.joint_pos) - _NEAR

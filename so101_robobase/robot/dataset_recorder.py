@@ -122,8 +122,9 @@ class DatasetRecorder(BackgroundObserver):
     def _close(self) -> None:
         self._store.close()
         self._say(
-            f"recorded {self._recorded} episodes in {self._store.root}, which now has "
-            f"{self._store.num_episodes} with {self._store.num_frames} steps"
+            f"recorded {self._recorded} episode{'' if self._recorded == 1 else 's'} in "
+            f"{self._store.root}, which now has {self._store.num_episodes} with "
+            f"{self._store.num_frames} steps"
         )
 
     def _failed(self, error: Exception) -> None:

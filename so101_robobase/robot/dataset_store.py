@@ -70,6 +70,9 @@ class EpisodeStore:
 
         Raises RuntimeError where the video encoder lost frames; nothing is saved then.
         """
+        import datasets
+
+        datasets.disable_progress_bars()  # reading the last episode turned them on
         self._dataset.save_episode()
         self._dataset.finalize()
         self._check_videos()

@@ -46,11 +46,10 @@ class RerunDisplay(BackgroundObserver):
         most_waiting: int = _MOST_WAITING,
         say: Callable[[str], object] = print,
     ):
-        self._rerun = _import_rerun()
+        self._rerun = import_rerun()
         self._say = say
         self._step = 0
-        self._recording = self._rerun.RecordingStream("so101_rollout")
-        self._open(str(target))
+        self._recording = open_recording("so101_rollout", str(target), _blueprint())
         self._recording.log(
             "seen/picture",
             self._rerun.AnnotationContext(
@@ -62,27 +61,6 @@ class RerunDisplay(BackgroundObserver):
             static=True,
         )
         super().__init__("display", most_waiting)
-
-    def _open(self, target: str) -> None:
-        recording, blueprint = self._recording, _blueprint()
-        if target == VIEWER:
-            if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-                raise UserError(
-                    "--display: there is no screen here; write a file with --display rollout.rrd "
-                    "and open it elsewhere with `rerun rollout.rrd`"
-                )
-            try:
-                recording.spawn(default_blueprint=blueprint)
-            except RuntimeError as error:
-                raise UserError(f"--display: Rerun does not start ({reason(error)})") from error
-        elif target.endswith(".rrd"):
-            try:
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
-                recording.save(target, default_blueprint=blueprint)
-            except (OSError, RuntimeError) as error:
-                raise UserError(f"--display cannot write {target} ({reason(error)})") from error
-        else:
-            raise UserError(f"--display {target}: give nothing or a file whose name ends in .rrd")
 
     def _begin(self, episode: int) -> None:
         self._note(f"episode {episode + 1} begins")
@@ -127,6 +105,47 @@ class RerunDisplay(BackgroundObserver):
         self._recording.log("log", self._rerun.TextLog(text))
 
 
+def has_screen() -> bool:
+    """Whether a window can be opened here."""
+    return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+
+
+def open_recording(name: str, target: str, blueprint: Any, option: str = "--display") -> Any:
+    """Rerun's stream `name` to its window, for "viewer", or to a file whose name ends in .rrd.
+
+    Raises UserError, which names the `option` of the command, where that cannot be had.
+    """
+    recording = import_rerun(option).RecordingStream(name)
+    if target == VIEWER:
+        if not has_screen():
+            raise UserError(
+                f"{option}: there is no screen here; write a file with {option} rollout.rrd "
+                "and open it elsewhere with `rerun rollout.rrd`"
+            )
+        try:
+            recording.spawn(default_blueprint=blueprint)
+        except RuntimeError as error:
+            raise UserError(f"{option}: Rerun does not start ({reason(error)})") from error
+    elif target.endswith(".rrd"):
+        try:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            recording.save(target, default_blueprint=blueprint)
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{option} cannot write {target} ({reason(error)})") from error
+    else:
+        raise UserError(f"{option} {target}: give nothing or a file whose name ends in .rrd")
+    return recording
+
+
+def import_rerun(option: str = "--display") -> Any:
+    """Rerun; UserError, which names the `option` of the command, where it is missing."""
+    try:
+        import rerun
+    except ImportError as error:
+        raise UserError(f"{option} needs Rerun ({error}): {INSTALL}") from error
+    return rerun
+
+
 def _blueprint() -> Any:
     """Pictures to the left, joints in the middle, the rest to the right."""
     import rerun.blueprint as rrb
@@ -152,11 +171,3 @@ def _blueprint() -> Any:
         rrb.TextLogView(origin="log", name="log"),
     )
     return rrb.Blueprint(rrb.Horizontal(pictures, joints, numbers), collapse_panels=True)
-
-
-def _import_rerun() -> Any:
-    try:
-        import rerun
-    except ImportError as error:
-        raise UserError(f"--display needs Rerun ({error}): {INSTALL}") from error
-    return rerun

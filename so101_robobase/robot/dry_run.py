@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from so101_robobase.robot.driver import Driver, MotorHealth, Reading
+from so101_robobase.robot.driver import Driver, DriverError, MotorHealth, Reading
 
 
 class DryRun:
@@ -12,8 +12,10 @@ class DryRun:
         self._driver = driver
 
     def connect(self) -> None:
+        """Torque is on for a moment, as everything is checked that a rollout needs."""
         self._driver.connect()
-        self._driver.release()
+        if holding := self._driver.release():
+            raise DriverError(f"torque may still be on in {', '.join(holding)}")
 
     def read(self) -> Reading:
         return self._driver.read()

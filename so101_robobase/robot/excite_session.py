@@ -11,6 +11,7 @@ from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.robot import alignment as alignments
+from so101_robobase.robot.align import check_same_arm
 from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import CONTROL_PERIOD, NoWatchdog, Watchdog
@@ -21,7 +22,7 @@ from so101_robobase.robot.episode_logger import EpisodeLogger
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.excite import Excite, Excited
 from so101_robobase.robot.identify import excitation
-from so101_robobase.robot.keys import no_keys, terminal_keys
+from so101_robobase.robot.keys import has_keys, no_keys, terminal_keys
 from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor, MonitorLimits
 from so101_robobase.robot.rollout_command import EMULATED, REAL, SIM
 from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
@@ -51,7 +52,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
         UserError: an argument that cannot be used, an arm that is not as it should be; nothing has
             moved by then.
     """
-    _check(args)
+    _check(args, alignment)
     physics = build_scene().model
     joint_range = physics.actuator_ctrlrange.copy()
     excitations = [
@@ -91,7 +92,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
     return result.episodes == args.num_episodes and not (result.stopped or result.unconfirmed)
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace, alignment: Alignment) -> None:
     if args.num_episodes < 1:
         raise UserError(f"--num_episodes {args.num_episodes} is too small; give 1 or more")
     if not 4 <= args.duration <= 600:
@@ -101,6 +102,8 @@ def _check(args: argparse.Namespace) -> None:
             "--record needs --port and --calibration of the arm; to try without an arm use "
             "--robot sim or --robot emulated"
         )
+    if args.robot == REAL:
+        check_same_arm(alignment, args.output, args.calibration)
     if any(args.record.glob("*.npz")):
         raise UserError(f"{args.record} holds recordings already; name another folder to --record")
 
@@ -162,7 +165,7 @@ def _announce(args: argparse.Namespace, parts: _Parts) -> None:
         return
     print("keys: q quit slowly, Esc stop at once")
     if not args.yes:
-        if not sys.stdin.isatty():
+        if not has_keys():
             raise UserError("nobody can be asked here; add --yes if a person watches the arm")
         input(
             "Clear half a metre around the arm, take the cube out of its gripper, keep a hand on "

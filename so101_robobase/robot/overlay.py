@@ -123,7 +123,7 @@ def capture(
 
 
 ADJUSTMENTS = ("x", "y", "z", "rx", "ry", "rz", "f")
-"""What `adjusted` knows: x right, y up, z backwards in mm; turns about them in degrees; fovy."""
+"""What can be adjusted: x right, y up, z backwards in mm; turns about them in degrees; fovy."""
 
 
 def adjusted(pose: CameraPose, words: str) -> CameraPose:
@@ -137,13 +137,22 @@ def adjusted(pose: CameraPose, words: str) -> CameraPose:
     for name, text in zip(parts[::2], parts[1::2], strict=True):
         if name not in ADJUSTMENTS:
             raise UserError(f"{name!r} is unknown; known: {', '.join(ADJUSTMENTS)}")
-        change = np.zeros(len(ADJUSTMENTS))
         try:
-            change[ADJUSTMENTS.index(name)] = float(text)
+            amount = float(text)
         except ValueError as error:
             raise UserError(f"{text!r} is no number; give pairs such as: x 2 rx -1") from error
-        pose = moved(pose, _look(1e-3 * change[:3], np.deg2rad(change[3:6]), change[6]))
+        pose = nudged(pose, name, amount)
     return pose
+
+
+def nudged(pose: CameraPose, name: str, amount: float) -> CameraPose:
+    """`pose` changed by `amount` in what `name`, one of `ADJUSTMENTS`, says; mm or degrees.
+
+    Raises UserError where the field of view would no longer be one.
+    """
+    change = np.zeros(len(ADJUSTMENTS))
+    change[ADJUSTMENTS.index(name)] = amount
+    return moved(pose, _look(1e-3 * change[:3], np.deg2rad(change[3:6]), change[6]))
 
 
 def moved(pose: CameraPose, look: Look) -> CameraPose:

@@ -2,10 +2,15 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium import spaces
+from omegaconf import DictConfig
 
+from robobase.envs.wrappers import ActionSequence, RecedingHorizonControl
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.policy import TRAINED, Policy
@@ -24,6 +29,9 @@ class Decision:
 class RobotPolicy:
     """Acts from pictures and measured joints, one policy step at a time.
 
+    What it stacks, and which of the actions that it plans it takes, is as in `SO101Factory`'s
+    environments: pictures and joints count where it plans, in between they are not looked at.
+
     Args:
         judge: also ask the critic for the return that it expects, where the agent has one.
 
@@ -41,21 +49,24 @@ class RobotPolicy:
                 "this snapshot was trained on observation=state, which holds the cube's position; "
                 "a robot cannot measure it: give a snapshot of seg_depth, seg or rgb"
             )
-        for key in ("use_onehot_time_and_no_bootstrap", "temporal_ensemble"):
-            if policy.cfg[key] and policy.cfg.action_sequence > 1:
-                raise UserError(f"a snapshot with {key}=true cannot run on the robot yet")
+        if policy.cfg.use_onehot_time_and_no_bootstrap:
+            raise UserError(
+                "this snapshot was trained with use_onehot_time_and_no_bootstrap=true: it acts by "
+                "the time that is left of an episode; give a snapshot trained without"
+            )
         self._policy = policy
         self._kinematics = kinematics
         self._pictures: deque[np.ndarray] = deque(maxlen=policy.cfg.frame_stack)
         self._states: deque[np.ndarray] = deque(maxlen=policy.cfg.frame_stack)
-        self._planned: deque[np.ndarray] = deque()
+        self._planned = _Plan(policy.cfg, policy.agent.action_space)
         self._value: float | None = None
         self._judges = judge and hasattr(policy.agent, "estimate_return")
 
     def begin(self) -> None:
         """A new episode: nothing has been seen."""
-        for memory in (self._pictures, self._states, self._planned):
-            memory.clear()
+        self._pictures.clear()
+        self._states.clear()
+        self._planned.clear()
         agent = self._policy.agent
         agent.set_eval_env_running(True)
         agent.train(False)
@@ -68,13 +79,13 @@ class RobotPolicy:
             picture: (C, H, W) uint8, the newest.
             joint_pos, joint_vel: (6,) rad and rad/s, measured.
         """
-        self._see(picture, self._state(joint_pos, joint_vel))
-        if not self._planned:
+        if not self._planned.actions:
+            self._see(picture, self._state(joint_pos, joint_vel))
             observation = {"rgb": np.stack(self._pictures), "low_dim_state": np.stack(self._states)}
             actions = self._policy.act(observation)  # (S, A)
-            self._planned.extend(actions)
+            self._planned.add(actions)
             self._value = self._estimate(observation, actions) if self._judges else None
-        return Decision(np.asarray(self._planned.popleft(), np.float64), self._value)
+        return Decision(self._planned.actions.popleft().astype(np.float64), self._value)
 
     def warm_up(self) -> None:
         """Act once on nothing, so that the first real step is as quick as the others."""
@@ -104,3 +115,51 @@ class RobotPolicy:
         for _ in range(max(1, missing)):
             self._pictures.append(picture)
             self._states.append(state)
+
+
+class _Plan:
+    """Actions to come: those that training's own wrappers would play of each planned sequence.
+
+    Attributes:
+        actions: (A,) each, the next one first.
+    """
+
+    def __init__(self, cfg: DictConfig, space: spaces.Space):
+        assert isinstance(space, spaces.Box)
+        notebook = _Notebook(spaces.Box(space.low[0], space.high[0], dtype=space.dtype.type))
+        self.actions = notebook.played
+        self._player: ActionSequence = ActionSequence(notebook, cfg.action_sequence)
+        if cfg.execution_length < cfg.action_sequence:
+            self._player = RecedingHorizonControl(
+                notebook,
+                cfg.action_sequence,
+                time_limit=0,  # of no effect
+                execution_length=cfg.execution_length,
+                temporal_ensemble=cfg.temporal_ensemble,
+                gain=cfg.temporal_ensemble_gain,
+            )
+
+    def add(self, actions: np.ndarray) -> None:
+        """Play the sequence (S, A)."""
+        self._player.step(actions)
+
+    def clear(self) -> None:
+        """Nothing is planned."""
+        self._player.reset()
+
+
+class _Notebook(gym.Env):
+    """An environment that writes down what is played in it."""
+
+    def __init__(self, action_space: spaces.Box):
+        self.action_space = action_space
+        self.observation_space = spaces.Dict()
+        self.played: deque[np.ndarray] = deque()
+
+    def reset(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        self.played.clear()
+        return {}, {}
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        self.played.append(action)
+        return {}, 0.0, False, False, {}

@@ -31,7 +31,7 @@ class PersonsScene:
 
 
 class BodyScene:
-    """The table of a simulated body; cube positions are those of evaluation episodes from `seed`."""
+    """The table of a simulated body; cubes lie as in evaluation episodes from `seed`."""
 
     asks = False
 

@@ -1,44 +1,43 @@
 """One rollout from the command line: check, assemble, ask, run, report."""
 
 import argparse
-import json
+import contextlib
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from robobase import compute
 from robobase.errors import UserError
+from so101_robobase.cli import INTERRUPTED
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import num_actions
 from so101_robobase.evaluation.policy import Policy, load_policy, run_folder
-from so101_robobase.evaluation.report import prepare_output, table
+from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.evaluation.session import parse_overrides
-from so101_robobase.evaluation.statistics import CONFIDENCE, wilson_interval
-from so101_robobase.files import written_whole
 from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot import alignment as alignments
 from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import CONTROL_PERIOD, NoWatchdog, Watchdog
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD, HOLD, NoWatchdog, Watchdog
+from so101_robobase.robot.background import MOST_WAITING, BackgroundObserver
 from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.clock import Clock
 from so101_robobase.robot.driver import Driver
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.episode_logger import EpisodeLogger
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.keys import no_keys, terminal_keys
+from so101_robobase.robot.keys import has_keys, terminal_keys
 from so101_robobase.robot.monitor import Monitor, MonitorLimits
 from so101_robobase.robot.policy import RobotPolicy
-from so101_robobase.robot.records import Observer
-from so101_robobase.robot.rollout import Result, Rollout, Settings
+from so101_robobase.robot.rollout import Rollout, Settings
 from so101_robobase.robot.rollout_command import EMULATED, REAL, SIM
+from so101_robobase.robot.rollout_report import announce, ask_to_begin, report, was_interrupted
 from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
 from so101_robobase.robot.scenes import Scene
 from so101_robobase.robot.sight import Sight
@@ -46,6 +45,9 @@ from so101_robobase.robot.start import start_pose
 from so101_robobase.sim.observer import CHANNELS
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.sight import SCENE, SIMULATED
+
+CUT_SHORT = 1
+"""Exit code of a rollout that did not come to its end."""
 
 
 @dataclass
@@ -58,8 +60,8 @@ class Parts:
     scene: Scene
     start_watchdog: Callable[[], Watchdog]  # called once the driver is connected
     monitor: MonitorLimits
+    alignment: Alignment  # of this arm's servo units with the model
     state: Callable[[], dict[str, Any]]  # what is known of the scene when an episode begins
-    frame_size: tuple[int, int] | None  # height and width of the camera's frames
     what: str  # a line about it for people
 
 
@@ -67,17 +69,21 @@ Assemble = Callable[[argparse.Namespace, LiftConfig, Alignment, Path, ExitStack]
 
 
 def run_rollout(args: argparse.Namespace) -> int:
-    """Runs `args.snapshot` as the command line says; 0, or 1 where it was cut short.
+    """Runs `args.snapshot` as the command line says.
+
+    Returns the exit code: 0, `CUT_SHORT` (also where a recording failed) or `INTERRUPTED`.
 
     Raises:
         UserError: any argument that cannot be used, an arm or a camera that is not as it should;
             nothing has moved by then.
     """
     _check(args)
-    device = compute.pick_device(num_gpus=1) if args.device == "auto" else args.device
-    torch.set_num_threads(1)  # a step of the policy takes milliseconds; more threads add jitter
+    if args.device == "auto":
+        args.device = str(compute.pick_device(num_gpus=1))
+    if args.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
+        torch.set_num_threads(1)
     overrides = parse_overrides(args.overrides)
-    policy = load_policy(args.snapshot, device, overrides, args.trust)
+    policy = load_policy(args.snapshot, args.device, overrides, args.trust)
     config = _task(args, policy)
     alignment = alignments.load(args.alignment) if args.alignment else Alignment()
     physics = build_scene(config.scene).model
@@ -93,17 +99,21 @@ def run_rollout(args: argparse.Namespace) -> int:
         step=args.step,
         on_stop=args.on_stop,
     )
-    with ExitStack() as resources:
-        folder = prepare_output(args.output_dir or _default_folder(args.snapshot))
+    with _output_folder(args) as folder, ExitStack() as resources:
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
+        observers = _observers(args, config, resources)
         parts = _assemble(args, config, alignment, folder, resources)
+        resources.callback(parts.sight.close)
         driver = DryRun(parts.driver) if args.dry_run else parts.driver
         safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(physics))
-        monitor = Monitor(parts.monitor)
-        arm = Arm(driver, Units(alignment, joint_range), safety, monitor, parts.clock, events)
-        observers = _observers(args, config, parts)
-        _announce(args, parts, settings, start, folder)
-        keys = resources.enter_context(terminal_keys()) if parts.scene.asks else no_keys
+        units = Units(parts.alignment, joint_range)
+        arm = Arm(driver, units, safety, Monitor(parts.monitor), parts.clock, events)
+        if parts.scene.asks:
+            print("starting the camera and what looks at its pictures", flush=True)
+            parts.sight.start()
+        announce(args, parts.what, settings, start, folder, has_keys())
+        if parts.scene.asks and not args.yes:
+            ask_to_begin()
         rollout = Rollout(
             arm=arm,
             sight=parts.sight,
@@ -113,22 +123,30 @@ def run_rollout(args: argparse.Namespace) -> int:
             start=start,
             settings=settings,
             observers=observers,
-            logger=EpisodeLogger(folder, _meta(args, alignment), parts.state),
+            logger=EpisodeLogger(folder, _meta(args, parts.alignment), parts.state),
             start_watchdog=NoWatchdog if args.dry_run else parts.start_watchdog,
-            keys=keys,
+            keys=resources.enter_context(terminal_keys()),
         )
         result = rollout.run()
-    _report(folder, args, settings, result, events)
-    return 1 if result.stopped or result.unconfirmed else 0
+    report(args, settings, result, events, folder)
+    if was_interrupted(result):
+        return INTERRUPTED
+    failed = any(observer.failure is not None for observer in observers)
+    return CUT_SHORT if result.stopped or result.unconfirmed or failed else 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.num_episodes < 1:
-        raise UserError(f"--num_episodes {args.num_episodes} is too small; give 1 or more")
+    for name, least in (("num_episodes", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise UserError(f"--{name} {getattr(args, name)} is too small; give {least} or more")
     if args.episode_time_s is not None and not 0 < args.episode_time_s <= 600:
         raise UserError(f"--episode_time_s {args.episode_time_s} must be above 0, at most 600")
     if not 0 < args.action_scale <= 1:
         raise UserError(f"--action_scale {args.action_scale} must be above 0 and at most 1")
+    if args.dry_run and args.on_stop == HOLD:
+        raise UserError(
+            "--on_stop hold needs torque, and --dry_run has none; leave one of them out"
+        )
     if args.robot == REAL:
         missing = [
             name for name in ("port", "camera", "calibration") if getattr(args, name) is None
@@ -138,6 +156,13 @@ def _check(args: argparse.Namespace) -> None:
                 f"--robot real needs {', '.join(f'--{name}' for name in missing)}; "
                 "to try without an arm use --robot sim or --robot emulated"
             )
+    if not has_keys():
+        for needed, why in (
+            (args.robot == REAL, "--robot real: a person must be able to stop the arm"),
+            (args.step, "--step: each action waits for a key"),
+        ):
+            if needed:
+                raise UserError(f"{why}; start it in the foreground of a terminal")
 
 
 def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
@@ -156,6 +181,60 @@ def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
     if args.alignment is not None:
         scene = replace(scene, alignment=str(args.alignment))
     return replace(config, sight=sight, scene=scene)
+
+
+@contextmanager
+def _output_folder(args: argparse.Namespace) -> Iterator[Path]:
+    """A folder without a rollout in it; taken away again if this one could not begin.
+
+    Raises UserError.
+    """
+    folder = args.output_dir or _default_folder(args.snapshot)
+    if any((folder / name).exists() for name in ("rollout.json", "events.jsonl")):
+        raise UserError(f"{folder} holds a rollout already; name another --output_dir")
+    prepare_output(folder)
+    try:
+        yield folder
+    except (UserError, KeyboardInterrupt):
+        with contextlib.suppress(OSError):  # something is in it
+            folder.rmdir()
+        raise
+
+
+def _default_folder(snapshot: Path) -> Path:
+    return run_folder(snapshot) / "rollouts" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+def _observers(
+    args: argparse.Namespace, config: LiftConfig, resources: ExitStack
+) -> list[BackgroundObserver]:
+    observers: list[BackgroundObserver] = []
+    if args.record is not None:
+        from so101_robobase.perception.frames import parse_frame_size
+        from so101_robobase.robot.dataset_recorder import DatasetRecorder
+
+        size = config.image_size
+        observers.append(
+            DatasetRecorder(
+                args.record,
+                (CHANNELS[config.observation], size, size),
+                num_actions(config.control),
+                parse_frame_size(args.camera_size) if args.robot == REAL else None,
+                robot_type="so101_mujoco" if args.robot == SIM else "so101_follower",
+                # A simulation may be quicker; nothing of it is left out.
+                most_waiting=sys.maxsize if args.robot == SIM else MOST_WAITING,
+            )
+        )
+        resources.callback(observers[-1].close)
+    if args.display is not None:
+        from so101_robobase.robot.display import RerunDisplay
+
+        if args.robot == SIM:
+            observers.append(RerunDisplay(args.display, most_waiting=sys.maxsize))
+        else:
+            observers.append(RerunDisplay(args.display))
+        resources.callback(observers[-1].close)
+    return observers
 
 
 def _assemble(
@@ -181,103 +260,3 @@ def _meta(args: argparse.Namespace, alignment: Alignment) -> dict[str, Any]:
         "snapshot": str(args.snapshot.resolve()),
         "source": args.robot,
     }
-
-
-def _observers(args: argparse.Namespace, config: LiftConfig, parts: Parts) -> list[Observer]:
-    observers: list[Observer] = []
-    if args.record is not None:
-        from so101_robobase.robot.dataset_recorder import DatasetRecorder
-
-        size = config.image_size
-        observers.append(
-            DatasetRecorder(
-                args.record,
-                (CHANNELS[config.observation], size, size),
-                num_actions(config.control),
-                parts.frame_size,
-                robot_type="so101_mujoco" if args.robot == SIM else "so101_follower",
-            )
-        )
-    if args.display is not None:
-        from so101_robobase.robot.display import RerunDisplay
-
-        observers.append(RerunDisplay(args.display))
-    return observers
-
-
-def _announce(
-    args: argparse.Namespace, parts: Parts, settings: Settings, start: np.ndarray, folder: Path
-) -> None:
-    degrees = " ".join(f"{angle:.0f}" for angle in np.rad2deg(start))
-    print(f"arm: {parts.what}{', dry run: torque off, nothing is sent' if args.dry_run else ''}")
-    print(f"start pose (degrees): {degrees}, reached slowly; then back to where the arm is now")
-    print(
-        f"{settings.num_episodes} episodes of {settings.episode_time:g} s, actions times "
-        f"{settings.action_scale:g}; a fault or Esc: {settings.on_stop} the arm"
-    )
-    print(f"log and report: {folder}")
-    if not parts.scene.asks:
-        return
-    print("keys: space pause, s success, f failure, r again, q quit slowly, Esc stop at once")
-    if not args.yes:
-        if not sys.stdin.isatty():
-            raise UserError("nobody can be asked here; add --yes if a person watches the arm")
-        input("Clear the arm's way, keep a hand on its power switch, and press Enter to begin: ")
-
-
-def _report(
-    folder: Path,
-    args: argparse.Namespace,
-    settings: Settings,
-    result: Result,
-    events: EventLog,
-) -> None:
-    judged = [outcome.success for outcome in result.outcomes if outcome.success is not None]
-    rows = [["episodes", str(len(result.outcomes))]]
-    summary: dict[str, Any] = {"episodes": len(result.outcomes), "judged": len(judged)}
-    if judged:
-        low, high = wilson_interval(sum(judged), len(judged))
-        rows += [
-            ["success", f"{sum(judged) / len(judged):.1%} ({sum(judged)} of {len(judged)})"],
-            [f"{CONFIDENCE:.0%} interval (Wilson)", f"{low:.1%} to {high:.1%}"],
-        ]
-        summary |= {"successes": sum(judged), "success_interval": [low, high]}
-    timing = result.timing
-    if timing and args.robot != SIM:
-        rows += [
-            ["control ticks", f"{timing.ticks}, {timing.missed} left out"],
-            ["tick late, ms (median, 99 %, most)", _triple(timing, "late")],
-            ["tick work, ms (median, 99 %, most)", _triple(timing, "work")],
-        ]
-    rows += [[f"events: {kind}", str(count)] for kind, count in sorted(events.counts.items())]
-    print(table(rows))
-    record = {
-        "snapshot": str(args.snapshot.resolve()),
-        "robot": args.robot,
-        "settings": asdict(settings),
-        "summary": summary,
-        "outcomes": [asdict(outcome) for outcome in result.outcomes],
-        "stopped": result.stopped,
-        "left": result.left,
-        "unconfirmed": result.unconfirmed,
-        "timing": asdict(timing) if timing else None,
-        "events": events.counts,
-    }
-    with written_whole(folder / "rollout.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-    if result.stopped:
-        print(f"so101_robobase: stopped: {result.stopped}; the arm is {result.left}d")
-    if result.unconfirmed:
-        print(
-            "so101_robobase: torque may still be on in "
-            f"{', '.join(result.unconfirmed)}: switch the arm's power off",
-            file=sys.stderr,
-        )
-
-
-def _triple(timing: Any, name: str) -> str:
-    return ", ".join(f"{getattr(timing, f'{name}_{which}'):.1f}" for which in ("p50", "p99", "max"))
-
-
-def _default_folder(snapshot: Path) -> Path:
-    return run_folder(snapshot) / "rollouts" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"

@@ -1,5 +1,6 @@
 """Pictures for the policy: made when asked for, or in a thread of their own, the newest wins."""
 
+import atexit
 import threading
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -26,7 +27,7 @@ class Picture(NamedTuple):
 
 
 class Eyes(Protocol):
-    """Makes pictures. All methods are called by one thread; errors other than UserError are bugs."""
+    """Makes pictures. One thread calls all methods; errors other than UserError are bugs."""
 
     def open(self) -> None:
         """Get hold of the camera and of whatever belongs to this thread. Raises UserError."""
@@ -151,7 +152,8 @@ class Sight(Protocol):
     """What the loop asks for pictures."""
 
     def start(self) -> None:
-        """Begin to look; returns when the first picture is there. Raises UserError."""
+        """Begin to look; returns when the first picture is there. May be repeated, not after
+        `close`. Raises UserError."""
 
     def latest(self) -> Picture:
         """The newest picture, at once; its time says how old it is. Raises UserError."""
@@ -165,9 +167,12 @@ class PromptSight:
 
     def __init__(self, eyes: Eyes):
         self._eyes = eyes
+        self._open = False
 
     def start(self) -> None:
-        self._eyes.open()
+        if not self._open:
+            self._eyes.open()
+            self._open = True
 
     def latest(self) -> Picture:
         return self._eyes.look()
@@ -181,10 +186,11 @@ class BackgroundSight:
 
     Args:
         interval: least time between two looks, s, so that a quick source leaves the cores alone.
-        patience: how long `start` waits for the first picture, s.
+        patience: how long `start` waits for the first picture, s. Cameras and networks have limits
+            of their own; a network may have to be downloaded.
     """
 
-    def __init__(self, eyes: Eyes, clock: Clock, interval: float = 0.0, patience: float = 60.0):
+    def __init__(self, eyes: Eyes, clock: Clock, interval: float = 0.0, patience: float = 600.0):
         self._eyes, self._clock = eyes, clock
         self._interval, self._patience = interval, patience
         self._newest: Picture | None = None
@@ -194,11 +200,14 @@ class BackgroundSight:
         self._thread = threading.Thread(target=self._run, name="sight", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        if self._thread.ident is None:
+            self._thread.start()
         if not self._first.wait(self._patience):
-            raise UserError(f"no picture within {self._patience:.0f} s; check the camera")
+            raise UserError(f"no picture within {self._patience:g} s; check the camera")
         if self._error is not None:
             raise self._error
+        # Before OpenGL is taken from a thread that draws: exit handlers run last in, first out.
+        atexit.register(self.close)
 
     def latest(self) -> Picture:
         if self._error is not None:
@@ -207,6 +216,7 @@ class BackgroundSight:
         return self._newest
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)
@@ -222,7 +232,9 @@ class BackgroundSight:
         except UserError as error:
             self._error = error
         except Exception as error:
-            self._error = UserError(f"the camera's pictures stopped: {type(error).__name__}: {error}")
+            self._error = UserError(
+                f"the camera's pictures stopped: {type(error).__name__}: {error}"
+            )
         finally:
             self._first.set()
             self._eyes.close()

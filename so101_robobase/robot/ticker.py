@@ -15,7 +15,7 @@ class Timing:
     """
 
     ticks: int
-    missed: int  # ticks that began more than a period late and so were left out
+    missed: int  # ticks left out, because another began a period late or more
     late_p50: float
     late_p99: float
     late_max: float
@@ -53,7 +53,7 @@ class Ticker:
         self._clock.wait_until(self._due)
         now = self._clock.now()
         late = now - self._due
-        if late > self.period:
+        if late >= self.period:
             skipped = int(late / self.period)
             self.missed += skipped
             self._due += skipped * self.period

@@ -80,6 +80,11 @@ class GLContext:
         self._gl = None
         _open.discard(self)
 
+    def abandon(self) -> None:
+        """Leave the context to the end of the process, where `close` is not possible."""
+        self._gl = None
+        _open.discard(self)
+
     def __del__(self) -> None:
         # Left to itself, MuJoCo's context would free its names in whichever context is current.
         self.close()
@@ -96,7 +101,10 @@ def _close_at_exit() -> None:
 
 def _close_all() -> None:
     for context in list(_open):
-        context.close()
+        try:
+            context.close()
+        except Exception:  # current in a thread that has not closed it, and perhaps still draws
+            context.abandon()
 
 
 def _start(model: mujoco.MjModel, height: int, width: int):

@@ -24,7 +24,8 @@ def main(link: str, folder: str) -> int:
     except UserError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: server.stop())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: server.stop())
     server.watch_parent()
     print(json.dumps({"calibration": server.calibration}), flush=True)
     server.run()

@@ -89,6 +89,7 @@ class EmulatedBus:
             self._control = ControlClient(self._folder / SOCKET_FILE)
             self._state = StateReader(self._folder)
         except BaseException:
+            self._process.terminate()  # it may be at work on its scene, and hear nothing else
             self.close()
             raise
 

@@ -10,7 +10,7 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase import cli
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot import align_joints_command
+from so101_robobase.robot import align_joints_command, lerobot_driver
 from so101_robobase.robot.align import (
     OPEN,
     POSES,
@@ -236,6 +236,23 @@ def test_the_command_reads_an_arm_through_lerobots_driver(bus, tmp_path, monkeyp
     read = Units(Alignment(), JOINT_RANGE).to_model(load_readings(poses / "readings.yaml"))
     np.testing.assert_allclose(read[-1], bus.state().qpos[:6], atol=np.deg2rad(3))
     Claim(bus.port).release()  # the port is free again
+
+
+def test_the_command_notes_which_arm_it_measured(tmp_path, monkeypatch):
+    """The driver is a simulated one that is put together otherwise than the model."""
+    arm = SimulatedDriver(Body(LiftConfig(stage=0)), ARM)
+    arm.connect()
+    arm.bus = type("Bus", (), {"open": lambda self: None})()
+    arm.check_servos = lambda: None
+    monkeypatch.setattr(lerobot_driver, "LeRobotDriver", lambda port, calibration: arm)
+    monkeypatch.setattr("builtins.input", Hands(arm).ask)
+    output = tmp_path / "arm.yaml"
+    command = ("--output", output, "--port", "here", "--poses", tmp_path, "--calibration")
+    assert _run(*command, tmp_path / "left.json") == 0
+    assert load(output).arm == "left"
+    assert load(output).direction == ARM.direction
+    with pytest.raises(UserError, match=r"measured on the arm left, .* is of right"):
+        _run(*command, tmp_path / "right.json")
 
 
 @pytest.mark.parametrize("what", ["joints", "camera"])

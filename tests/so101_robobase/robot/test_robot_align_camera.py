@@ -278,5 +278,5 @@ def test_a_person_adjusts_line_by_line(tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_refuses_half_an_arm(tmp_path):
-    with pytest.raises(UserError, match="--port needs --calibration, --camera"):
+    with pytest.raises(UserError, match="needs --port, --calibration and --camera"):
         _run("--output", tmp_path / "arm.yaml", "--frames", tmp_path, "--port", "/dev/null")

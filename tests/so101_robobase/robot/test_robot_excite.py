@@ -7,13 +7,15 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot import identify_command
+from so101_robobase.robot import excite_session, identify_command
 from so101_robobase.robot.alignment import Alignment, ServoModel, Units, load, save
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import HOLD, RELEASE
 from so101_robobase.robot.body import Body
 from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.driver import DriverError
+from so101_robobase.robot.emulator.client import EmulatedBus
+from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.episode_log import EpisodeLog
 from so101_robobase.robot.episode_logger import EpisodeLogger
 from so101_robobase.robot.events import EventLog
@@ -22,6 +24,7 @@ from so101_robobase.robot.identify import HOME, excitation
 from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
 from so101_robobase.robot.simulated import SimulatedDriver
+from so101_robobase.sim.scene import SceneConfig
 
 SOFT = ServoModel(
     (0.08, 0.12, 0.07, 0.05, 0.1, 0.09),
@@ -225,20 +228,45 @@ def test_the_command_moves_an_arm_only_with_a_persons_consent(bus, tmp_path, mon
     calibration = bus.write_calibration(tmp_path, "arm")
     arm = ("--port", bus.port, "--calibration", calibration)
     folder, output = tmp_path / "recordings", tmp_path / "arm.yaml"
-    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    monkeypatch.setattr(excite_session, "has_keys", lambda: False)
     told = len(bus.commands())
     with pytest.raises(UserError, match="add --yes if a person watches"):
         run("--record", folder, "--output", output, *arm)
+    save(Alignment(arm="another"), output)
+    with pytest.raises(UserError, match=r"measured on the arm another, .* is of arm"):
+        run("--record", folder, "--output", output, *arm, "--yes")
     assert len(bus.commands()) == told
 
 
 @pytest.mark.slow
-def test_the_command_records_through_lerobots_driver(tmp_path):
+def test_an_arm_on_a_port_is_recorded_and_its_servos_found(tmp_path, capsys):
+    """LeRobot's driver, real bytes, the watchdog and limits of a real arm; servos are soft."""
+    pytest.importorskip("lerobot")
+    lift = LiftConfig(stage=0, scene=SceneConfig(servos=SOFT))
+    folder, output = tmp_path / "recordings", tmp_path / "arm.yaml"
+    with EmulatedBus(EmulatorConfig(lift=lift, pose=(0.0, -1.7, 1.6, 0.8, 0.0, 0.0))) as bus:
+        arm = ("--port", bus.port, "--calibration", bus.write_calibration(tmp_path, "arm"))
+        command = ("--record", folder, "--output", output, *arm, "--yes", "--num_threads", 1)
+        search = ("--population", 16, "--generations", 18)
+        assert run(*command, "--num_episodes", 2, "--duration", 6, *search) == 0
+        assert bus.state().limp.all()
+    assert all(np.abs(log.measured[0] - HOME).max() < 0.06 for log in kept(folder))
+    assert not (folder / "watchdog.log").exists()  # it had nothing to do
+    before, after = (
+        float(line.split()[-1])
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("all joints")
+    )
+    assert after < before / 5
+    assert load(output).servos is not None
+
+
+@pytest.mark.slow
+def test_emulated_servos_are_not_put_together_like_the_arm_of_the_alignment(tmp_path):
     pytest.importorskip("lerobot")
     folder, output = tmp_path / "recordings", tmp_path / "arm.yaml"
-    save(Alignment(zero=(9.0, 9.0, 9.0, 9.0, 9.0), servos=SOFT), output)  # of another arm
+    save(Alignment(zero=(9.0, 9.0, 9.0, 9.0, 9.0), servos=SOFT), output)
     command = ("--record", folder, "--robot", "emulated", "--output", output, "--no_fit")
     assert run(*command, "--num_episodes", 1, "--duration", DURATION) == 0
     (log,) = kept(folder)
     np.testing.assert_allclose(log.measured[0], HOME, atol=0.06)
-    assert not (folder / "watchdog.log").exists()  # it had nothing to do
