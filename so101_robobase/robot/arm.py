@@ -72,9 +72,11 @@ class Arm:
         try:
             reading = self.driver.read()
         except DriverError as error:
+            self._look_after()
             self.monitor.on_reading(False, self.clock.now())
             self.events.add("read_failed", error=str(error))
             return False
+        self._look_after()
         self._note(reading.time, reading.position)
         self.monitor.on_reading(True, reading.time)
         return True
@@ -111,6 +113,12 @@ class Arm:
         unconfirmed = self.driver.release()
         self.events.add("released", unconfirmed=unconfirmed)
         return unconfirmed
+
+    def _look_after(self) -> None:
+        """What the servos complain of, and what did not work at once."""
+        self.monitor.on_alarms(self.driver.alarms)
+        for error in self.driver.mended():
+            self.events.add("mended", error=error)
 
     def _note(self, time: float, position: np.ndarray) -> None:
         joint_pos = self.units.to_model(position)

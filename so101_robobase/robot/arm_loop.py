@@ -51,6 +51,9 @@ class Watchdog(Protocol):
     def beat(self) -> None:
         """The loop lives; never raises, never waits."""
 
+    def abandon(self) -> None:
+        """Servos could not be told to turn torque off: go on telling them."""
+
     def dismiss(self) -> None:
         """The arm has been left as it should be."""
 
@@ -61,6 +64,9 @@ class NoWatchdog:
     fired = False
 
     def beat(self) -> None:
+        pass
+
+    def abandon(self) -> None:
         pass
 
     def dismiss(self) -> None:
@@ -115,6 +121,11 @@ class ArmLoop:
                 self._connect_and(work, ending)
             finally:
                 self.arm.driver.close()
+                if ending.unconfirmed:
+                    self._watchdog.abandon()
+                    self.arm.events.add("watchdog_goes_on", motors=ending.unconfirmed)
+                else:
+                    self._watchdog.dismiss()
                 ending.timing = self.ticker.timing()
 
     def _connect_and(self, work: Callable[[], None], ending: Ending) -> None:
@@ -201,7 +212,6 @@ class ArmLoop:
         else:
             ending.left = HOLD
             self.arm.events.add("held", joint_pos=_degrees(self.arm.joint_pos))
-        self._watchdog.dismiss()
         if error is not None and not isinstance(error, _REASONS):
             raise error
 

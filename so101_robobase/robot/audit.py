@@ -7,7 +7,7 @@ Used by the benchmarks and tests of faults.
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -106,6 +106,20 @@ class Witness:
 
     def health(self, joint: int) -> MotorHealth:
         return self.driver.health(joint)
+
+    @property
+    def alarms(self) -> Mapping[str, tuple[str, ...]]:
+        return self.driver.alarms
+
+    def mended(self) -> list[str]:
+        return self.driver.mended()
+
+    @property
+    def alarms(self) -> Mapping[str, tuple[str, ...]]:
+        return self.driver.alarms
+
+    def mended(self) -> list[str]:
+        return self.driver.mended()
 
     def release(self) -> list[str]:
         before = self.look()

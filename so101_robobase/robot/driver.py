@@ -4,6 +4,7 @@ Servo units, in `JOINTS` order: degrees from the middle of the calibrated range 
 joints, 0 (closed) to 100 (open) for the gripper. `alignment` alone converts to the model's radians.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -56,6 +57,13 @@ class Driver(Protocol):
 
     def health(self, joint: int) -> MotorHealth:
         """How servo `joint` (0 to 5) is. Raises DriverError."""
+
+    @property
+    def alarms(self) -> Mapping[str, tuple[str, ...]]:
+        """Motor -> what it complains of in its newest answer; only motors that do."""
+
+    def mended(self) -> list[str]:
+        """What went wrong since the last call and was put right by asking again; for the log."""
 
     def release(self) -> list[str]:
         """Torque off, motor by motor, whatever happens; names of those not confirmed to be off."""

@@ -1,5 +1,7 @@
 """A driver that listens but never moves the arm."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from so101_robobase.robot.driver import Driver, DriverError, MotorHealth, Reading
@@ -25,6 +27,13 @@ class DryRun:
 
     def health(self, joint: int) -> MotorHealth:
         return self._driver.health(joint)
+
+    @property
+    def alarms(self) -> Mapping[str, tuple[str, ...]]:
+        return self._driver.alarms
+
+    def mended(self) -> list[str]:
+        return self._driver.mended()
 
     def release(self) -> list[str]:
         return self._driver.release()

@@ -49,12 +49,14 @@ class LeRobotBus:
         bus: LeRobot's.
         complaints: id -> error bits of the newest answer.
         failures: questions that got no, or no proper, answer.
+        mended: why questions had to be asked again; whoever reads it empties it.
     """
 
     def __init__(self, bus: Any, timeout: float = 0.025):
         self.bus, self.timeout = bus, timeout
         self.complaints: dict[int, int] = {}
         self.failures = 0
+        self.mended: list[str] = []
         self._success = extras.require("scservo_sdk").COMM_SUCCESS
         self._claim: ports.Claim | None = None
         self._missing: dict[int, float] = {}  # bytes asked for in vain -> when, s
@@ -154,9 +156,10 @@ class LeRobotBus:
             exchange = partial(self._exchange, partial(ask, wanted), ids, wanted, timeout)
             try:
                 result = self._guarded(exchange)
-            except DriverError:
+            except DriverError as error:
                 if left == 0 or self._broken:
                     raise
+                self.mended.append(str(error))
             else:
                 del self._missing[wanted]
                 return result

@@ -168,6 +168,10 @@ class LeRobotDriver:
             JOINTS[joint], state.temperature, state.voltage, state.load, tuple(sorted(errors))
         )
 
+    def mended(self) -> list[str]:
+        mended, self.bus.mended = self.bus.mended, []
+        return mended
+
     def release(self) -> list[str]:
         """See `Driver`. Takes 10 ms; up to 0.3 s where servos do not answer."""
         if not self.bus.is_open:

@@ -3,7 +3,7 @@
 Holding means: no new command, the servos keep the last one. Stopping means: the rollout is over.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -167,6 +167,8 @@ class Monitor:
         self._frames_since: float | None = None  # from when a frame's age counts
         self._servos: dict[str, _Servo] = {}
         self._silent = _Lasting()
+        self._alarms: dict[str, tuple[str, ...]] = {}
+        self._low_voltage = _Lasting()
         self._late, self._late_ticks = 0.0, 0
         self._bad_actions = 0
         self._stopped: Verdict | None = None
@@ -199,6 +201,11 @@ class Monitor:
         servo.bad_voltage.note(complains or not low <= health.voltage <= high, now)
         servo.overloaded.note(not abs(health.load) <= limits.load, now)
 
+    def on_alarms(self, alarms: Mapping[str, tuple[str, ...]]) -> None:
+        """Motor -> complaints in its newest answer, at the time of the latest reading."""
+        self._alarms = dict(alarms)
+        self._low_voltage.note(any("voltage" in names for names in alarms.values()), self._now)
+
     def on_tick(self, late: float) -> None:
         """A control tick began `late` s after it was due."""
         self._late = late
@@ -213,7 +220,8 @@ class Monitor:
         """What may be done at `now`; the reasons of the worst kind, in words."""
         if self._stopped is None:
             self._passes(now)
-            found = [*self._joints(now), *self._frames(now), *self._health(now), *self._loop()]
+            found = [*self._joints(now), *self._frames(now), *self._health(now)]
+            found += [*self._complaining(), *self._loop()]
             for kind in (STOP, HOLD):
                 reasons = [verdict.reason for verdict in found if verdict.kind == kind]
                 if reasons:
@@ -260,11 +268,16 @@ class Monitor:
             if servo.health is not None:
                 yield from self._servo(motor, servo, servo.health)
 
+    def _complaining(self) -> Iterator[Verdict]:
+        for motor, names in self._alarms.items():
+            yield from _complaints(motor, names)
+            if "voltage" in names:
+                long = self._low_voltage.seconds >= self.limits.voltage_stop
+                yield Verdict(STOP if long else HOLD, f"{motor} complains of its voltage")
+
     def _servo(self, motor: str, servo: _Servo, health: MotorHealth) -> Iterator[Verdict]:
         limits = self.limits
-        for complaint in health.errors:
-            if complaint != "voltage":
-                yield Verdict(STOP, f"{motor} {_STOPPING.get(complaint, f'reports {complaint}')}")
+        yield from _complaints(motor, health.errors)
         if not health.temperature <= limits.temperature_hold:
             hot = not health.temperature <= limits.temperature_stop
             yield Verdict(
@@ -294,6 +307,12 @@ class Monitor:
             yield Verdict(
                 STOP, f"the policy gave nan or inf {self._bad_actions} times in succession"
             )
+
+
+def _complaints(motor: str, names: Iterable[str]) -> Iterator[Verdict]:
+    for complaint in names:
+        if complaint != "voltage":
+            yield Verdict(STOP, f"{motor} {_STOPPING.get(complaint, f'reports {complaint}')}")
 
 
 def _by_age(what: str, age: float, hold: float, stop: float) -> Iterator[Verdict]:

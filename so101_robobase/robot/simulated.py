@@ -48,6 +48,13 @@ class SimulatedDriver:
         limit = self.body.task.scene.model.actuator_forcerange[joint, 1]
         return MotorHealth(JOINTS[joint], 30.0, 7.4, float(self.body.torque[joint] / limit))
 
+    @property
+    def alarms(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def mended(self) -> list[str]:
+        return []
+
     def release(self) -> list[str]:
         self.body.limp = True
         return []

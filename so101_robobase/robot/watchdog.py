@@ -100,6 +100,12 @@ class Watchdog:
         self._fired = self.fired
         self._end()
 
+    def abandon(self) -> None:
+        """Leave the servos to it: it turns torque off, going on after this process if need be."""
+        if self._process.returncode is None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._beats = -1
+
     def _end(self) -> None:
         self._beats = -1
         for pipe in (self._process.stdin, self._process.stdout):

@@ -13,9 +13,11 @@ pytest.importorskip("lerobot")
 import robot_faults
 import robot_success
 import robot_ticks
+from _fault_plan import ALL, AT_CONNECT, plan
+from _fault_trials import Report, finish, holds, is_about_it
 from _robot import POLICY, KeptSight
 from _trouble import Rollout, Torque, longest
-from robot_faults import Report, holds, is_about_it, plan, remarks, rows
+from robot_faults import remarks, rows
 from robot_success import Score
 
 from so101_robobase.robot.audit import Call, Findings, Look, Read, Witness
@@ -96,12 +98,12 @@ def test_servos_that_cannot_be_reached_count_from_when_they_can():
 def test_a_plan_has_every_kind_equally_often_and_is_the_same_again():
     planned = plan(500, 1)
     counts = Counter(one.kind for one in planned)
-    assert set(counts) == {*KINDS, *robot_faults.OF_CAMERA, *robot_faults.OF_PROCESS}
+    assert set(counts) == set(ALL)
     assert counts["SIGKILL"] == counts["SIGSTOP"] == 10
     assert max(counts[kind] for kind in KINDS) - min(counts[kind] for kind in KINDS) <= 1
     assert planned == plan(500, 1)
     assert [one.kind for one in planned] != [one.kind for one in plan(500, 2)]
-    assert all(one.connecting for one in planned if one.kind in robot_faults.AT_CONNECT)
+    assert all(one.connecting for one in planned if one.kind in AT_CONNECT)
 
 
 def test_the_table_counts_outcomes_and_breaches():
@@ -112,7 +114,7 @@ def test_the_table_counts_outcomes_and_breaches():
         Report(3, "SIGKILL", "stopped", np.inf, logged=False),
     ]
     for report, is_off in zip(reports, (True, True, True, False), strict=True):
-        robot_faults.finish(report, is_off)
+        finish(report, is_off)
     drop, kill, total = rows(reports)
     assert drop == ["drop", "3", "2", "1", "1", "0", "57", "1", "0", "310", "200", "1", "0", "0"]
     assert kill[1:5] == ["1", "1", "0", "1"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -244,9 +245,9 @@ def test_nothing_is_left_of_a_killed_rollout(snapshots, tmp_path):
 def test_a_fault_ends_it_with_its_reason(snapshots, tmp_path):
     folder = tmp_path / "out"
     fault = Fault("overheat", servos=(3,), start=0.0)
+    words = emulated(snapshots["rgb"], folder)[3:]
     process = subprocess.Popen(
-        [sys.executable, "-c", _WITH_FAULT, json.dumps(fault.__dict__)]
-        + emulated(snapshots["rgb"], folder)[3:],
+        [sys.executable, "-c", _WITH_FAULT, json.dumps(asdict(fault)), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
