@@ -114,13 +114,6 @@ class Witness:
     def mended(self) -> list[str]:
         return self.driver.mended()
 
-    @property
-    def alarms(self) -> Mapping[str, tuple[str, ...]]:
-        return self.driver.alarms
-
-    def mended(self) -> list[str]:
-        return self.driver.mended()
-
     def release(self) -> list[str]:
         before = self.look()
         try:

@@ -28,8 +28,8 @@ class Timing:
 class Ticker:
     """Waits for ticks `period` s apart.
 
-    After an over-run ticks are left out, never made up for in a burst: from one to the next there is
-    half a period at least. The others keep their times.
+    After an over-run ticks are left out, never made up for in a burst: two are half a period apart
+    at least. The others keep their times.
     """
 
     def __init__(self, clock: Clock, period: float):

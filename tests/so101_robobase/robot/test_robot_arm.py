@@ -118,18 +118,19 @@ def test_a_reading_that_fails_changes_nothing_and_is_logged(make, driver):
     arm.send(arm.command + 0.02)
     tick(arm)
     arm.read()
-    before = arm.joint_pos, arm.joint_vel, arm.time
+    position, velocity, time = arm.joint_pos.copy(), arm.joint_vel.copy(), arm.time
     driver.fails = {"read"}
     tick(arm)
     assert not arm.read()
-    assert all(now is then for now, then in zip((arm.joint_pos, arm.joint_vel), before[:2]))
-    assert arm.time == before[2]
+    np.testing.assert_array_equal(arm.joint_pos, position)
+    np.testing.assert_array_equal(arm.joint_vel, velocity)
+    assert arm.time == time
     assert arm.events.counts == {"read_failed": 1}
     assert arm.monitor.verdict(arm.clock.now()).kind == "hold"
     driver.fails = set()
     tick(arm)
     assert arm.read()
-    np.testing.assert_allclose(arm.joint_vel, (arm.joint_pos - before[0]) / (2 * TICK), atol=1e-9)
+    np.testing.assert_allclose(arm.joint_vel, (arm.joint_pos - position) / (2 * TICK), atol=1e-9)
 
 
 def test_safety_stands_before_the_servos(make, driver):

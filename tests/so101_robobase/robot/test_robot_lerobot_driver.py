@@ -512,3 +512,14 @@ def test_file_or_id_but_not_both():
 def test_an_id_is_looked_up_in_lerobots_folder(bus, calibration):
     driver = LeRobotDriver(bus.port, id="arm", calibration_dir=calibration.parent)
     assert driver.robot.calibration_fpath == calibration
+
+
+def test_a_question_that_was_asked_again_is_told(bus: EmulatedBus, driver: LeRobotDriver):
+    driver.connect()
+    driver.mended()
+    driver.read()
+    assert driver.mended() == []
+    bus.inject(Fault("drop", servos=[4], count=1))
+    driver.read()
+    assert ["wrist_flex" in told for told in driver.mended()] == [True]
+    assert driver.mended() == []

@@ -311,3 +311,29 @@ def test_tightened_limits_are_followed():
     assert loop.run(tell=False).kind == HOLD
     loop.run(late=0.03)
     assert loop.run(late=0.03).kind == STOP
+
+
+@pytest.mark.parametrize("complaint", ["overload", "overheat", "overcurrent", "angle"])
+def test_a_complaint_in_any_answer_stops_at_once(complaint):
+    loop = Loop()
+    loop.monitor.on_alarms({"gripper": (complaint,)})
+    assert loop.run().kind == STOP
+    assert "gripper" in loop.run().reason
+
+
+def test_a_complaint_about_the_voltage_holds_and_then_stops():
+    loop = Loop()
+    alarms = {"elbow_flex": ("voltage",)}
+    kinds = []
+    for _ in range(60):
+        loop.monitor.on_alarms(alarms)
+        kinds.append(loop.run().kind)
+    assert kinds[0] == HOLD
+    assert kinds[-1] == STOP
+    assert 0.9 < kinds.index(STOP) * TICK < 1.1
+
+    passing = Loop()
+    passing.monitor.on_alarms(alarms)
+    assert passing.run().kind == HOLD
+    passing.monitor.on_alarms({})
+    assert passing.run().kind == GO

@@ -237,36 +237,35 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
     pytest.importorskip("lerobot")
     calibration = bus.write_calibration(tmp_path, "arm")
     body = Body(CONFIG)
-    units = Units(Alignment(), body.task.scene.model.actuator_ctrlrange)
-    for _ in range(5):  # the emulator leaves time out where the machine is too busy
+    for _ in range(5):  # a busy machine makes times uncertain, and the emulator leave time out
         slips = bus.state().slips
         witness, looks, diary, goals, arm, result = on_emulated_servos(
             bus, calibration, body.task.scene.model
         )
-        if bus.state().slips == slips and result.stopped is None:
-            break
-    else:
-        pytest.skip("the machine is too busy to emulate in real time")
-    found = judge(witness, goals, arm.safety, units)
-    assert found.violations == found.misread == 0
-    assert "limited" not in arm.events.counts
-    (command, number), start = diary.begun, diary.states[0]
-    body.begin(0)
-    place(body.task, start.qpos)
+        if bus.state().slips > slips or result.stopped is not None:
+            continue
+        assert "limited" not in arm.events.counts
+        found = judge(witness, goals, arm.safety, arm.units)
+        assert found.violations == found.misread == 0
+        (command, number), start = diary.begun, diary.states[0]
+        body.begin(0)
+        place(body.task, start.qpos)
 
-    # The same actions become the same commands.
-    _, targets, _ = in_training(CONFIG, body.task.batch.state[0].copy(), command, diary.actions)
-    sent = np.array([units.to_model(write.position) for write in witness.writes[number:]])
-    np.testing.assert_allclose(sent[1 : 2 * SHORT : 2], targets, rtol=0, atol=ROUNDING)
+        # The same actions become the same commands.
+        _, targets, _ = in_training(CONFIG, body.task.batch.state[0].copy(), command, diary.actions)
+        sent = np.array([arm.units.to_model(write.position) for write in witness.writes[number:]])
+        np.testing.assert_allclose(sent[1 : 2 * SHORT : 2], targets, rtol=0, atol=ROUNDING)
 
-    # These, when servos got them and as coarse as they got them, move the arm alike.
-    looks = [look for look in looks if look.time > start.time]
-    path = follow(body, goals, start, looks)
-    true = np.array([look.qpos[:NUM_JOINTS] for look in looks])
-    assert (np.ptp(true, axis=0) > 20 * COUNT).all()
-    speed = np.abs([look.qvel for look in looks]).max(axis=0)
-    late = 2 * body.timestep  # times are rounded to steps of physics, there and here
-    assert (np.abs(path - true) <= 2 * COUNT + late * speed).all()
+        # These, when servos got them and as coarse as they got them, move the arm alike.
+        looks = [look for look in looks if look.time > start.time]
+        path = follow(body, goals, start, looks)
+        true = np.array([look.qpos[:NUM_JOINTS] for look in looks])
+        assert (np.ptp(true, axis=0) > 20 * COUNT).all()
+        speed = np.abs([look.qvel for look in looks]).max(axis=0)
+        late = 2 * body.timestep  # times are rounded to steps of physics, there and here
+        if (np.abs(path - true) <= 2 * COUNT + late * speed).all():
+            return
+    pytest.fail("in none of five attempts did the arm move as it should")
 
 
 def place(task, qpos):

@@ -23,7 +23,7 @@ class Remembering(Policy):
 
 @pytest.fixture
 def make(tmp_path):
-    """make(*overrides) -> (policy, the same on the robot, evaluation environment, what is shown)."""
+    """make(*overrides) -> (policy, the same on the robot, environment, what the robot's sees)."""
     environments = []
 
     def made(*overrides, judge=False):

@@ -82,6 +82,19 @@ class Flaky(SimulatedDriver):
         self.hot_from = 10**9
         self.told: list[tuple[float, np.ndarray]] = []
         self.count = 0
+        self.complaints_from = 10**9
+        self.deaf = []
+
+    @property
+    def alarms(self):
+        return {"elbow_flex": ("overload",)} if self.count >= self.complaints_from else {}
+
+    def mended(self):
+        return ["no answer from gripper (id 6)"] if self.count == 50 else []
+
+    def release(self):
+        super().release()
+        return self.deaf
 
     def read(self):
         self.count = next(self.reads)
@@ -98,6 +111,27 @@ class Flaky(SimulatedDriver):
         if self.count >= self.hot_from:
             return MotorHealth(health.motor, 90.0, health.voltage, 0.0)
         return health
+
+
+class Dog:
+    """A watchdog that writes down what it is told."""
+
+    def __init__(self):
+        self.calls = []
+        self.fires_at = 10**9
+
+    @property
+    def fired(self):
+        return self.calls.count("beat") >= self.fires_at
+
+    def beat(self):
+        self.calls.append("beat")
+
+    def abandon(self):
+        self.calls.append("abandon")
+
+    def dismiss(self):
+        self.calls.append("dismiss")
 
 
 class Notes:
@@ -146,6 +180,7 @@ def make():
         if asks:
             scene.succeeded = lambda: None
         lines = []
+        rollout_watchdog = Dog()
         rollout = Rollout(
             arm=arm,
             sight=(sight or Blank)(driver.clock),
@@ -155,10 +190,11 @@ def make():
             start=start_pose(config),
             settings=settings or Settings(episode_time=0.4),
             observers=[Notes()],
+            start_watchdog=lambda: rollout_watchdog,
             keys=keys or (lambda: None),
             say=lines.append,
         )
-        rollout.lines = lines
+        rollout.lines, rollout.dog = lines, rollout_watchdog
         return rollout, driver, events
 
     return build
@@ -356,3 +392,39 @@ def test_an_arm_that_answers_only_the_connection_is_let_go(make):
     assert result.stopped
     assert driver.body.limp.all()
     assert events.counts["released"] == 1
+
+
+def test_a_servo_that_complains_ends_it_at_that_tick(make):
+    rollout, driver, events = make(Settings(episode_time=10))
+    driver.complaints_from = 130
+    result = rollout.run()
+    assert result.stopped == "elbow_flex is overloaded"
+    assert driver.count == 130
+    assert events.counts["mended"] == 1
+
+
+def test_the_watchdog_is_told_of_every_tick_and_dismissed(make):
+    rollout, driver, _ = make()
+    rollout.run()
+    beats = rollout.dog.calls.count("beat")
+    assert beats == driver.count  # the first reading is that of the connection
+    assert rollout.dog.calls[-1] == "dismiss"
+    assert "abandon" not in rollout.dog.calls
+
+
+def test_the_watchdog_goes_on_where_servos_did_not_confirm(make):
+    rollout, driver, events = make()
+    driver.deaf = ["gripper"]
+    result = rollout.run()
+    assert result.unconfirmed == ["gripper"]
+    assert rollout.dog.calls[-1] == "abandon"
+    assert "dismiss" not in rollout.dog.calls
+    assert events.counts["watchdog_goes_on"] == 1
+
+
+def test_a_watchdog_that_has_fired_ends_it(make):
+    rollout, driver, _ = make(Settings(episode_time=10))
+    rollout.dog.fires_at = 100
+    result = rollout.run()
+    assert "watchdog" in result.stopped
+    assert driver.body.limp.all()

@@ -231,3 +231,15 @@ def test_a_process_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setattr(watchdog, "__file__", "/nonexistent.py")
     with pytest.raises(RuntimeError, match="did not start"):
         Watchdog("/dev/ttyNONE", IDS)
+
+
+def test_abandoned_it_turns_torque_off_and_outlives_the_loop(held: EmulatedBus, tmp_path: Path):
+    dog = Watchdog(held.port, IDS, log=tmp_path / "log")
+    held.inject(Fault("lose"))  # servos hear nothing at first
+    dog.abandon()
+    log = tmp_path / "log"
+    assert until(lambda: log.exists() and "has ended" in log.read_text())
+    assert not held.state().limp.all()
+    held.clear()
+    assert until(lambda: held.state().limp.all())
+    assert until(lambda: "torque is off in all servos" in log.read_text())
