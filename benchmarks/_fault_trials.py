@@ -194,10 +194,10 @@ def try_process(rig: Rig, planned: Planned, number: int, where: Path, snapshot: 
     while not bus.state().limp.all() and time.monotonic() < struck + _PATIENCE:
         time.sleep(0.002)
     if planned.kind == STOP:
-        woken = time.monotonic()
+        was_off, woken = bus.state().limp.all(), time.monotonic()
         os.kill(child.pid, signal.SIGCONT)
         child.join(_PATIENCE)
-        report.problems += after_waking(log, woken)
+        report.problems += after_waking(log, woken) if was_off else []
     child.kill()
     child.join()
     events_seen = bus.events()[seen:]

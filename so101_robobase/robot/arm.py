@@ -11,6 +11,8 @@ from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.monitor import Monitor
 from so101_robobase.robot.safety import SafetyFilter
 
+_ROUNDING = 1e-6  # s: exactly two ticks are not too long
+
 
 class Arm:
     """Reads joints, sends what the safety filter lets through, asks one servo a time how it is.
@@ -84,8 +86,13 @@ class Arm:
     def send(self, target: np.ndarray) -> None:
         """Tell the servos `target` (6,) rad, or what safety makes of it.
 
-        Where they cannot be told, which is logged, `command` stays what it was.
+        Where they cannot be told, or the joints were measured too long ago, both of which is
+        logged, `command` stays what it was.
         """
+        age = self.clock.now() - self.time
+        if age > self.monitor.limits.reading_stop + _ROUNDING:
+            self.events.add("stale", age=round(age, 4))  # reading, seeing or thinking took long
+            return
         before = self.command
         decision = self.safety.filter(target, self.joint_pos)
         if decision.interventions:

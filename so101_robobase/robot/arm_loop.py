@@ -78,7 +78,7 @@ class ArmLoop:
 
     Args:
         on_stop: `RELEASE` or `HOLD`, what to do with the arm when work is cut short.
-        start_watchdog: called once the arm is connected.
+        start_watchdog: called before the arm is connected.
 
     Attributes:
         key: pressed before the newest tick; None where there was none.
@@ -129,6 +129,7 @@ class ArmLoop:
                 ending.timing = self.ticker.timing()
 
     def _connect_and(self, work: Callable[[], None], ending: Ending) -> None:
+        self._watchdog = self._start_watchdog()  # before there is torque
         try:
             self.arm.connect()
         except UserError:
@@ -137,7 +138,6 @@ class ArmLoop:
             self._leave(ending, error)
             return
         try:
-            self._watchdog = self._start_watchdog()
             home = self.arm.command
             self.arm.events.add("connected", joint_pos=_degrees(home))
             self.ticker.restart()

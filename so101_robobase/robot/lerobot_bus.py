@@ -49,7 +49,7 @@ class LeRobotBus:
         bus: LeRobot's.
         complaints: id -> error bits of the newest answer.
         failures: questions that got no, or no proper, answer.
-        mended: why questions had to be asked again; whoever reads it empties it.
+        mended: what was put right by asking again; whoever reads it empties it.
     """
 
     def __init__(self, bus: Any, timeout: float = 0.025):
@@ -180,6 +180,8 @@ class LeRobotBus:
         """One question and its answers of exactly `length` bytes from `ids`, in order."""
         port = self.bus.port_handler
         if self._unanswered or port.ser.in_waiting:
+            if not self._unanswered:
+                self.mended.append("answers that nobody had asked for were thrown away")
             self._settle()
         self._unanswered = True
         sent = time.monotonic()

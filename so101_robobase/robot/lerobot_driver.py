@@ -6,7 +6,6 @@ present position, and torque goes off motor by motor whatever the servos complai
 none of its business: a dead one would keep it from letting go.
 """
 
-import contextlib
 import time
 from pathlib import Path
 
@@ -37,6 +36,7 @@ _ATTEMPTS = 3  # of steps of `connect`
 _OFF = b"\0"
 _POSITION_LENGTH = 2
 _TORQUE_AND_GOAL_LENGTH = 4
+_TORQUE_TO_POSITION_LENGTH = PRESENT_POSITION - TORQUE_ENABLE + _POSITION_LENGTH
 
 
 class LeRobotDriver:
@@ -85,11 +85,16 @@ class LeRobotDriver:
         )
         self.bus = LeRobotBus(self.robot.bus, reply_timeout)
         self._torque = False  # whether we have given the servos torque, or begun to
+        self._limp: list[str] = []  # motors that had none in the newest answer
+        self._goal: list[int] | None = None  # counts, what was sent last
 
     @property
     def alarms(self) -> dict[str, tuple[str, ...]]:
         named = {ports.name(id_): complaints(bits) for id_, bits in self.bus.complaints.items()}
-        return {motor: names for motor, names in named.items() if names}
+        alarms = {motor: names for motor, names in named.items() if names}
+        for motor in self._limp:
+            alarms[motor] = (*alarms.get(motor, ()), NO_TORQUE)
+        return alarms
 
     def connect(self) -> None:
         """See `Driver`. If it fails, torque is off, unless nothing was touched, and the port free.
@@ -108,6 +113,7 @@ class LeRobotDriver:
                 raise UserError(problem)
             self._torque = True
             self._hold(np.clip(counts, self.calibration.lower, self.calibration.upper))
+            self._limp, self._goal = [], None  # a servo that takes torque may set a goal of its own
         except BaseException:
             if self._torque:
                 self.release()
@@ -141,7 +147,12 @@ class LeRobotDriver:
         return self._positions()[1]
 
     def read(self) -> Reading:
-        sent, counts = self._positions()
+        sent, answers = self.bus.read_all(IDS, TORQUE_ENABLE, _TORQUE_TO_POSITION_LENGTH)
+        counts = np.array([parse_position(a[PRESENT_POSITION - TORQUE_ENABLE :]) for a in answers])
+        self._limp = [
+            motor for motor, a in zip(JOINTS, answers, strict=True) if self._torque and a[0] != 1
+        ]
+        self._compare_goals([parse_position(a[GOAL_POSITION - TORQUE_ENABLE :]) for a in answers])
         return Reading(sent, self.calibration.to_servo(counts))
 
     def write(self, position: np.ndarray) -> None:
@@ -195,11 +206,11 @@ class LeRobotDriver:
         self.bus.close()
 
     def _release_round(self, pending: dict[str, int]) -> None:
-        """Tell all at once, then ask each whether it has obeyed; if so, it leaves `pending`."""
-        with contextlib.suppress(DriverError):
-            self.bus.sync_write("Torque_Enable", dict.fromkeys(pending, 0))
+        """Tell all motors, then see of each whether it has obeyed; those leave `pending`."""
         for motor, id_ in list(pending.items()):
             try:
+                # Before each question again, for it costs next to nothing and may get lost.
+                self.bus.sync_write("Torque_Enable", dict.fromkeys(pending, 0))
                 if self._torque_is_on(id_):
                     self.bus.write(id_, TORQUE_ENABLE, _OFF)
                 else:
@@ -215,8 +226,17 @@ class LeRobotDriver:
         return sent, np.array([parse_position(answer) for answer in answers])
 
     def _send_goal(self, counts: np.ndarray) -> None:
-        goals = zip(JOINTS, counts.tolist(), strict=True)
-        self.bus.sync_write("Goal_Position", dict(goals))
+        goals = counts.tolist()
+        self.bus.sync_write("Goal_Position", dict(zip(JOINTS, goals, strict=True)))
+        self._goal = goals
+
+    def _compare_goals(self, goals: list[int]) -> None:
+        """A sync write has no answer: see by the servos' goals whether the last one arrived."""
+        if self._goal is not None and self._torque:
+            deaf = [JOINTS[i] for i, goal in enumerate(goals) if goal != self._goal[i]]
+            if deaf:
+                self.bus.mended.append(f"{', '.join(deaf)} did not get the last goal")
+            self._goal = None  # told once
 
     def _hold(self, counts: np.ndarray) -> None:
         """Settings of LeRobot, then torque, with the goal at `counts` (6,) before that."""

@@ -1,6 +1,7 @@
 """The loop: start pose, episodes at a fixed rate, back to where the arm was found, torque off."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,7 +55,7 @@ class Rollout:
         start: (6,) rad, where episodes begin.
         observers: who records and shows.
         logger: keeps every control tick.
-        start_watchdog: called once the arm is connected.
+        start_watchdog: called before the arm is connected.
         say: prints a line for the person.
     """
 
@@ -80,9 +81,7 @@ class Rollout:
         self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys)
         self._say = say
         config = policy.config
-        self._controller = make_controller(
-            config.control, kinematics, arm.safety.joint_range, 1
-        )
+        self._controller = make_controller(config.control, kinematics, arm.safety.joint_range, 1)
         self._repeat = config.action_repeat
         self._asked_for_step = False
 
@@ -92,14 +91,13 @@ class Rollout:
         Raises UserError where the rollout could not begin; nothing has moved by then.
         """
         result = Result()
-        try:
+        with ExitStack() as at_the_end:
+            for observer in self._observers:
+                at_the_end.callback(observer.close)
+            at_the_end.callback(self.sight.close)
             self.sight.start()
             self.policy.warm_up()
             self._loop.run(lambda: self._run_episodes(result), result)
-        finally:
-            self.sight.close()
-            for observer in self._observers:
-                observer.close()
         return result
 
     def _run_episodes(self, result: Result) -> None:
@@ -132,6 +130,9 @@ class Rollout:
         self.policy.begin()
         self._controller.reset(self.arm.command[None])
         self.arm.monitor.watch_frames(True)
+        prepared = self.arm.clock.now()
+        while self._look().time < prepared:  # an older picture shows the table of before
+            self._loop.tick()
         self._begin(episode)
         try:
             outcome, keep = self._play()
@@ -181,11 +182,11 @@ class Rollout:
                     return over(None, "quit")
             if self.scene.succeeded():
                 return over(True, "lifted and held")
-            picture = self.sight.latest()
-            self.arm.monitor.on_frame(picture.time)
+            deciding = ticks % self._repeat == 0
+            if deciding:
+                picture = self._look()
             if not may_move or paused:
                 continue
-            deciding = ticks % self._repeat == 0
             if deciding:
                 if self.settings.step and ticks and self._loop.key != "n":
                     if self._loop.key is None and not self._asked_for_step:
@@ -203,6 +204,11 @@ class Rollout:
                 self._tell(ticks, picture, action, decision.value)
             ticks += 1
         return self._judge_late(over(False if not self.scene.asks else None, "out of time"))
+
+    def _look(self) -> Picture:
+        picture = self.sight.latest()
+        self.arm.monitor.on_frame(picture.time)
+        return picture
 
     def _judge_late(self, ended: tuple[Outcome, bool]) -> tuple[Outcome, bool]:
         """Where a person judges, hold until they have."""

@@ -58,7 +58,7 @@ class Parts:
     clock: Clock
     sight: Sight
     scene: Scene
-    start_watchdog: Callable[[], Watchdog]  # called once the driver is connected
+    start_watchdog: Callable[[], Watchdog]  # called before the driver is connected
     monitor: MonitorLimits
     alignment: Alignment  # of this arm's servo units with the model
     state: Callable[[], dict[str, Any]]  # what is known of the scene when an episode begins

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TIMEOUT = 0.3
 """s without a sign of life from the loop."""
 
+CONNECTING = 5.0
+"""s for the loop to connect the arm."""
+
 DISMISSED, RELEASED, GAVE_UP, TAKEN_OVER = 0, 3, 4, 5
 """Exit codes: not needed; all torque is off; not confirmed; another process claimed the port."""
 
@@ -47,8 +50,9 @@ class Watchdog:
         timeout: s after the last `beat`.
         log: file to which the process adds what it did; None: stderr alone.
 
-    Raises RuntimeError if the process does not start. It guards from then on, the first beat
-    counts as given.
+    It guards against the end of this process from now on, and against standing still: for
+    `CONNECTING` s before the first `beat`, for `timeout` s after each. Raises RuntimeError if it
+    does not start.
     """
 
     def __init__(
@@ -72,7 +76,6 @@ class Watchdog:
             raise RuntimeError("the watchdog process did not start")
         os.set_blocking(self._beats, False)
         os.set_blocking(self._signs, False)
-        self.beat()
 
     @property
     def fired(self) -> bool:
@@ -198,15 +201,17 @@ class Log:
 
 def guard(timeout: float) -> str | None:
     """Wait on stdin for the loop to die; how it did, or None where it said goodbye."""
+    patience = max(timeout, CONNECTING)  # until the first beat
     while True:
-        ready, _, _ = select.select([0], [], [], timeout)
+        ready, _, _ = select.select([0], [], [], patience)
         if not ready:
-            return f"no sign of life for {timeout} s"
+            return f"no sign of life for {patience} s"
         signs = os.read(0, 4096)
         if _GOODBYE in signs:
             return None
         if not signs:
             return "the loop's process has ended"
+        patience = timeout
 
 
 def release(port: str, ids: Sequence[int], log: Log, give_up: float = _GIVE_UP) -> int:

@@ -17,7 +17,7 @@ from robobase.errors import UserError
 pytest.importorskip("lerobot.datasets.lerobot_dataset")
 
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
-from robot_ticks import FRAME_SIZE, make_ticks
+from policy_ticks import FRAME_SIZE, make_ticks
 
 from so101_robobase.robot.dataset_recorder import DatasetRecorder, ids_from_colors, policy_picture
 
@@ -169,7 +169,7 @@ def test_killed_in_an_episode(tmp_path):
     script = """
 import os, signal, sys, time
 from pathlib import Path
-from robot_ticks import make_ticks
+from policy_ticks import make_ticks
 from so101_robobase.robot.dataset_recorder import DatasetRecorder
 recorder = DatasetRecorder(Path(sys.argv[1]), (2, 84, 84), 6, (48, 64), say=str)
 for episode in range(2):

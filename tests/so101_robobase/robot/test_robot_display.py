@@ -13,7 +13,7 @@ from robobase.errors import UserError
 pytest.importorskip("rerun")
 
 import rerun
-from robot_ticks import FRAME_SIZE, make_ticks
+from policy_ticks import FRAME_SIZE, make_ticks
 
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot.display import RerunDisplay

@@ -133,6 +133,14 @@ class Trial:
         return judge(self.witness, goals, self.safety, self.units)
 
 
+def connects(driver):
+    try:
+        driver.connect()
+    except UserError:
+        return False
+    return True
+
+
 def until(condition, seconds=SOON):
     ends = time.monotonic() + seconds
     while not condition():
@@ -157,7 +165,7 @@ def attempt(bus, scene, clearance, tmp_path):
     yield build
     bus.clear()
     driver = LeRobotDriver(bus.port, bus.write_calibration(tmp_path, "arm"))
-    driver.connect()
+    assert until(lambda: connects(driver))  # not at once, where a watchdog is still at it
     driver.release()
     driver.close()
 

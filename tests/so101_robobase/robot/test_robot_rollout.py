@@ -428,3 +428,20 @@ def test_a_watchdog_that_has_fired_ends_it(make):
     result = rollout.run()
     assert "watchdog" in result.stopped
     assert driver.body.limp.all()
+
+
+def test_an_episode_waits_for_a_picture_of_its_own_table(make):
+    class Slow(Blank):
+        """Its pictures are 0.1 s old."""
+
+        def latest(self):
+            return super().latest()._replace(time=self._clock.now() - 0.1)
+
+    rollout, _, _ = make(Settings(episode_time=0.4), sight=Slow)
+    prepared = []
+    rollout.scene.prepare = lambda episode: prepared.append(rollout.arm.clock.now())
+    first = []
+    act = rollout.policy.act
+    rollout.policy.act = lambda *seen: first.append(rollout.arm.clock.now()) or act(*seen)
+    rollout.run()
+    assert first[0] >= prepared[0] + 0.1

@@ -11,7 +11,7 @@ pytest.importorskip("lerobot")
 
 from lerobot.robots.utils import make_robot_from_config
 from lerobot.utils.errors import DeviceAlreadyConnectedError, DeviceNotConnectedError
-from robot_ticks import make_ticks
+from policy_ticks import make_ticks
 
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig

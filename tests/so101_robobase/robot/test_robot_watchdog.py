@@ -124,6 +124,7 @@ def test_a_guarded_loop_keeps_its_torque_and_a_goodbye_ends_it_in_silence(held, 
 
 def test_the_loop_learns_that_it_has_fired(held, tmp_path):
     guard = Watchdog(held.port, IDS, timeout=0.3, log=tmp_path / "log")
+    guard.beat()
     assert until(lambda: guard.fired)
     assert until(lambda: held.state().limp.all())
     guard.beat()
@@ -243,3 +244,12 @@ def test_abandoned_it_turns_torque_off_and_outlives_the_loop(held: EmulatedBus, 
     held.clear()
     assert until(lambda: held.state().limp.all())
     assert until(lambda: "torque is off in all servos" in log.read_text())
+
+
+def test_a_loop_that_never_begins_is_given_longer(held: EmulatedBus, tmp_path: Path):
+    began = time.monotonic()
+    dog = Watchdog(held.port, IDS, timeout=0.1, log=tmp_path / "log")
+    assert until(lambda: dog.fired, 3 * watchdog.CONNECTING)
+    assert time.monotonic() - began >= watchdog.CONNECTING
+    assert until(lambda: held.state().limp.all())
+    dog.dismiss()
