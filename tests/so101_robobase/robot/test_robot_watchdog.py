@@ -60,6 +60,7 @@ LOOP = """
 import sys, time
 from so101_robobase.robot.watchdog import Watchdog
 guard = Watchdog(sys.argv[1], [1, 2, 3, 4, 5, 6], timeout=float(sys.argv[3]), log=sys.argv[2])
+guard.beat()
 print("guarded", flush=True)
 while True:
     guard.beat()
