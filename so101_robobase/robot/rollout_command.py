@@ -102,6 +102,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     run.add_argument(
+        "--limits",
+        type=Path,
+        metavar="FILE",
+        help="YAML with limits of your own, groups safety and monitor (docs/robot.md)",
+    )
+    run.add_argument(
         "--overrides",
         nargs="+",
         default=[],

@@ -33,12 +33,13 @@ from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.episode_logger import EpisodeLogger
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.keys import has_keys, terminal_keys
+from so101_robobase.robot.limits import load as load_limits
 from so101_robobase.robot.monitor import Monitor, MonitorLimits
 from so101_robobase.robot.policy import RobotPolicy
 from so101_robobase.robot.rollout import Rollout, Settings
 from so101_robobase.robot.rollout_command import EMULATED, REAL, SIM
 from so101_robobase.robot.rollout_report import announce, ask_to_begin, report, was_interrupted
-from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety import SafetyFilter
 from so101_robobase.robot.scenes import Scene
 from so101_robobase.robot.sight import Sight
 from so101_robobase.robot.start import start_pose
@@ -105,9 +106,10 @@ def run_rollout(args: argparse.Namespace) -> int:
         parts = _assemble(args, config, alignment, folder, resources)
         resources.callback(parts.sight.close)
         driver = DryRun(parts.driver) if args.dry_run else parts.driver
-        safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(physics))
+        limits = load_limits(args.limits, parts.monitor)
+        safety = SafetyFilter(limits.safety, joint_range, Clearance(physics))
         units = Units(parts.alignment, joint_range)
-        arm = Arm(driver, units, safety, Monitor(parts.monitor), parts.clock, events)
+        arm = Arm(driver, units, safety, Monitor(limits.monitor), parts.clock, events)
         if parts.scene.asks:
             print("starting the camera and what looks at its pictures", flush=True)
             parts.sight.start()
