@@ -29,6 +29,8 @@ class TerminalSession:
         self._process = subprocess.Popen(
             ["sh", "-c", _ON_TERMINAL, "sh", os.ttyname(self._slave), *command],
             start_new_session=True,
+            # These tests may themselves run in the background, where shells ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     @property
