@@ -322,7 +322,13 @@ def test_the_command_writes_the_alignment_through_lerobots_driver(
     from so101_robobase.robot.ports import Claim
 
     true = adjusted(nominal_pose(), "x 2 f 1")
-    camera = camera_at(true, lambda: bus.state().qpos)
+    photographed: list[np.ndarray] = []  # states: an arm without torque sinks all the time
+
+    def state() -> np.ndarray:
+        photographed.append(bus.state().qpos)
+        return photographed[-1]
+
+    camera = camera_at(true, state)
     monkeypatch.setattr(lerobot_camera, "LeRobotCamera", lambda *_: camera)
     output, png = tmp_path / "arm.yaml", tmp_path / "live.png"
     save(Alignment(arm="arm"), output)
@@ -335,13 +341,14 @@ def test_the_command_writes_the_alignment_through_lerobots_driver(
     assert bus.state().limp.all()
     Claim(bus.port).release()  # the port is free again
 
-    # The last picture shows the arm where the bus says it is.
-    state = bus.state().qpos
-    camera = camera_at(true, lambda: state)
-    wanted = outlined(camera.grab()[1], expected(true, state))
-    camera.close()
+    # The last picture shows the arm where the bus said it was.
     shown = cv2.imread(str(png))[: SIZE[1]]
-    assert same(shown, wanted) > 0.98
+    alike = []
+    for qpos in photographed[-3:]:
+        camera = camera_at(true, lambda qpos=qpos: qpos)
+        alike.append(same(shown, outlined(camera.grab()[1], expected(true, qpos))))
+        camera.close()
+    assert max(alike) > 0.98
 
 
 def test_what_was_not_saved_can_be_gone_on_from(bus, tmp_path, monkeypatch, capsys, typed):
