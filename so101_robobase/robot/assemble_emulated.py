@@ -17,7 +17,6 @@ from so101_robobase.robot.clock import RealClock
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.lerobot_driver import LeRobotDriver
-from so101_robobase.robot.monitor import STIFF_SERVOS
 from so101_robobase.robot.session import Parts
 from so101_robobase.robot.sight import BackgroundSight, SimulatedEyes
 from so101_robobase.sim.scene import SUBSTEPS
@@ -57,7 +56,6 @@ def assemble(
         sight=BackgroundSight(eyes, clock, _CAMERA_INTERVAL),
         scene=EmulatedScene(bus, mirror, args.seed),
         start_watchdog=start_dismissed_watchdog,
-        monitor=STIFF_SERVOS,
         alignment=Alignment(camera=alignment.camera, servos=alignment.servos),
         state=lambda: {"cube": bus.state().qpos[NUM_JOINTS:].tolist()},
         what=f"LeRobot's driver on emulated servos at {bus.port}",

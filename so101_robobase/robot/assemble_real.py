@@ -13,7 +13,6 @@ from so101_robobase.robot.alignment import Alignment
 from so101_robobase.robot.clock import RealClock
 from so101_robobase.robot.lerobot_camera import LeRobotCamera
 from so101_robobase.robot.lerobot_driver import LeRobotDriver
-from so101_robobase.robot.monitor import MonitorLimits
 from so101_robobase.robot.scenes import PersonsScene
 from so101_robobase.robot.session import Parts
 from so101_robobase.robot.sight import BackgroundSight, CameraEyes
@@ -41,7 +40,6 @@ def assemble(
         sight=BackgroundSight(eyes, clock),
         scene=PersonsScene(),
         start_watchdog=watchdog_of(args.port, folder),
-        monitor=MonitorLimits(),
         alignment=alignment,
         state=dict,
         what=f"SO-101 at {args.port}, camera {args.camera}",

@@ -9,7 +9,6 @@ from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.alignment import Alignment
 from so101_robobase.robot.arm_loop import NoWatchdog
 from so101_robobase.robot.body import Body
-from so101_robobase.robot.monitor import STIFF_SERVOS
 from so101_robobase.robot.scenes import BodyScene
 from so101_robobase.robot.session import Parts
 from so101_robobase.robot.sight import PromptSight, SimulatedEyes
@@ -32,7 +31,6 @@ def assemble(
         sight=PromptSight(SimulatedEyes(body.task, driver.clock)),
         scene=BodyScene(body, args.seed),
         start_watchdog=NoWatchdog,
-        monitor=STIFF_SERVOS,
         alignment=alignment,
         state=lambda: {"cube": body.qpos[NUM_JOINTS:].tolist()},
         what="simulated (MuJoCo), in step with the loop",

@@ -1,7 +1,6 @@
 """One recording of excitations from the command line: check, assemble, ask, run, report."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from so101_robobase.robot.identify import excitation
 from so101_robobase.robot.keys import has_keys, no_keys, terminal_keys
 from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor, MonitorLimits
 from so101_robobase.robot.rollout_command import EMULATED, REAL, SIM
+from so101_robobase.robot.rollout_report import ask_to_begin, tell_what_went_wrong
 from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
 from so101_robobase.sim.scene import SceneConfig, build_scene
 
@@ -167,10 +167,7 @@ def _announce(args: argparse.Namespace, parts: _Parts) -> None:
     if not args.yes:
         if not has_keys():
             raise UserError("nobody can be asked here; add --yes if a person watches the arm")
-        input(
-            "Clear half a metre around the arm, take the cube out of its gripper, keep a hand on "
-            "the power switch, and press Enter to begin: "
-        )
+        ask_to_begin("Clear half a metre around the arm, take the cube out of its gripper")
 
 
 def _report(folder: Path, result: Excited, events: EventLog) -> None:
@@ -180,11 +177,4 @@ def _report(folder: Path, result: Excited, events: EventLog) -> None:
     if events.counts:
         listed = ", ".join(f"{kind} {count}" for kind, count in sorted(events.counts.items()))
         print(f"events: {listed}")
-    if result.stopped:
-        print(f"so101_robobase: stopped: {result.stopped}; the arm is {result.left}d")
-    if result.unconfirmed:
-        print(
-            "so101_robobase: torque may still be on in "
-            f"{', '.join(result.unconfirmed)}: switch the arm's power off",
-            file=sys.stderr,
-        )
+    tell_what_went_wrong(result, events)

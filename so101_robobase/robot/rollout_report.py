@@ -13,7 +13,7 @@ from robobase.errors import UserError
 from so101_robobase.evaluation.report import table
 from so101_robobase.evaluation.statistics import CONFIDENCE, wilson_interval
 from so101_robobase.files import written_whole
-from so101_robobase.robot.arm_loop import HOLD
+from so101_robobase.robot.arm_loop import HOLD, Ending
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.rollout import Result, Settings
 from so101_robobase.robot.rollout_command import REAL, SIM
@@ -62,10 +62,10 @@ def announce(
         print(f"keys: {', '.join(names)}")
 
 
-def ask_to_begin() -> None:
+def ask_to_begin(prepare: str = "Clear the arm's way") -> None:
     """Wait for the person. Raises UserError where they do not want to."""
     try:
-        input("Clear the arm's way, keep a hand on its power switch, and press Enter to begin: ")
+        input(f"{prepare}, keep a hand on the power switch, and press Enter to begin: ")
     except EOFError:
         print()
         raise UserError("not begun, because input ended; nothing has moved") from None
@@ -93,7 +93,7 @@ def report(
         rows += _timing_rows(result.timing)
     rows += [[f"events: {kind}", str(count)] for kind, count in sorted(events.counts.items())]
     print(table(rows), flush=True)
-    _tell_what_went_wrong(result, events)
+    tell_what_went_wrong(result, events)
     record = {
         "snapshot": str(args.snapshot.resolve()),
         "robot": args.robot,
@@ -116,7 +116,8 @@ def was_interrupted(result: Result) -> bool:
     return result.stopped in _NAMES
 
 
-def _tell_what_went_wrong(result: Result, events: EventLog) -> None:
+def tell_what_went_wrong(result: Ending, events: EventLog) -> None:
+    """Prints why work was cut short, how the arm was left, and what may be dangerous."""
     lines = []
     if result.stopped:
         reason = _NAMES.get(result.stopped, result.stopped)

@@ -34,7 +34,7 @@ from so101_robobase.robot.episode_logger import EpisodeLogger
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.keys import has_keys, terminal_keys
 from so101_robobase.robot.limits import load as load_limits
-from so101_robobase.robot.monitor import Monitor, MonitorLimits
+from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor, MonitorLimits
 from so101_robobase.robot.policy import RobotPolicy
 from so101_robobase.robot.rollout import Rollout, Settings
 from so101_robobase.robot.rollout_command import EMULATED, REAL, SIM
@@ -60,7 +60,6 @@ class Parts:
     sight: Sight
     scene: Scene
     start_watchdog: Callable[[], Watchdog]  # called before the driver is connected
-    monitor: MonitorLimits
     alignment: Alignment  # of this arm's servo units with the model
     state: Callable[[], dict[str, Any]]  # what is known of the scene when an episode begins
     what: str  # a line about it for people
@@ -87,6 +86,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     policy = load_policy(args.snapshot, args.device, overrides, args.trust)
     config = _task(args, policy)
     alignment = alignments.load(args.alignment) if args.alignment else Alignment()
+    limits = load_limits(args.limits, MonitorLimits() if args.robot == REAL else STIFF_SERVOS)
     physics = build_scene(config.scene).model
     kinematics = Kinematics.from_model(physics)
     joint_range = physics.actuator_ctrlrange.copy()
@@ -106,7 +106,6 @@ def run_rollout(args: argparse.Namespace) -> int:
         parts = _assemble(args, config, alignment, folder, resources)
         resources.callback(parts.sight.close)
         driver = DryRun(parts.driver) if args.dry_run else parts.driver
-        limits = load_limits(args.limits, parts.monitor)
         safety = SafetyFilter(limits.safety, joint_range, Clearance(physics))
         units = Units(parts.alignment, joint_range)
         arm = Arm(driver, units, safety, Monitor(limits.monitor), parts.clock, events)

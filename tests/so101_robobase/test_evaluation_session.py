@@ -3,54 +3,19 @@
 import json
 import shutil
 
-import hydra
 import imageio.v2 as imageio
 import pytest
-import torch
-from omegaconf import OmegaConf
+from tiny_snapshot import save_tiny_snapshot
 
-from robobase import run_state, snapshot
 from so101_robobase import cli
 
-OVERRIDES = [
-    "env=so101_lift",
-    "env.observation=seg_depth",
-    "env.episode_length=12",
-    "frame_stack=2",
-    "method.encoder_model.channels=4",
-    "method.encoder_model.stem_stride=4",
-    "method.actor_model.mlp_nodes=[8]",
-    "method.critic_model.mlp_nodes=[8]",
-]
+OVERRIDES = ("env.observation=seg_depth", "env.episode_length=12")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Path of a snapshot with random weights, as training writes it."""
-    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
-        cfg = hydra.compose("robobase_config", overrides=OVERRIDES)
-    env = hydra.utils.instantiate(cfg.env_factory).make_eval_env(cfg)
-    torch.manual_seed(0)
-    agent = hydra.utils.instantiate(
-        cfg.method,
-        device="cpu",
-        observation_space=env.observation_space,
-        action_space=env.action_space,
-        num_train_envs=1,
-        replay_alpha=0.7,
-        replay_beta=0.5,
-        frame_stack_on_channel=True,
-    )
-    env.close()
-    path = tmp_path_factory.mktemp("run") / "snapshots" / "0_snapshot.pt"
-    payload = {
-        "cfg": OmegaConf.to_yaml(cfg),
-        "spaces": run_state.describe_spaces(env.observation_space, env.action_space),
-        "agent": agent.state_dict(),
-        "training": agent.training_state(),
-    }
-    snapshot.write(path, payload)
-    return path
+    return save_tiny_snapshot(tmp_path_factory.mktemp("run"), *OVERRIDES)
 
 
 @pytest.fixture
