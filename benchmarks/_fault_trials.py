@@ -16,16 +16,16 @@ from _robot import CAMERA_INTERVAL, Loop, Rig, StillEyes, StillScene
 from _trouble import Interval, Rollout, Torque, longest
 
 from robobase.errors import UserError
-from so101_robobase.robot import watchdog
-from so101_robobase.robot.audit import Findings, judge, judge_goals
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.shared import GOAL
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.lerobot_driver import LeRobotDriver
-from so101_robobase.robot.monitor import STIFF_SERVOS
-from so101_robobase.robot.ports import IDS
-from so101_robobase.robot.rollout import Settings
-from so101_robobase.robot.sight import BackgroundSight
+from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+from so101_robobase.robot.real.ports import IDS
+from so101_robobase.robot.rollout.rollout import Settings
+from so101_robobase.robot.rollout.sight import BackgroundSight
+from so101_robobase.robot.safety import watchdog
+from so101_robobase.robot.safety.audit import Findings, judge, judge_goals
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS
 
 SOON = 0.2  # s from a fault's first effect to recovery or torque off
 ALLOWED = {

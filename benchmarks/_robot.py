@@ -11,34 +11,34 @@ import numpy as np
 import torch
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, Units
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import Kinematics
-from so101_robobase.robot import watchdog
-from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import Watchdog
-from so101_robobase.robot.assemble_emulated import EmulatedScene, Mirror
-from so101_robobase.robot.audit import Look, Witness
-from so101_robobase.robot.body import Body
-from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.clock import RealClock
 from so101_robobase.robot.driver import Driver
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.keys import Keys, no_keys
-from so101_robobase.robot.lerobot_driver import LeRobotDriver
-from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
-from so101_robobase.robot.policy import RobotPolicy
-from so101_robobase.robot.ports import IDS
-from so101_robobase.robot.records import Observer
-from so101_robobase.robot.rollout import Rollout, Settings
-from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
-from so101_robobase.robot.scenes import Scene
-from so101_robobase.robot.sight import BackgroundSight, Eyes, Picture, Sight, SimulatedEyes
-from so101_robobase.robot.start import start_pose
+from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+from so101_robobase.robot.real.ports import IDS
+from so101_robobase.robot.recording.records import Observer
+from so101_robobase.robot.rollout.assemble_emulated import EmulatedScene, Mirror
+from so101_robobase.robot.rollout.policy import RobotPolicy
+from so101_robobase.robot.rollout.rollout import Rollout, Settings
+from so101_robobase.robot.rollout.scenes import Scene
+from so101_robobase.robot.rollout.sight import BackgroundSight, Eyes, Picture, Sight, SimulatedEyes
+from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.safety import watchdog
+from so101_robobase.robot.safety.audit import Look, Witness
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim.scene import build_scene
 
 POLICY = Path(__file__).parents[1] / "policies" / "whole_task_snapshot.pt"

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.robot.audit import Witness
 from so101_robobase.robot.emulator.shared import LIMP
+from so101_robobase.robot.safety.audit import Witness
 
 Interval = tuple[float, float]
 

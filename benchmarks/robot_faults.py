@@ -24,8 +24,8 @@ from _runs import markdown_table, run_script
 from tqdm import tqdm
 
 from robobase.errors import UserError
-from so101_robobase.robot.audit import Findings
-from so101_robobase.robot.sight import Eyes
+from so101_robobase.robot.rollout.sight import Eyes
+from so101_robobase.robot.safety.audit import Findings
 
 HEADER = [
     "fault", "number", "struck", "recovered", "stopped", "refused", "commands", "outside limits",

@@ -2,14 +2,14 @@
 
 import numpy as np
 
+from so101_robobase.alignment import Units
 from so101_robobase.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot.alignment import Units
 from so101_robobase.robot.clock import Clock
 from so101_robobase.robot.driver import Driver, DriverError
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.monitor import Monitor
-from so101_robobase.robot.safety import SafetyFilter
+from so101_robobase.robot.safety.filter import SafetyFilter
+from so101_robobase.robot.safety.monitor import Monitor
 
 _ROUNDING = 1e-6  # s: exactly two ticks are not too long
 

@@ -12,9 +12,9 @@ import numpy as np
 from robobase.errors import UserError
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.driver import DriverError
-from so101_robobase.robot.joint_path import joint_path
 from so101_robobase.robot.keys import ESCAPE, Keys, no_keys
-from so101_robobase.robot.monitor import GO, STOP
+from so101_robobase.robot.safety.joint_path import joint_path
+from so101_robobase.robot.safety.monitor import GO, STOP
 from so101_robobase.robot.ticker import Ticker, Timing
 
 RELEASE, HOLD = "release", "hold"

@@ -120,7 +120,7 @@ def _aligned(config: SceneConfig) -> SceneConfig:
     """`config` with what its alignment file holds in place of the file's name."""
     if config.alignment is None:
         return config
-    from so101_robobase.robot.alignment import load  # which needs this module
+    from so101_robobase.alignment import load  # which needs this module
 
     try:
         alignment = load(Path(config.alignment))

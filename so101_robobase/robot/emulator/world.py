@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.robot.body import Body
 from so101_robobase.robot.emulator.calibration import calibrate
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Faults
 from so101_robobase.robot.emulator.servo import Servo
 from so101_robobase.robot.emulator.shared import GOAL, LIMP, STATE, EventWriter
+from so101_robobase.robot.simulated.body import Body
 
 _CATCH_UP = 0.05  # s, more than this behind the clock, the world slips
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from so101_robobase.robot.records import PolicyTick
+from so101_robobase.robot.recording.records import PolicyTick
 
 FRAME_SIZE = (48, 64)  # (height, width)
 

@@ -9,9 +9,10 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase import cli
+from so101_robobase.alignment import Alignment, CameraPose, Units, load, save
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot import align_joints_command, lerobot_driver
-from so101_robobase.robot.align import (
+from so101_robobase.robot.align import align_joints_command
+from so101_robobase.robot.align.joints import (
     OPEN,
     POSES,
     draw_poses,
@@ -21,10 +22,10 @@ from so101_robobase.robot.align import (
     model_state,
     save_readings,
 )
-from so101_robobase.robot.alignment import Alignment, CameraPose, Units, load, save
-from so101_robobase.robot.body import Body
 from so101_robobase.robot.driver import DriverError
-from so101_robobase.robot.simulated import SimulatedDriver
+from so101_robobase.robot.real import lerobot_driver
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.scene import build_scene
 
@@ -223,7 +224,7 @@ def test_the_command_needs_an_arm_or_readings(tmp_path):
 def test_the_command_reads_an_arm_through_lerobots_driver(bus, tmp_path, monkeypatch):
     """Nobody moves this arm, which the fit notices; what was read is kept."""
     pytest.importorskip("lerobot")
-    from so101_robobase.robot.ports import Claim
+    from so101_robobase.robot.real.ports import Claim
 
     calibration = bus.write_calibration(tmp_path, "arm")
     monkeypatch.setattr("builtins.input", lambda prompt: "")

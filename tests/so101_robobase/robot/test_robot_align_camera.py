@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, CameraPose, Units, load, save
 from so101_robobase.config import LiftConfig
 from so101_robobase.observation import ClassId, colorize_ids
-from so101_robobase.robot import align_camera_command
-from so101_robobase.robot.alignment import Alignment, CameraPose, Units, load, save
-from so101_robobase.robot.body import Body
-from so101_robobase.robot.overlay import (
+from so101_robobase.robot.align import align_camera_command
+from so101_robobase.robot.align.overlay import (
     Frame,
     Overlay,
     adjusted,
@@ -28,7 +27,8 @@ from so101_robobase.robot.overlay import (
     outlined,
     save_frames,
 )
-from so101_robobase.robot.simulated import SimulatedDriver
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import SceneConfig, build_scene

@@ -8,10 +8,7 @@ import pytest
 import yaml
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.control import ControlConfig
-from so101_robobase.evaluation.policy import load_policy
-from so101_robobase.robot.alignment import (
+from so101_robobase.alignment import (
     Alignment,
     CameraPose,
     ServoModel,
@@ -21,7 +18,10 @@ from so101_robobase.robot.alignment import (
     save,
     to_plain,
 )
-from so101_robobase.robot.body import Body
+from so101_robobase.config import LiftConfig
+from so101_robobase.control import ControlConfig
+from so101_robobase.evaluation.policy import load_policy
+from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import SceneConfig, build_scene
 from so101_robobase.sim.servos import CommandDelay

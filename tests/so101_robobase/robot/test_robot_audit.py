@@ -5,12 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from so101_robobase.robot.alignment import Alignment, Units
-from so101_robobase.robot.audit import Findings, Look, Read, Witness, Write, judge, judge_goals
-from so101_robobase.robot.clearance import Clearance
+from so101_robobase.alignment import Alignment, Units
 from so101_robobase.robot.driver import DriverError, Reading
 from so101_robobase.robot.emulator.shared import EVENT, GOAL
-from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.audit import (
+    Findings,
+    Look,
+    Read,
+    Witness,
+    Write,
+    judge,
+    judge_goals,
+)
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 
 START = np.array([0.0, -0.6, 0.2, 1.2, 0.0, 0.5])  # rad, well above the table
 TURN = np.array([0.02, 0, 0, 0, 0, 0])  # rad per tick

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, Units
 from so101_robobase.joints import JOINTS
 from so101_robobase.kinematics import Kinematics
-from so101_robobase.robot.alignment import Alignment, Units
-from so101_robobase.robot.check_command import configure, run
-from so101_robobase.robot.directions import MOTIONS, check_joint
+from so101_robobase.robot.align.directions import MOTIONS, check_joint
 from so101_robobase.robot.emulator.faults import Fault
+from so101_robobase.robot.real.check_command import configure, run
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_the_calibration_of_another_arm_is_found_out(bus, calibration, capsys):
 
 
 def test_a_busy_port_is_said(bus, calibration, capsys):
-    from so101_robobase.robot.ports import Claim
+    from so101_robobase.robot.real.ports import Claim
 
     claim = Claim(bus.port)
     assert check("--port", bus.port, "--calibration", calibration) == 1
@@ -217,10 +217,10 @@ def test_the_motions_that_are_asked_for_are_the_models(scene):
 
 def test_a_person_moves_every_joint_with_torque_off(bus, calibration, units):
     """The hand that moves the emulated arm is a servo's."""
-    from so101_robobase.robot import check as checks
-    from so101_robobase.robot.lerobot_bus import uncalibrated
-    from so101_robobase.robot.lerobot_calibration import Calibration
-    from so101_robobase.robot.servo_registers import TORQUE_ENABLE
+    from so101_robobase.robot.real import check as checks
+    from so101_robobase.robot.real.lerobot_bus import uncalibrated
+    from so101_robobase.robot.real.lerobot_calibration import Calibration
+    from so101_robobase.robot.real.servo_registers import TORQUE_ENABLE
 
     arm = uncalibrated(bus.port)
     arm.open()

@@ -19,7 +19,11 @@ pytest.importorskip("lerobot.datasets.lerobot_dataset")
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from policy_ticks import FRAME_SIZE, make_ticks
 
-from so101_robobase.robot.dataset_recorder import DatasetRecorder, ids_from_colors, policy_picture
+from so101_robobase.robot.recording.dataset_recorder import (
+    DatasetRecorder,
+    ids_from_colors,
+    policy_picture,
+)
 
 PICTURE = (2, 84, 84)
 
@@ -170,7 +174,7 @@ def test_killed_in_an_episode(tmp_path):
 import os, signal, sys, time
 from pathlib import Path
 from policy_ticks import make_ticks
-from so101_robobase.robot.dataset_recorder import DatasetRecorder
+from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
 recorder = DatasetRecorder(Path(sys.argv[1]), (2, 84, 84), 6, (48, 64), say=str)
 for episode in range(2):
     recorder.begin(episode)

@@ -16,7 +16,7 @@ import rerun
 from policy_ticks import FRAME_SIZE, make_ticks
 
 from so101_robobase.joints import JOINTS
-from so101_robobase.robot.display import RerunDisplay
+from so101_robobase.robot.recording.display import RerunDisplay
 
 
 def show(target, ticks, **options):

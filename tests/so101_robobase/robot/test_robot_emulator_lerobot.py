@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from so101_robobase.alignment import Alignment, Units
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import JOINTS
-from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.emulator.calibration import COUNT, calibrate, write_calibration
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig

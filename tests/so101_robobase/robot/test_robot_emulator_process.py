@@ -346,7 +346,7 @@ def test_a_taken_link_is_refused(tmp_path):
 
 COMMAND = """
 import argparse
-from so101_robobase.robot import emulator_command
+from so101_robobase.robot.emulator import emulator_command
 parser = argparse.ArgumentParser()
 emulator_command.configure(parser)
 raise SystemExit(emulator_command.run(parser.parse_args()))

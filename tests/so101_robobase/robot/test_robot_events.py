@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.safety import Intervention
+from so101_robobase.robot.safety.filter import Intervention
 
 
 def lines(path):

@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, ServoModel, Units, load, save
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot import excite_session, identify_command
-from so101_robobase.robot.alignment import Alignment, ServoModel, Units, load, save
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import HOLD, RELEASE
-from so101_robobase.robot.body import Body
-from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.driver import DriverError
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.episode_log import EpisodeLog
-from so101_robobase.robot.episode_logger import EpisodeLogger
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.excite import Excite
-from so101_robobase.robot.identify import HOME, excitation
-from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
-from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
-from so101_robobase.robot.simulated import SimulatedDriver
+from so101_robobase.robot.identify import excite_session, identify_command
+from so101_robobase.robot.identify.excite import Excite
+from so101_robobase.robot.identify.fit import HOME, excitation
+from so101_robobase.robot.recording.episode_log import EpisodeLog
+from so101_robobase.robot.recording.episode_logger import EpisodeLogger
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import SceneConfig
 
 SOFT = ServoModel(

@@ -9,30 +9,30 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, Units
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import Kinematics
-from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.audit import Look, Witness, judge
-from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.clock import RealClock
 from so101_robobase.robot.emulator.faults import KINDS, Fault
 from so101_robobase.robot.emulator.schedule import draw_schedule
 from so101_robobase.robot.emulator.shared import GOAL
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
-from so101_robobase.robot.policy import Decision
-from so101_robobase.robot.ports import IDS
-from so101_robobase.robot.rollout import Rollout, Settings
-from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
-from so101_robobase.robot.sight import Picture
-from so101_robobase.robot.start import start_pose
-from so101_robobase.robot.watchdog import Watchdog
+from so101_robobase.robot.real.ports import IDS
+from so101_robobase.robot.rollout.policy import Decision
+from so101_robobase.robot.rollout.rollout import Rollout, Settings
+from so101_robobase.robot.rollout.sight import Picture
+from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.safety.audit import Look, Witness, judge
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.safety.watchdog import Watchdog
 
 pytest.importorskip("lerobot")
 
-from so101_robobase.robot.lerobot_driver import LeRobotDriver
+from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 
 SOON = 5.0  # s, for torque to go off on a busy machine; 0.2 s is what is promised on a free one
 CONFIG = LiftConfig(stage=0)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, ServoModel, load, save
 from so101_robobase.joints import JOINTS
-from so101_robobase.robot import identify_command
-from so101_robobase.robot.alignment import Alignment, ServoModel, load, save
-from so101_robobase.robot.episode_log import EpisodeLog
-from so101_robobase.robot.identify import HOME, excitation, identify
+from so101_robobase.robot.identify import identify_command
+from so101_robobase.robot.identify.fit import HOME, excitation, identify
+from so101_robobase.robot.identify.tracking import Tracker
+from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.search import CMAES
-from so101_robobase.robot.tracking import Tracker
 from so101_robobase.sim.scene import SceneConfig, build_scene
 
 RESOLUTION = 2 * np.pi / 4096  # rad, of the encoders

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot.body import Body
-from so101_robobase.robot.clearance import Clearance
-from so101_robobase.robot.joint_path import PATIENCE, UnreachableError, joint_path, plan
-from so101_robobase.robot.safety import TICK, SafetyFilter, SafetyLimits
-from so101_robobase.robot.simulated import SimulatedDriver
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import TICK, SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.joint_path import PATIENCE, UnreachableError, joint_path, plan
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import build_scene
 
 READY = np.array([0.0, -0.7, 0.02, 1.57, 1.57, 1.07])

@@ -9,7 +9,7 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot.emulator.calibration import calibrate, write_calibration
-from so101_robobase.robot.lerobot_calibration import FACTORY, Calibration, Kept
+from so101_robobase.robot.real.lerobot_calibration import FACTORY, Calibration, Kept
 
 RANGE = np.array([[-1.9, 1.9], [-1.7, 1.7], [-1.6, 1.6], [-1.6, 1.6], [-2.7, 2.8], [-0.2, 1.7]])
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.robot import lerobot_camera
-from so101_robobase.robot.check import check_camera
-from so101_robobase.robot.lerobot_camera import LeRobotCamera
+from so101_robobase.robot.real import lerobot_camera
+from so101_robobase.robot.real.check import check_camera
+from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
 
 pytest.importorskip("lerobot")
 

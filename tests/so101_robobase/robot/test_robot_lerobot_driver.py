@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, Units
 from so101_robobase.joints import JOINTS
-from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.driver import DriverError
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import Fault
@@ -21,7 +21,7 @@ from so101_robobase.robot.emulator.shared import GOAL, LIMP
 
 pytest.importorskip("lerobot")
 
-from so101_robobase.robot.lerobot_driver import NO_TORQUE, LeRobotDriver
+from so101_robobase.robot.real.lerobot_driver import NO_TORQUE, LeRobotDriver
 
 STEP = 360 / 4096  # degrees of the encoder
 LONGEST = 1.0  # s that a call may take on a busy machine; 0.1 s is what is promised on a free one

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.robot.limits import load
-from so101_robobase.robot.monitor import STIFF_SERVOS, MonitorLimits
-from so101_robobase.robot.safety import SafetyLimits
+from so101_robobase.robot.safety.filter import SafetyLimits
+from so101_robobase.robot.safety.limits import load
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, MonitorLimits
 
 
 def write(tmp_path: Path, text: str) -> Path:

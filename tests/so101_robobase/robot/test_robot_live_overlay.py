@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, CameraPose, load, save
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot import align_camera_command, keys, lerobot_camera
-from so101_robobase.robot.alignment import Alignment, CameraPose, load, save
-from so101_robobase.robot.body import Body
-from so101_robobase.robot.driver import DriverError
-from so101_robobase.robot.live_overlay import (
+from so101_robobase.robot import keys
+from so101_robobase.robot.align import align_camera_command
+from so101_robobase.robot.align.live_overlay import (
     HELP,
     STEPS,
     PngScreen,
@@ -21,9 +20,12 @@ from so101_robobase.robot.live_overlay import (
     RerunScreen,
     live_overlay,
 )
-from so101_robobase.robot.overlay import adjusted, nominal_pose, offset, outlined
-from so101_robobase.robot.scene_camera import SceneCamera
-from so101_robobase.robot.simulated import SimulatedDriver
+from so101_robobase.robot.align.overlay import adjusted, nominal_pose, offset, outlined
+from so101_robobase.robot.driver import DriverError
+from so101_robobase.robot.real import lerobot_camera
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.scene_camera import SceneCamera
+from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import SceneConfig, build_scene
@@ -319,7 +321,7 @@ def test_the_command_writes_the_alignment_through_lerobots_driver(
 ):
     """Everything but the camera is real: driver, bytes on the bus, files."""
     pytest.importorskip("lerobot")
-    from so101_robobase.robot.ports import Claim
+    from so101_robobase.robot.real.ports import Claim
 
     true = adjusted(nominal_pose(), "x 2 f 1")
     photographed: list[np.ndarray] = []  # states: an arm without torque sinks all the time

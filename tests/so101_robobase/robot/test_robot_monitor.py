@@ -8,7 +8,7 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot.driver import MotorHealth
-from so101_robobase.robot.monitor import (
+from so101_robobase.robot.safety.monitor import (
     ALLOWED,
     GO,
     HOLD,

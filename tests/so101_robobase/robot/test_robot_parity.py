@@ -7,25 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from so101_robobase.alignment import Alignment, Units
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.audit import COUNT, Look, Witness, judge
-from so101_robobase.robot.body import Body
-from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.clock import RealClock
 from so101_robobase.robot.emulator.shared import GOAL
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
-from so101_robobase.robot.policy import Decision, RobotPolicy
-from so101_robobase.robot.rollout import Rollout, Settings
-from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
-from so101_robobase.robot.scenes import BodyScene
-from so101_robobase.robot.sight import Picture, PromptSight, SimulatedEyes
-from so101_robobase.robot.simulated import RESOLUTION, SimulatedDriver
-from so101_robobase.robot.start import start_pose
+from so101_robobase.robot.rollout.policy import Decision, RobotPolicy
+from so101_robobase.robot.rollout.rollout import Rollout, Settings
+from so101_robobase.robot.rollout.scenes import BodyScene
+from so101_robobase.robot.rollout.sight import Picture, PromptSight, SimulatedEyes
+from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.safety.audit import COUNT, Look, Witness, judge
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.simulated_driver import RESOLUTION, SimulatedDriver
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import CUBE_POS
 
@@ -216,7 +216,7 @@ def on_emulated_servos(bus, calibration, model):
     The diary's states are the emulator's; it begins with the last command and the number of
     commands before.
     """
-    from so101_robobase.robot.lerobot_driver import LeRobotDriver
+    from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 
     bus.begin(0)
     clock, looks, seen = RealClock(), [], len(bus.events())

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("serial")
 
 from robobase.errors import UserError
-from so101_robobase.robot import ports
+from so101_robobase.robot.real import ports
 
 NOBODY = 65534
 

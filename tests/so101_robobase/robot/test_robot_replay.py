@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, ServoModel, Units, save, to_plain
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import JOINTS
-from so101_robobase.robot import replay_command
-from so101_robobase.robot.alignment import Alignment, ServoModel, Units, save, to_plain
-from so101_robobase.robot.body import Body
-from so101_robobase.robot.episode_log import EpisodeLog, read, read_dataset
-from so101_robobase.robot.identify import excitation
-from so101_robobase.robot.replay import draw_curves, replay, tracking_error
-from so101_robobase.robot.simulated import SimulatedDriver
+from so101_robobase.robot.identify import replay_command
+from so101_robobase.robot.identify.fit import excitation
+from so101_robobase.robot.identify.replay import draw_curves, replay, tracking_error
+from so101_robobase.robot.recording.episode_log import EpisodeLog, read, read_dataset
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import SceneConfig, build_scene
 
 ONES = (1.0,) * 6

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, Units
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot.alignment import Alignment, Units
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import HOLD, RELEASE
-from so101_robobase.robot.body import Body
-from so101_robobase.robot.clearance import Clearance
 from so101_robobase.robot.driver import DriverError, MotorHealth
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.monitor import STIFF_SERVOS, Monitor
-from so101_robobase.robot.policy import Decision
-from so101_robobase.robot.rollout import Rollout, Settings
-from so101_robobase.robot.safety import SafetyFilter, SafetyLimits
-from so101_robobase.robot.scenes import BodyScene
-from so101_robobase.robot.sight import Picture
-from so101_robobase.robot.simulated import SimulatedDriver
-from so101_robobase.robot.start import start_pose
+from so101_robobase.robot.rollout.policy import Decision
+from so101_robobase.robot.rollout.rollout import Rollout, Settings
+from so101_robobase.robot.rollout.scenes import BodyScene
+from so101_robobase.robot.rollout.sight import Picture
+from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 
 
 class Nodding:

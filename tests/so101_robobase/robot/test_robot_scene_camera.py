@@ -9,7 +9,7 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.observation import ClassId
-from so101_robobase.robot.scene_camera import SceneCamera
+from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.renderer import make_renderer

@@ -14,14 +14,14 @@ from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.observation import rgb, seg, seg_depth
 from so101_robobase.robot.clock import RealClock, SimulatedClock
-from so101_robobase.robot.scene_camera import SceneCamera
-from so101_robobase.robot.sight import (
+from so101_robobase.robot.rollout.sight import (
     BackgroundSight,
     CameraEyes,
     Picture,
     PromptSight,
     SimulatedEyes,
 )
+from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.observer import Observer
@@ -320,9 +320,9 @@ def test_networks_that_are_needed_must_be_named(kind, names, expected):
 LEFT_RUNNING = """
 import sys
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot.body import Body
+from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.clock import RealClock
-from so101_robobase.robot.sight import BackgroundSight, SimulatedEyes
+from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
 
 clock = RealClock()
 sight = BackgroundSight(SimulatedEyes(Body(LiftConfig()).task, clock), clock)

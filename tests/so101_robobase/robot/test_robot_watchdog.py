@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from so101_robobase.robot import ports, watchdog
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.watchdog import DISMISSED, GAVE_UP, RELEASED, TAKEN_OVER, Watchdog
+from so101_robobase.robot.real import ports
+from so101_robobase.robot.safety import watchdog
+from so101_robobase.robot.safety.watchdog import DISMISSED, GAVE_UP, RELEASED, TAKEN_OVER, Watchdog
 
 serial = pytest.importorskip("serial")
 
@@ -58,7 +59,7 @@ def start(bus: EmulatedBus, log: Path, *arguments: str) -> subprocess.Popen:
 
 LOOP = """
 import sys, time
-from so101_robobase.robot.watchdog import Watchdog
+from so101_robobase.robot.safety.watchdog import Watchdog
 guard = Watchdog(sys.argv[1], [1, 2, 3, 4, 5, 6], timeout=float(sys.argv[3]), log=sys.argv[2])
 guard.beat()
 print("guarded", flush=True)

@@ -1,0 +1,1 @@
+"""How one arm and its camera differ from the model: `robot align`."""

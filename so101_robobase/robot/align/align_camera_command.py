@@ -1,0 +1,287 @@
+"""`so101_robobase robot align camera`: the wrist camera's pose, by overlay and by a fit."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from so101_robobase.alignment import Alignment, CameraPose, Units
+    from so101_robobase.robot.align.live_overlay import Screen
+    from so101_robobase.robot.align.overlay import Frame
+    from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
+    from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+    from so101_robobase.sim.scene import Scene
+
+LIVE_PNG = Path("live_overlay.png")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="alignment file: its joints are used, its camera is where to begin and is replaced",
+    )
+    parser.add_argument(
+        "--frames",
+        type=Path,
+        help="folder of pictures with a frames.json of their joint positions; with --port it is "
+        "written first",
+    )
+    parser.add_argument(
+        "--overlays",
+        type=Path,
+        help="folder for pictures of real and simulated view (default: <frames>/overlays)",
+    )
+    live = parser.add_argument_group("live, in place of --frames")
+    live.add_argument(
+        "--live",
+        action="store_true",
+        help="draw the simulated view's outlines over what the camera sees, all the time, while "
+        "you move the arm by hand and change the pose with keys; in Rerun's window, or where there "
+        f"is no screen in {LIVE_PNG}",
+    )
+    live.add_argument(
+        "--live_png", type=Path, metavar="FILE", help="the same, in a picture that is rewritten"
+    )
+    arm = parser.add_argument_group("arm, for --live or to take the pictures with")
+    arm.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
+    arm.add_argument(
+        "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
+    )
+    arm.add_argument("--camera", help="index or path of the wrist camera, such as 0")
+    arm.add_argument("--camera_size", default="640x480", help="default: %(default)s")
+    arm.add_argument("--camera_fps", type=int, default=30, help="default: %(default)s")
+    arm.add_argument("--num_frames", type=int, default=6, help="default: %(default)s")
+    pose = parser.add_argument_group("where to begin, in the gripper's frame")
+    pose.add_argument("--camera_pos", type=float, nargs=3, metavar=("X", "Y", "Z"), help="m")
+    pose.add_argument("--camera_euler", type=float, nargs=3, metavar=("A", "B", "C"), help="rad")
+    pose.add_argument("--camera_fovy", type=float, help="degrees, vertical")
+    fit = parser.add_argument_group("fit")
+    fit.add_argument(
+        "--fit", action="store_true", help="find the pose whose class ids agree with the pictures'"
+    )
+    fit.add_argument(
+        "--keep_fovy", action="store_true", help="of a camera whose field of view is known"
+    )
+    fit.add_argument(
+        "--segmentation",
+        metavar="CHECKPOINT",
+        help="network that finds class ids in pictures for which frames.json names none",
+    )
+    fit.add_argument("--device", default="cpu", help="of the network (default: %(default)s)")
+    parser.add_argument(
+        "--adjust",
+        action="store_true",
+        help="change the pose line by line and look at the overlays, which are written anew",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Finds the pose live, or in pictures by hand or by a fit, and writes the alignment."""
+    from dataclasses import replace
+
+    from robobase.errors import UserError
+    from so101_robobase import alignment as alignments
+    from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.robot.align.overlay import draw_comparisons, load_frames, nominal_pose
+    from so101_robobase.sim.scene import build_scene
+
+    live = args.live or args.live_png is not None
+    if live and (args.frames or args.fit or args.adjust):
+        raise UserError("--live goes without --frames, --fit and --adjust: one after the other")
+    if not live and args.frames is None:
+        raise UserError("give --frames, a folder of pictures, or --live")
+    alignment = alignments.load(args.output) if args.output.exists() else Alignment()
+    scene = build_scene()
+    units = Units(alignment, scene.model.actuator_ctrlrange)
+    pose = alignment.camera or nominal_pose()
+    if args.camera_pos:
+        pose = replace(pose, pos=tuple(args.camera_pos))
+    if args.camera_euler:
+        pose = replace(pose, euler=tuple(args.camera_euler))
+    if args.camera_fovy is not None:
+        pose = replace(pose, fovy=args.camera_fovy)
+
+    def save(found: CameraPose) -> None:
+        alignments.save(replace(alignment, camera=found), args.output)
+
+    if live:
+        return _live(args, scene, alignment, units, pose, save)
+    if args.port is not None:
+        _capture(args, alignment, units)
+    frames = load_frames(args.frames, units)
+    overlays = args.overlays or args.frames / "overlays"
+    if args.fit:
+        pose = _fit(args, scene, frames, pose)
+    draw_comparisons(scene, frames, pose, overlays)
+    print(f"overlays: {overlays}")
+    if args.adjust:
+        adjusted = _adjust(scene, frames, pose, overlays)
+        if adjusted is None:
+            print("nothing was written")
+            return 0
+        pose = adjusted
+    save(pose)
+    _print_written(pose, args.output)
+    return 0
+
+
+def _print_written(pose: CameraPose, output: Path) -> None:
+    print(f"camera_pos {_numbers(pose.pos)} m, camera_euler {_numbers(pose.euler)} rad, ", end="")
+    print(f"camera_fovy {pose.fovy:.2f} degrees")
+    print(f"written to {output}; train with env.scene.alignment={output}")
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)
+
+
+def _live(
+    args: argparse.Namespace,
+    scene: Scene,
+    alignment: Alignment,
+    units: Units,
+    pose: CameraPose,
+    save: Callable[[CameraPose], None],
+) -> int:
+    import shutil
+
+    from robobase.errors import UserError
+    from so101_robobase.robot.align.live_overlay import HELP, PoseEditor, live_overlay
+    from so101_robobase.robot.keys import has_keys, terminal_keys
+
+    if not has_keys():
+        raise UserError("--live takes keys from a terminal, and there is none here; see --adjust")
+
+    def say(status: str) -> None:
+        print(f"\r\x1b[K{status[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
+
+    editor = PoseEditor(pose, save)
+    with _arm(args, alignment) as (driver, camera):
+        screen = _screen(args)
+        try:
+            print(f"look at {screen.what}\n{HELP}")
+            print("Hold the arm: torque goes off now. Move it by hand; hold it still to compare.")
+            with terminal_keys() as keys:
+                live_overlay(scene, units, driver, camera, editor, screen, keys, say)
+        finally:
+            print()
+            screen.close()
+            if editor.saved:
+                _print_written(editor.pose, args.output)
+            else:
+                print(
+                    "the last changes are not saved; to go on from here: "
+                    f"--camera_pos {_numbers(editor.pose.pos)} "
+                    f"--camera_euler {_numbers(editor.pose.euler)} "
+                    f"--camera_fovy {editor.pose.fovy:.2f}"
+                )
+    return 0
+
+
+def _screen(args: argparse.Namespace) -> Screen:
+    from so101_robobase.robot.align.live_overlay import PngScreen, RerunScreen
+    from so101_robobase.robot.recording.display import has_screen
+
+    if args.live_png is None and has_screen():
+        return RerunScreen()
+    return PngScreen(args.live_png or LIVE_PNG)
+
+
+@contextmanager
+def _arm(
+    args: argparse.Namespace, alignment: Alignment
+) -> Iterator[tuple[LeRobotDriver, LeRobotCamera]]:
+    """Arm and camera, open and checked; closed at the end."""
+    from robobase.errors import UserError
+    from so101_robobase.perception.frames import parse_frame_size
+    from so101_robobase.robot.align.joints import check_same_arm
+    from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
+    from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+
+    if args.port is None or args.calibration is None or args.camera is None:
+        raise UserError("an arm needs --port, --calibration and --camera")
+    check_same_arm(alignment, args.output, args.calibration)
+    height, width = parse_frame_size(args.camera_size)
+    camera = LeRobotCamera(args.camera, width, height, args.camera_fps)
+    driver = LeRobotDriver(args.port, args.calibration)
+    try:
+        camera.open()
+        driver.bus.open()
+        driver.check_servos()
+        yield driver, camera
+    finally:
+        driver.close()
+        camera.close()
+
+
+def _capture(args: argparse.Namespace, alignment: Alignment, units: Units) -> None:
+    from robobase.errors import UserError
+    from so101_robobase.robot.align.overlay import capture, save_frames
+
+    if args.num_frames < 1:
+        raise UserError(f"--num_frames {args.num_frames} is too small; give 1 or more")
+    with _arm(args, alignment) as (driver, camera):
+        print("Hold the arm: torque goes off now.")
+        frames = capture(driver, units, lambda: camera.grab()[1], input, args.num_frames)
+    save_frames(frames, args.frames)
+
+
+def _fit(
+    args: argparse.Namespace, scene: Scene, frames: Sequence[Frame], pose: CameraPose
+) -> CameraPose:
+    from dataclasses import replace
+
+    from tqdm import tqdm
+
+    from so101_robobase.robot.align.overlay import fit_camera
+
+    if args.segmentation is not None:
+        from so101_robobase.perception.segmentation.inference import SegmentationInference
+
+        network = SegmentationInference(args.segmentation, args.device)
+        frames = [
+            frame if frame.ids is not None else replace(frame, ids=network.predict(frame.picture))
+            for frame in frames
+        ]
+    fit = fit_camera(
+        scene,
+        frames,
+        pose,
+        fit_fovy=not args.keep_fovy,
+        progress=lambda rounds: tqdm(rounds, desc="fit", unit="generation"),
+    )
+    print(f"pixels whose class agrees: {fit.before:.1%} before, {fit.after:.1%} after")
+    return fit.pose
+
+
+def _adjust(
+    scene: Scene, frames: Sequence[Frame], pose: CameraPose, overlays: Path
+) -> CameraPose | None:
+    """The pose that the person is content with; None if they are not."""
+    from robobase.errors import UserError
+    from so101_robobase.robot.align.overlay import adjusted, draw_comparisons
+
+    print(
+        "Type changes such as: x 2 rx -1 f 0.5 (x right, y up, z back in mm; rx ry rz in degrees; "
+        "f: field of view). w writes, q leaves."
+    )
+    while True:
+        line = input("> ").strip()
+        if line == "w":
+            return pose
+        if line == "q":
+            return None
+        try:
+            pose = adjusted(pose, line)
+        except UserError as error:
+            print(error)
+            continue
+        draw_comparisons(scene, frames, pose, overlays)
+        print(pose)

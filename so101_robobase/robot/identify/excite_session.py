@@ -1,0 +1,180 @@
+"""One recording of excitations from the command line: check, assemble, ask, run, report."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from robobase.errors import UserError
+from so101_robobase import alignment as alignments
+from so101_robobase.alignment import Alignment, Units
+from so101_robobase.config import LiftConfig
+from so101_robobase.evaluation.report import prepare_output
+from so101_robobase.robot.align.joints import check_same_arm
+from so101_robobase.robot.arm import Arm
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD, NoWatchdog, Watchdog
+from so101_robobase.robot.clock import Clock, RealClock
+from so101_robobase.robot.driver import Driver
+from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.identify.excite import Excite, Excited
+from so101_robobase.robot.identify.fit import excitation
+from so101_robobase.robot.keys import has_keys, no_keys, terminal_keys
+from so101_robobase.robot.recording.episode_logger import EpisodeLogger
+from so101_robobase.robot.rollout.rollout_command import EMULATED, REAL, SIM
+from so101_robobase.robot.rollout.rollout_report import ask_to_begin, tell_what_went_wrong
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor, MonitorLimits
+from so101_robobase.sim.scene import SceneConfig, build_scene
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What differs between a real, a simulated and an emulated arm."""
+
+    driver: Driver
+    clock: Clock
+    start_watchdog: Callable[[], Watchdog]
+    monitor: MonitorLimits
+    alignment: Alignment  # of the driver's units
+    what: str  # a line about it for people
+
+
+def record(args: argparse.Namespace, alignment: Alignment) -> bool:
+    """Records `args.num_episodes` excitations into the folder `args.record`; whether all are there.
+
+    Args:
+        args: of `robot identify`.
+        alignment: of the arm; a simulated one has its servos.
+
+    Raises:
+        UserError: an argument that cannot be used, an arm that is not as it should be; nothing has
+            moved by then.
+    """
+    _check(args, alignment)
+    physics = build_scene().model
+    joint_range = physics.actuator_ctrlrange.copy()
+    excitations = [
+        excitation(joint_range, args.duration, 1 / CONTROL_PERIOD, args.seed + number)
+        for number in range(args.num_episodes)
+    ]
+    folder = prepare_output(args.record)
+    with ExitStack() as resources:
+        events = resources.enter_context(EventLog(folder / "events.jsonl"))
+        parts = _assemble(args, alignment, folder, resources)
+        _announce(args, parts)
+        keys = resources.enter_context(terminal_keys()) if args.robot == REAL else no_keys
+        excite = Excite(
+            Arm(
+                parts.driver,
+                Units(parts.alignment, joint_range),
+                SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
+                Monitor(parts.monitor),
+                parts.clock,
+                events,
+            ),
+            excitations,
+            EpisodeLogger(
+                folder,
+                {
+                    "alignment": alignments.to_plain(parts.alignment),
+                    "control_period": CONTROL_PERIOD,
+                    "source": f"excitation, {args.robot}",
+                },
+            ),
+            on_stop=args.on_stop,
+            start_watchdog=parts.start_watchdog,
+            keys=keys,
+        )
+        result = excite.run()
+    _report(folder, result, events)
+    return result.episodes == args.num_episodes and not (result.stopped or result.unconfirmed)
+
+
+def _check(args: argparse.Namespace, alignment: Alignment) -> None:
+    if args.num_episodes < 1:
+        raise UserError(f"--num_episodes {args.num_episodes} is too small; give 1 or more")
+    if not 4 <= args.duration <= 600:
+        raise UserError(f"--duration {args.duration:g} must be 4 to 600 s")
+    if args.robot == REAL and (args.port is None or args.calibration is None):
+        raise UserError(
+            "--record needs --port and --calibration of the arm; to try without an arm use "
+            "--robot sim or --robot emulated"
+        )
+    if args.robot == REAL:
+        check_same_arm(alignment, args.output, args.calibration)
+    if any(args.record.glob("*.npz")):
+        raise UserError(f"{args.record} holds recordings already; name another folder to --record")
+
+
+def _assemble(
+    args: argparse.Namespace, alignment: Alignment, folder: Path, resources: ExitStack
+) -> _Parts:
+    config = LiftConfig(stage=0, scene=SceneConfig(servos=alignment.servos))
+    if args.robot == SIM:
+        from so101_robobase.robot.simulated.body import Body
+        from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
+
+        simulated = SimulatedDriver(Body(config), alignment)
+        return _Parts(
+            simulated,
+            simulated.clock,
+            NoWatchdog,
+            STIFF_SERVOS,
+            alignment,
+            "simulated (MuJoCo), in step with the loop",
+        )
+    from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+    from so101_robobase.robot.rollout.assemble_real import watchdog_of
+
+    if args.robot == EMULATED:
+        from so101_robobase.robot.emulator.client import EmulatedBus
+        from so101_robobase.robot.emulator.config import EmulatorConfig
+        from so101_robobase.robot.rollout.assemble_emulated import RESTING
+
+        bus = EmulatedBus(EmulatorConfig(lift=config, pose=RESTING))
+        resources.callback(bus.close)
+        return _Parts(
+            LeRobotDriver(bus.port, bus.write_calibration(folder, "emulated_arm")),
+            RealClock(),
+            watchdog_of(bus.port, folder),
+            STIFF_SERVOS,
+            Alignment(servos=alignment.servos),  # emulated servos are put together as the model
+            f"LeRobot's driver on emulated servos at {bus.port}",
+        )
+    return _Parts(
+        LeRobotDriver(args.port, args.calibration),
+        RealClock(),
+        watchdog_of(args.port, folder),
+        MonitorLimits(),
+        alignment,
+        f"SO-101 at {args.port}",
+    )
+
+
+def _announce(args: argparse.Namespace, parts: _Parts) -> None:
+    print(f"arm: {parts.what}")
+    print(
+        f"{args.num_episodes} episodes of {args.duration:g} s: the arm goes slowly to a pose "
+        "ahead, 0.13 m up, and moves every joint by up to 20 degrees around it, partly fast; then "
+        "back to where it is now"
+    )
+    print(f"recordings and log: {args.record}; a fault or Esc: {args.on_stop} the arm")
+    if args.robot != REAL:
+        return
+    print("keys: q quit slowly, Esc stop at once")
+    if not args.yes:
+        if not has_keys():
+            raise UserError("nobody can be asked here; add --yes if a person watches the arm")
+        ask_to_begin("Clear half a metre around the arm, take the cube out of its gripper")
+
+
+def _report(folder: Path, result: Excited, events: EventLog) -> None:
+    timing = result.timing
+    ticks = f" in {timing.ticks} ticks, {timing.missed} left out" if timing else ""
+    print(f"{result.episodes} episodes recorded to {folder}{ticks}")
+    if events.counts:
+        listed = ", ".join(f"{kind} {count}" for kind, count in sorted(events.counts.items()))
+        print(f"events: {listed}")
+    tell_what_went_wrong(result, events)

@@ -1,0 +1,160 @@
+"""`so101_robobase robot identify`: fits the model's servos to recordings of an arm."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from so101_robobase.joints import JOINTS
+from so101_robobase.robot.rollout.rollout_command import EMULATED, REAL, SIM
+
+if TYPE_CHECKING:
+    from so101_robobase.alignment import Alignment
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "recordings",
+        type=Path,
+        nargs="*",
+        help="files or folders of .npz that `robot rollout` or --record wrote, or LeRobotDatasets; "
+        "at least two episodes in free air",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="alignment file; what it holds beside the servos stays, and is what --record reads "
+        "the arm with",
+    )
+    recording = parser.add_argument_group("recording")
+    recording.add_argument(
+        "--record",
+        type=Path,
+        metavar="FOLDER",
+        help="move the arm through excitations in free air first, and fit to these as well",
+    )
+    recording.add_argument(
+        "--robot",
+        choices=(REAL, SIM, EMULATED),
+        default=REAL,
+        help="real; to try it, sim or emulated: MuJoCo with the servos that --output holds "
+        "(default: %(default)s)",
+    )
+    recording.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
+    recording.add_argument(
+        "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
+    )
+    recording.add_argument("--num_episodes", type=int, default=6, help="default: %(default)s")
+    recording.add_argument(
+        "--duration", type=float, default=20.0, help="of an episode, s (default: %(default)s)"
+    )
+    recording.add_argument(
+        "--on_stop",
+        choices=("release", "hold"),
+        default="release",
+        help="the arm after Esc, Ctrl-C or a fault: torque off, or on where it is "
+        "(default: %(default)s)",
+    )
+    recording.add_argument("--yes", action="store_true", help="begin without asking")
+    recording.add_argument("--no_fit", action="store_true", help="record and leave it at that")
+    parser.add_argument(
+        "--held_out",
+        type=int,
+        help="how many episodes, from the last, only judge the result (default: a quarter)",
+    )
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--population", type=int, default=32, help="arms at once (default: %(default)s)"
+    )
+    search.add_argument(
+        "--generations", type=int, default=45, help="of the search (default: %(default)s)"
+    )
+    search.add_argument(
+        "--seed", type=int, default=0, help="of search and excitations (default: %(default)s)"
+    )
+    search.add_argument("--num_threads", type=int, default=0, help="0: all cores (default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Records if asked to, fits, prints the error before and after, and writes the alignment."""
+    from robobase.errors import UserError
+    from so101_robobase import alignment as alignments
+    from so101_robobase.alignment import Alignment
+
+    if not args.recordings and args.record is None:
+        raise UserError("give recordings to fit to, or --record FOLDER to make some")
+    if args.no_fit and args.record is None:
+        raise UserError("--no_fit needs --record FOLDER: there is nothing else to do")
+    if args.generations < 6:
+        raise UserError(f"--generations {args.generations} is too small; give 6 or more")
+    alignment = alignments.load(args.output) if args.output.exists() else Alignment()
+    recordings = list(args.recordings)
+    if args.record is not None:
+        from so101_robobase.robot.identify.excite_session import record
+
+        if not record(args, alignment):
+            return 1
+        if args.no_fit:
+            return 0
+        recordings.append(args.record)
+    _fit(args, recordings, alignment)
+    return 0
+
+
+def _fit(args: argparse.Namespace, recordings: Sequence[Path], alignment: Alignment) -> None:
+    from dataclasses import replace
+
+    from tqdm import tqdm
+
+    from robobase.errors import UserError
+    from so101_robobase import alignment as alignments
+    from so101_robobase.alignment import Units
+    from so101_robobase.robot.identify.fit import identify
+    from so101_robobase.robot.recording.episode_log import read
+    from so101_robobase.sim.scene import build_scene
+
+    scene = build_scene()
+    units = Units(alignment, scene.model.actuator_ctrlrange)
+    logs = [log for path in recordings for log in read(path, units)]
+    held_out = max(1, len(logs) // 4) if args.held_out is None else args.held_out
+    if not 1 <= held_out < len(logs):
+        raise UserError(
+            f"{len(logs)} episodes, of which {held_out} only judge: both must be left with one or "
+            "more; give more recordings or another --held_out"
+        )
+    second = args.generations // 3
+    result = identify(
+        scene,
+        logs[:-held_out],
+        logs[-held_out:],
+        args.population,
+        (args.generations - second, second),
+        args.seed,
+        args.num_threads,
+        lambda rounds: tqdm(rounds, desc="identify", unit="generation"),
+    )
+    servos = result.servos
+    print(f"fitted to {len(logs) - held_out} episodes, judged on {held_out} others")
+    print(f"\nbefore\n{result.before.table()}\n\nafter\n{result.after.table()}\n")
+    print(f"{'factors':<14}{'stiffness':>11}{'damping':>11}{'joint damp.':>13}{'friction':>11}")
+    for joint, *values in zip(
+        JOINTS,
+        servos.stiffness,
+        servos.damping,
+        servos.joint_damping,
+        servos.joint_friction,
+        strict=True,
+    ):
+        print(f"{joint:<14}{values[0]:11.3f}{values[1]:11.3f}{values[2]:13.3f}{values[3]:11.3f}")
+    print(f"latency {1e3 * servos.latency:.0f} ms")
+    if result.after.overall >= result.before.overall:
+        raise UserError(
+            "the fitted servos follow the held-out recordings no better than the model's own; "
+            "nothing was written: record more, in free air, with every joint moving"
+        )
+    alignments.save(replace(alignment, servos=servos), args.output)
+    print(f"written to {args.output}; train with env.scene.alignment={args.output}")

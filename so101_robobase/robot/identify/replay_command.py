@@ -1,0 +1,47 @@
+"""`so101_robobase robot replay`: a recorded episode in simulation, and the tracking error."""
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "recording", type=Path, help="an .npz of `robot rollout`, or the folder of a LeRobotDataset"
+    )
+    parser.add_argument(
+        "--episode", type=int, default=0, help="of a dataset or folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--alignment",
+        type=Path,
+        help="whose servos to simulate, and the units of a dataset (default: the recording's own)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("replay.png"), help="curves (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replays, prints the error per joint and draws the curves."""
+    from robobase.errors import UserError
+    from so101_robobase import alignment as alignments
+    from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.robot.identify.replay import draw_curves, replay, tracking_error
+    from so101_robobase.robot.recording.episode_log import read
+    from so101_robobase.sim.scene import build_scene
+
+    alignment = alignments.load(args.alignment) if args.alignment else None
+    units = Units(alignment or Alignment(), build_scene().model.actuator_ctrlrange)
+    logs = read(args.recording, units)
+    if not 0 <= args.episode < len(logs):
+        raise UserError(
+            f"--episode {args.episode}: {args.recording} has episodes 0 to {len(logs) - 1}"
+        )
+    log = logs[args.episode]
+    simulated = replay(log, alignment)
+    print(f"{len(log)} ticks in {log.duration:.2f} s; simulated against measured positions:")
+    print(tracking_error(log, simulated).table())
+    draw_curves(log, simulated, args.output)
+    print(f"curves: {args.output}")
+    return 0

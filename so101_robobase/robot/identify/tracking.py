@@ -1,0 +1,117 @@
+"""Where simulated joints go when they are told what a recorded arm was told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.robot.recording.episode_log import EpisodeLog
+from so101_robobase.sim.scene import CUBE_POS, Scene
+
+FACTORS = ("stiffness", "damping", "joint_damping", "joint_friction")
+"""What `ServoModel` has per joint, in the order in which arrays hold it here."""
+
+_OUT_OF_REACH = (5.0, 5.0, 0.015, 1.0, 0.0, 0.0, 0.0)  # a cube's pose, m
+_CHUNK = 500  # physics steps per call: bounds memory
+
+
+class Tracker:
+    """`num_arms` simulations of `scene` that follow recordings with servos of their own.
+
+    Args:
+        scene: its servos are what factors multiply.
+        contacts: False is twice as fast and for recordings in free air.
+        num_threads: of physics; 0 takes all cores.
+    """
+
+    def __init__(
+        self, scene: Scene, num_arms: int = 1, contacts: bool = True, num_threads: int = 0
+    ):
+        self.num_arms = num_arms
+        self._nominal = scene.model
+        self._batch = Batch(scene.model, num_arms, num_threads)
+        if not contacts:
+            disabled = self._nominal.opt.disableflags | int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
+            self._batch.expand("opt.disableflags")[:] = disabled
+        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
+        self._ctrl = self._batch.bind("ctrl")
+        self._timestep = scene.config.timestep
+        self._gain = self._batch.expand("actuator_gainprm")
+        self._bias = self._batch.expand("actuator_biasprm")
+        self._damping = self._batch.expand("dof_damping")
+        self._friction = self._batch.expand("dof_frictionloss")
+        self._delay: np.ndarray = np.full((num_arms, NUM_JOINTS), scene.servo_delay)  # in steps
+
+    def set_servos(self, factors: np.ndarray, latency: np.ndarray) -> None:
+        """Give every arm `factors` (N, 6, 4), in the order of `FACTORS`, and `latency` (N, 6) s."""
+        nominal, joints = self._nominal, slice(NUM_JOINTS)
+        stiffness, damping, joint_damping, joint_friction = np.moveaxis(factors, -1, 0)
+        self._gain[:, :, 0] = nominal.actuator_gainprm[:, 0] * stiffness
+        self._bias[:, :, 1] = nominal.actuator_biasprm[:, 1] * stiffness
+        self._bias[:, :, 2] = nominal.actuator_biasprm[:, 2] * damping
+        self._damping[:, joints] = nominal.dof_damping[joints] * joint_damping
+        self._friction[:, joints] = nominal.dof_frictionloss[joints] * joint_friction
+        self._delay = np.round(latency / self._timestep).astype(np.int64)
+
+    def track(self, log: EpisodeLog) -> np.ndarray:
+        """Positions (N, T, 6) rad at `log.times`, from the recorded start pose and at rest."""
+        ticks = np.round((log.times - log.times[0]) / self._timestep).astype(np.int64)
+        self._begin(log)
+        steps = int(ticks[-1])
+        path = np.empty((len(self._qpos), steps + 1, NUM_JOINTS))
+        path[:, 0] = log.measured[0]
+        # Row 0 is what the servos were told before the episode.
+        told = np.concatenate([log.measured[:1], log.commanded])
+        newest = np.searchsorted(ticks, np.arange(steps), side="right")  # row of `told` by step
+        newest = np.concatenate([[0], newest])  # entry 0: any time before
+        joints = np.arange(NUM_JOINTS)
+        for start in range(0, steps, _CHUNK):
+            step = np.arange(start, min(start + _CHUNK, steps))
+            sent = np.maximum(step[None, :, None] - self._delay[:, None] + 1, 0)  # (N, n, 6)
+            result = self._batch.rollout(
+                len(step),
+                told[newest[sent], joints],
+                control_spec=int(mujoco.mjtState.mjSTATE_CTRL),
+            )
+            path[:, step + 1] = result["qpos"][:, :, :NUM_JOINTS]
+        return path[:, ticks]
+
+    def _begin(self, log: EpisodeLog) -> None:
+        self._batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._qpos[:, :NUM_JOINTS] = log.measured[0]
+        cube = log.meta.get("cube") or _OUT_OF_REACH
+        self._qpos[:, CUBE_POS.start : CUBE_POS.start + 7] = cube
+        self._qvel[:] = 0
+        self._ctrl[:] = log.measured[0]
+        self._batch.forward(stage=mujoco.mjtStage.mjSTAGE_VEL)
+
+
+@dataclass(frozen=True)
+class TrackingError:
+    """How far simulated joints were from recorded ones, degrees, each (6,)."""
+
+    mean: np.ndarray  # of absolute values
+    p95: np.ndarray
+    most: np.ndarray
+
+    @classmethod
+    def of(cls, measured: Sequence[np.ndarray], simulated: Sequence[np.ndarray]) -> "TrackingError":
+        """Of positions (T, 6) rad, over all episodes together."""
+        pairs = zip(measured, simulated, strict=True)
+        error = np.rad2deg(np.concatenate([np.abs(m - s) for m, s in pairs]))
+        return cls(error.mean(axis=0), np.percentile(error, 95, axis=0), error.max(axis=0))
+
+    @property
+    def overall(self) -> float:
+        """Mean absolute error of all joints, degrees."""
+        return float(self.mean.mean())
+
+    def table(self) -> str:
+        """A line per joint, for people."""
+        lines = [f"{'joint':<14}{'mean':>8}{'p95':>8}{'max':>8}  degrees"]
+        for joint, *values in zip(JOINTS, self.mean, self.p95, self.most, strict=True):
+            lines.append(f"{joint:<14}" + "".join(f"{value:8.3f}" for value in values))
+        return "\n".join([*lines, f"{'all joints':<14}{self.overall:8.3f}"])

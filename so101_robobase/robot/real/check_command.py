@@ -1,0 +1,80 @@
+"""`so101_robobase robot check`: whether arm and camera are ready, line by line."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
+    calibration = parser.add_mutually_exclusive_group()
+    calibration.add_argument(
+        "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
+    )
+    calibration.add_argument("--id", help="LeRobot's id of this arm, whose file is in its folder")
+    parser.add_argument(
+        "--alignment", type=Path, help="what `so101_robobase robot align` measured (YAML)"
+    )
+    parser.add_argument(
+        "--no_directions",
+        action="store_true",
+        help="do not ask to move the joints by hand; nobody is asked without a terminal either",
+    )
+    camera = parser.add_argument_group("camera")
+    camera.add_argument("--camera", help="index or path of the wrist camera, such as 0")
+    camera.add_argument("--camera_size", default="640x480", help="default: %(default)s")
+    camera.add_argument("--camera_fps", type=int, default=30, help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a line per part; 0 when all are well, 1 otherwise."""
+    from robobase.errors import UserError
+
+    if args.port is None and args.camera is None:
+        from so101_robobase.robot.real import ports
+
+        found = ", ".join(ports.available()) or "none"
+        raise UserError(f"give --port, --camera or both; serial ports here: {found}")
+    from so101_robobase.robot.align.directions import Item
+
+    problems = 0
+
+    def report(item: Item) -> bool:
+        nonlocal problems
+        problems += not item.ok
+        print(f"{'OK  ' if item.ok else 'FAIL'} {item.name}: {item.text}", flush=True)
+        return item.ok
+
+    if args.port is not None:
+        _check_arm(args, report)
+    if args.camera is not None:
+        from so101_robobase.perception.frames import parse_frame_size
+        from so101_robobase.robot.real.check import check_camera
+        from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
+
+        height, width = parse_frame_size(args.camera_size)
+        report(check_camera(LeRobotCamera(args.camera, width, height, args.camera_fps)))
+    return 1 if problems else 0
+
+
+def _check_arm(args: argparse.Namespace, report: Callable[..., bool]) -> None:
+    from so101_robobase import alignment as alignments
+    from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.robot.real.check import check_arm, check_port
+    from so101_robobase.robot.terminal import Terminal
+    from so101_robobase.sim.scene import build_scene
+
+    alignment = alignments.load(args.alignment) if args.alignment else Alignment()
+    calibration = args.calibration
+    if args.id is not None:
+        from so101_robobase.robot.real.lerobot_calibration import default_folder
+
+        calibration = default_folder() / f"{args.id}.json"
+    if not report(check_port(args.port)):
+        return
+    units = Units(alignment, build_scene().model.actuator_ctrlrange)
+    person = Terminal() if sys.stdin.isatty() and not args.no_directions else None
+    for item in check_arm(args.port, calibration, units, person):
+        report(item)

@@ -1,0 +1,1 @@
+"""What is kept and shown of an episode: logs, LeRobot datasets, Rerun."""

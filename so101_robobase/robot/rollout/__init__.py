@@ -1,0 +1,1 @@
+"""A policy on an arm: what it sees, the episodes, `robot rollout`."""

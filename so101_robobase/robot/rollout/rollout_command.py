@@ -1,0 +1,147 @@
+"""`so101_robobase robot rollout <snapshot>`: run a policy on an arm."""
+
+import argparse
+from pathlib import Path
+
+REAL, SIM, EMULATED = "real", "sim", "emulated"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.epilog = (
+        "Exit code: 0 after all episodes or q; 1 cut short by a fault or Esc, or not all of it was "
+        "recorded; 130 Ctrl-C; 2 not begun, nothing has moved. With an arm: docs/robot.md."
+    )
+    parser.add_argument(
+        "snapshot", type=Path, help="a *_snapshot.pt that `python -m robobase.train` wrote"
+    )
+    parser.add_argument(
+        "--robot",
+        choices=(REAL, SIM, EMULATED),
+        default=REAL,
+        help="real; sim: MuJoCo in step with the loop; emulated: MuJoCo behind servos that speak "
+        "the real protocol, in real time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--alignment",
+        type=Path,
+        metavar="YAML",
+        help="what `so101_robobase robot align` measured; of a simulated arm its camera and servos",
+    )
+    arm = parser.add_argument_group("real arm", "needed with --robot real, unused otherwise")
+    arm.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
+    arm.add_argument(
+        "--calibration", type=Path, metavar="JSON", help="LeRobot's calibration file of this arm"
+    )
+    arm.add_argument("--camera", help="index or path of the wrist camera, such as 0")
+    arm.add_argument(
+        "--camera_size",
+        default="640x480",
+        metavar="WxH",
+        help="one that it delivers, in pixels (default: %(default)s)",
+    )
+    arm.add_argument(
+        "--camera_fps",
+        type=int,
+        default=30,
+        metavar="N",
+        help="frames a second that it delivers (default: %(default)s)",
+    )
+    arm.add_argument("--yes", action="store_true", help="begin without asking")
+    sight = parser.add_argument_group(
+        "networks", "a real camera needs them; a simulated one knows the truth without them"
+    )
+    sight.add_argument(
+        "--segmentation",
+        metavar="CHECKPOINT",
+        help="best.pt of `so101_robobase segmentation train`, for policies that see class ids",
+    )
+    sight.add_argument(
+        "--depth",
+        metavar="NAME",
+        help="name or folder of a depth network, such as "
+        "depth-anything/Depth-Anything-V2-Small-hf, for policies that see disparity",
+    )
+    sight.add_argument(
+        "--device", default="auto", help="of all networks: cpu, cuda ... (default: %(default)s)"
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("--num_episodes", type=int, default=1, metavar="N", help="default: 1")
+    run.add_argument(
+        "--episode_time_s",
+        type=float,
+        metavar="S",
+        help="default: the length of episodes in training",
+    )
+    run.add_argument(
+        "--action_scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="the policy's actions times this, for careful first runs (default: 1)",
+    )
+    run.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="everything but sending: torque stays off, move the arm by hand",
+    )
+    run.add_argument("--step", action="store_true", help="one action per press of n")
+    run.add_argument(
+        "--on_stop",
+        choices=("release", "hold"),
+        default="release",
+        help="the arm after Esc, Ctrl-C or a fault: torque off, or on where it is; where this "
+        "process dies, torque goes off in any case (default: %(default)s)",
+    )
+    run.add_argument(
+        "--seed",
+        type=int,
+        default=2_000_000,
+        metavar="N",
+        help="of the first simulated cube; `evaluate` with the same has the same cubes "
+        "(default: %(default)s)",
+    )
+    run.add_argument(
+        "--limits",
+        type=Path,
+        metavar="FILE",
+        help="YAML with limits of your own, groups safety and monitor (docs/robot.md)",
+    )
+    run.add_argument(
+        "--overrides",
+        nargs="+",
+        default=[],
+        metavar="key=value",
+        help="changes to the snapshot's config, as of `evaluate`",
+    )
+    run.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="package",
+        help="packages beside this project's whose classes the snapshot's config may name",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--output_dir",
+        type=Path,
+        metavar="FOLDER",
+        help="for log, report and joints (default: <run>/rollouts/<date and time>)",
+    )
+    output.add_argument(
+        "--record", type=Path, metavar="FOLDER", help="LeRobotDataset to add the episodes to"
+    )
+    output.add_argument(
+        "--display",
+        nargs="?",
+        const="viewer",
+        metavar="file.rrd",
+        help="show everything in Rerun, or write it to a file",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the rollout; returns the exit code."""
+    from so101_robobase.robot.rollout.session import run_rollout
+
+    return run_rollout(args)

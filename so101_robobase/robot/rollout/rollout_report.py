@@ -1,0 +1,146 @@
+"""What a rollout tells the person before it begins and after it has ended, and rollout.json."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robobase.errors import UserError
+from so101_robobase.evaluation.report import table
+from so101_robobase.evaluation.statistics import CONFIDENCE, wilson_interval
+from so101_robobase.files import written_whole
+from so101_robobase.robot.arm_loop import HOLD, Ending
+from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.rollout.rollout import Result, Settings
+from so101_robobase.robot.rollout.rollout_command import REAL, SIM
+from so101_robobase.robot.ticker import Timing
+
+_CTRL_C = "Ctrl-C"
+_NAMES = {"SIGINT": _CTRL_C, "KeyboardInterrupt": _CTRL_C}
+_LEFT = {"release": "released, its torque is off", "hold": "held, its torque is on"}
+
+
+def announce(
+    args: argparse.Namespace,
+    what: str,
+    settings: Settings,
+    start: np.ndarray,
+    folder: Path,
+    keys: bool,
+) -> None:
+    """Prints what will be done with the arm that is called `what`, and the keys, if there are any.
+
+    Args:
+        start: (6,) rad, where episodes begin.
+    """
+    print(f"arm: {what}")
+    if args.robot == REAL and args.alignment is None:
+        print(
+            "no --alignment: the arm is taken to be just like the model; measure how yours differs "
+            "with `so101_robobase robot align`"
+        )
+    if args.dry_run:
+        print("dry run: torque goes off, nothing is sent; move the arm by hand")
+    else:
+        degrees = " ".join(str(round(angle)) for angle in np.rad2deg(start))
+        print(f"start pose (degrees): {degrees}, reached slowly; then back to where the arm is now")
+    plural = "" if settings.num_episodes == 1 else "s"
+    print(
+        f"{settings.num_episodes} episode{plural} of {settings.episode_time:g} s, actions times "
+        f"{settings.action_scale:g}; after a fault, Esc or {_CTRL_C} the arm is "
+        f"{_LEFT[settings.on_stop]}"
+    )
+    print(f"log and report: {folder}")
+    if keys:
+        names = ["space begin and pause" if args.robot == REAL else "space pause"]
+        names += ["n next action"] if settings.step else []
+        names += ["s success", "f failure", "r again", "q quit slowly", "Esc stop at once"]
+        print(f"keys: {', '.join(names)}")
+
+
+def ask_to_begin(prepare: str = "Clear the arm's way") -> None:
+    """Wait for the person. Raises UserError where they do not want to."""
+    try:
+        input(f"{prepare}, keep a hand on the power switch, and press Enter to begin: ")
+    except EOFError:
+        print()
+        raise UserError("not begun, because input ended; nothing has moved") from None
+
+
+def report(
+    args: argparse.Namespace,
+    settings: Settings,
+    result: Result,
+    events: EventLog,
+    folder: Path,
+) -> None:
+    """Prints figures, how the arm was left and what went wrong; writes rollout.json."""
+    judged = [outcome.success for outcome in result.outcomes if outcome.success is not None]
+    rows = [["episodes", str(len(result.outcomes))]]
+    summary: dict[str, Any] = {"episodes": len(result.outcomes), "judged": len(judged)}
+    if judged:
+        low, high = wilson_interval(sum(judged), len(judged))
+        rows += [
+            ["success", f"{sum(judged) / len(judged):.1%} ({sum(judged)} of {len(judged)})"],
+            [f"{CONFIDENCE:.0%} interval (Wilson)", f"{low:.1%} to {high:.1%}"],
+        ]
+        summary |= {"successes": sum(judged), "success_interval": [low, high]}
+    if result.timing and args.robot != SIM:
+        rows += _timing_rows(result.timing)
+    rows += [[f"events: {kind}", str(count)] for kind, count in sorted(events.counts.items())]
+    print(table(rows), flush=True)
+    tell_what_went_wrong(result, events)
+    record = {
+        "snapshot": str(args.snapshot.resolve()),
+        "robot": args.robot,
+        "dry_run": args.dry_run,
+        "settings": asdict(settings),
+        "summary": summary,
+        "outcomes": [asdict(outcome) for outcome in result.outcomes],
+        "stopped": result.stopped,
+        "left": result.left,
+        "unconfirmed": result.unconfirmed,
+        "timing": asdict(result.timing) if result.timing else None,
+        "events": events.counts,
+    }
+    with written_whole(folder / "rollout.json") as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def was_interrupted(result: Result) -> bool:
+    """Whether Ctrl-C ended the rollout."""
+    return result.stopped in _NAMES
+
+
+def tell_what_went_wrong(result: Ending, events: EventLog) -> None:
+    """Prints why work was cut short, how the arm was left, and what may be dangerous."""
+    lines = []
+    if result.stopped:
+        reason = _NAMES.get(result.stopped, result.stopped)
+        left = "" if result.unconfirmed else f"; the arm is {_LEFT[result.left]}"
+        lines.append(f"stopped: {reason}{left}")
+    if result.left == HOLD:
+        lines.append("hold the arm before you switch its power off")
+    if result.unconfirmed:
+        motors = ", ".join(result.unconfirmed)
+        lines.append(f"torque may still be on in {motors}: switch the arm's power off")
+    if events.lost:
+        lines.append(f"{events.lost} events could not be written to {events.path}")
+    for line in lines:
+        print(f"so101_robobase: {line}", file=sys.stderr)
+
+
+def _timing_rows(timing: Timing) -> list[list[str]]:
+    def triple(name: str) -> str:
+        values = (getattr(timing, f"{name}_{which}") for which in ("p50", "p99", "max"))
+        return ", ".join(f"{value:.1f}" for value in values)
+
+    return [
+        ["control ticks", f"{timing.ticks}, {timing.missed} left out"],
+        ["tick late, ms (median, 99 %, most)", triple("late")],
+        ["tick work, ms (median, 99 %, most)", triple("work")],
+    ]

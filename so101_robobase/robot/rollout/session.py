@@ -1,0 +1,268 @@
+"""One rollout from the command line: check, assemble, ask, run, report."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robobase import compute
+from robobase.errors import UserError
+from so101_robobase import alignment as alignments
+from so101_robobase.alignment import Alignment, Units
+from so101_robobase.cli import INTERRUPTED
+from so101_robobase.config import LiftConfig
+from so101_robobase.control import num_actions
+from so101_robobase.evaluation.policy import Policy, load_policy, run_folder
+from so101_robobase.evaluation.report import prepare_output
+from so101_robobase.evaluation.session import parse_overrides
+from so101_robobase.kinematics import Kinematics
+from so101_robobase.robot.arm import Arm
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD, HOLD, NoWatchdog, Watchdog
+from so101_robobase.robot.clock import Clock
+from so101_robobase.robot.driver import Driver
+from so101_robobase.robot.dry_run import DryRun
+from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.keys import has_keys, terminal_keys
+from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundObserver
+from so101_robobase.robot.recording.episode_logger import EpisodeLogger
+from so101_robobase.robot.rollout.policy import RobotPolicy
+from so101_robobase.robot.rollout.rollout import Rollout, Settings
+from so101_robobase.robot.rollout.rollout_command import EMULATED, REAL, SIM
+from so101_robobase.robot.rollout.rollout_report import (
+    announce,
+    ask_to_begin,
+    report,
+    was_interrupted,
+)
+from so101_robobase.robot.rollout.scenes import Scene
+from so101_robobase.robot.rollout.sight import Sight
+from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.robot.safety.filter import SafetyFilter
+from so101_robobase.robot.safety.limits import load as load_limits
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor, MonitorLimits
+from so101_robobase.sim.observer import CHANNELS
+from so101_robobase.sim.scene import build_scene
+from so101_robobase.sim.sight import SCENE, SIMULATED
+
+CUT_SHORT = 1
+"""Exit code of a rollout that did not come to its end."""
+
+
+@dataclass
+class Parts:
+    """What differs between a real, a simulated and an emulated arm."""
+
+    driver: Driver
+    clock: Clock
+    sight: Sight
+    scene: Scene
+    start_watchdog: Callable[[], Watchdog]  # called before the driver is connected
+    alignment: Alignment  # of this arm's servo units with the model
+    state: Callable[[], dict[str, Any]]  # what is known of the scene when an episode begins
+    what: str  # a line about it for people
+
+
+Assemble = Callable[[argparse.Namespace, LiftConfig, Alignment, Path, ExitStack], Parts]
+
+
+def run_rollout(args: argparse.Namespace) -> int:
+    """Runs `args.snapshot` as the command line says.
+
+    Returns the exit code: 0, `CUT_SHORT` (also where a recording failed) or `INTERRUPTED`.
+
+    Raises:
+        UserError: any argument that cannot be used, an arm or a camera that is not as it should;
+            nothing has moved by then.
+    """
+    _check(args)
+    if args.device == "auto":
+        args.device = str(compute.pick_device(num_gpus=1))
+    if args.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
+        torch.set_num_threads(1)
+    overrides = parse_overrides(args.overrides)
+    policy = load_policy(args.snapshot, args.device, overrides, args.trust)
+    config = _task(args, policy)
+    alignment = alignments.load(args.alignment) if args.alignment else Alignment()
+    limits = load_limits(args.limits, MonitorLimits() if args.robot == REAL else STIFF_SERVOS)
+    physics = build_scene(config.scene).model
+    kinematics = Kinematics.from_model(physics)
+    joint_range = physics.actuator_ctrlrange.copy()
+    judge = args.display is not None or args.record is not None
+    robot_policy = RobotPolicy(policy, kinematics, judge)
+    start = start_pose(config)
+    settings = Settings(
+        num_episodes=args.num_episodes,
+        episode_time=args.episode_time_s or config.episode_length * CONTROL_PERIOD,
+        action_scale=args.action_scale,
+        step=args.step,
+        on_stop=args.on_stop,
+    )
+    with _output_folder(args) as folder, ExitStack() as resources:
+        events = resources.enter_context(EventLog(folder / "events.jsonl"))
+        observers = _observers(args, config, resources)
+        parts = _assemble(args, config, alignment, folder, resources)
+        resources.callback(parts.sight.close)
+        driver = DryRun(parts.driver) if args.dry_run else parts.driver
+        safety = SafetyFilter(limits.safety, joint_range, Clearance(physics))
+        units = Units(parts.alignment, joint_range)
+        arm = Arm(driver, units, safety, Monitor(limits.monitor), parts.clock, events)
+        if parts.scene.asks:
+            print("starting the camera and what looks at its pictures", flush=True)
+            parts.sight.start()
+        announce(args, parts.what, settings, start, folder, has_keys())
+        if parts.scene.asks and not args.yes:
+            ask_to_begin()
+        rollout = Rollout(
+            arm=arm,
+            sight=parts.sight,
+            policy=robot_policy,
+            scene=parts.scene,
+            kinematics=kinematics,
+            start=start,
+            settings=settings,
+            observers=observers,
+            logger=EpisodeLogger(folder, _meta(args, parts.alignment), parts.state),
+            start_watchdog=NoWatchdog if args.dry_run else parts.start_watchdog,
+            keys=resources.enter_context(terminal_keys()),
+        )
+        result = rollout.run()
+    report(args, settings, result, events, folder)
+    if was_interrupted(result):
+        return INTERRUPTED
+    failed = any(observer.failure is not None for observer in observers)
+    return CUT_SHORT if result.stopped or result.unconfirmed or failed else 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name, least in (("num_episodes", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise UserError(f"--{name} {getattr(args, name)} is too small; give {least} or more")
+    if args.episode_time_s is not None and not 0 < args.episode_time_s <= 600:
+        raise UserError(f"--episode_time_s {args.episode_time_s} must be above 0, at most 600")
+    if not 0 < args.action_scale <= 1:
+        raise UserError(f"--action_scale {args.action_scale} must be above 0 and at most 1")
+    if args.dry_run and args.on_stop == HOLD:
+        raise UserError(
+            "--on_stop hold needs torque, and --dry_run has none; leave one of them out"
+        )
+    if args.robot == REAL:
+        missing = [
+            name for name in ("port", "camera", "calibration") if getattr(args, name) is None
+        ]
+        if missing:
+            raise UserError(
+                f"--robot real needs {', '.join(f'--{name}' for name in missing)}; "
+                "to try without an arm use --robot sim or --robot emulated"
+            )
+    if not has_keys():
+        for needed, why in (
+            (args.robot == REAL, "--robot real: a person must be able to stop the arm"),
+            (args.step, "--step: each action waits for a key"),
+        ):
+            if needed:
+                raise UserError(f"{why}; start it in the foreground of a terminal")
+
+
+def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
+    """The snapshot's task; a simulated arm and its camera are as the command line says."""
+    config = LiftConfig.from_cfg(policy.cfg, evaluation=True)
+    if args.robot == REAL:
+        return config
+    if args.depth not in (None, SCENE, SIMULATED) and args.segmentation is None:
+        raise UserError("--depth with a network needs --segmentation with one too")
+    sight = config.sight
+    if args.segmentation is not None:
+        sight = replace(sight, segmentation=args.segmentation)
+    if args.depth is not None:
+        sight = replace(sight, depth=args.depth)
+    scene = config.scene
+    if args.alignment is not None:
+        scene = replace(scene, alignment=str(args.alignment))
+    return replace(config, sight=sight, scene=scene)
+
+
+@contextmanager
+def _output_folder(args: argparse.Namespace) -> Iterator[Path]:
+    """A folder without a rollout in it; taken away again if this one could not begin.
+
+    Raises UserError.
+    """
+    folder = args.output_dir or _default_folder(args.snapshot)
+    if any((folder / name).exists() for name in ("rollout.json", "events.jsonl")):
+        raise UserError(f"{folder} holds a rollout already; name another --output_dir")
+    prepare_output(folder)
+    try:
+        yield folder
+    except (UserError, KeyboardInterrupt):
+        with contextlib.suppress(OSError):  # something is in it
+            folder.rmdir()
+        raise
+
+
+def _default_folder(snapshot: Path) -> Path:
+    return run_folder(snapshot) / "rollouts" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+def _observers(
+    args: argparse.Namespace, config: LiftConfig, resources: ExitStack
+) -> list[BackgroundObserver]:
+    observers: list[BackgroundObserver] = []
+    if args.record is not None:
+        from so101_robobase.perception.frames import parse_frame_size
+        from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
+
+        size = config.image_size
+        observers.append(
+            DatasetRecorder(
+                args.record,
+                (CHANNELS[config.observation], size, size),
+                num_actions(config.control),
+                parse_frame_size(args.camera_size) if args.robot == REAL else None,
+                robot_type="so101_mujoco" if args.robot == SIM else "so101_follower",
+                # A simulation may be quicker; nothing of it is left out.
+                most_waiting=sys.maxsize if args.robot == SIM else MOST_WAITING,
+            )
+        )
+        resources.callback(observers[-1].close)
+    if args.display is not None:
+        from so101_robobase.robot.recording.display import RerunDisplay
+
+        if args.robot == SIM:
+            observers.append(RerunDisplay(args.display, most_waiting=sys.maxsize))
+        else:
+            observers.append(RerunDisplay(args.display))
+        resources.callback(observers[-1].close)
+    return observers
+
+
+def _assemble(
+    args: argparse.Namespace,
+    config: LiftConfig,
+    alignment: Alignment,
+    folder: Path,
+    resources: ExitStack,
+) -> Parts:
+    if args.robot == SIM:
+        from so101_robobase.robot.rollout.assemble_sim import assemble
+    elif args.robot == EMULATED:
+        from so101_robobase.robot.rollout.assemble_emulated import assemble
+    else:
+        from so101_robobase.robot.rollout.assemble_real import assemble
+    return assemble(args, config, alignment, folder, resources)
+
+
+def _meta(args: argparse.Namespace, alignment: Alignment) -> dict[str, Any]:
+    return {
+        "alignment": alignments.to_plain(alignment),
+        "control_period": CONTROL_PERIOD,
+        "snapshot": str(args.snapshot.resolve()),
+        "source": args.robot,
+    }

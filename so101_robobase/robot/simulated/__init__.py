@@ -1,0 +1,1 @@
+"""A simulated arm and its wrist camera in place of the real ones."""
