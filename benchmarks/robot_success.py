@@ -23,8 +23,8 @@ from so101_robobase.evaluation.evaluate_command import DEFAULT_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.session import play
 from so101_robobase.evaluation.statistics import summarise, wilson_interval
+from so101_robobase.robot.arguments import EMULATED, SIM
 from so101_robobase.robot.rollout import rollout_command
-from so101_robobase.robot.rollout.rollout_command import EMULATED, SIM
 from so101_robobase.robot.rollout.session import run_rollout
 
 MARGIN = 0.05  # that success on the robot may be below the evaluation's

@@ -128,3 +128,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
+
+
+def check_same_arm(alignment: Alignment, file: Path, calibration: Path) -> None:
+    """UserError where `alignment`, of `file`, is of another arm than LeRobot's `calibration`."""
+    if alignment.arm not in ("", calibration.stem):
+        raise UserError(
+            f"alignment {file} was measured on the arm {alignment.arm}, calibration {calibration} "
+            f"is of {calibration.stem}; give the files of one arm"
+        )

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from so101_robobase.robot.arguments import add_arm, add_camera
+
 if TYPE_CHECKING:
     from so101_robobase.alignment import Alignment, CameraPose, Units
     from so101_robobase.robot.align.live_overlay import Screen
@@ -50,13 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--live_png", type=Path, metavar="FILE", help="the same, in a picture that is rewritten"
     )
     arm = parser.add_argument_group("arm, for --live or to take the pictures with")
-    arm.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
-    arm.add_argument(
-        "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
-    )
-    arm.add_argument("--camera", help="index or path of the wrist camera, such as 0")
-    arm.add_argument("--camera_size", default="640x480", help="default: %(default)s")
-    arm.add_argument("--camera_fps", type=int, default=30, help="default: %(default)s")
+    add_arm(arm)
+    add_camera(arm)
     arm.add_argument("--num_frames", type=int, default=6, help="default: %(default)s")
     pose = parser.add_argument_group("where to begin, in the gripper's frame")
     pose.add_argument("--camera_pos", type=float, nargs=3, metavar=("X", "Y", "Z"), help="m")
@@ -200,8 +197,8 @@ def _arm(
 ) -> Iterator[tuple[LeRobotDriver, LeRobotCamera]]:
     """Arm and camera, open and checked; closed at the end."""
     from robobase.errors import UserError
+    from so101_robobase.alignment import check_same_arm
     from so101_robobase.perception.frames import parse_frame_size
-    from so101_robobase.robot.align.joints import check_same_arm
     from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from so101_robobase.robot.arguments import add_arm
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
@@ -12,10 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="alignment file; what it holds of camera and servos stays",
     )
-    parser.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
-    parser.add_argument(
-        "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
-    )
+    add_arm(parser)
     parser.add_argument(
         "--readings",
         type=Path,
@@ -37,7 +36,6 @@ def run(args: argparse.Namespace) -> int:
     from robobase.errors import UserError
     from so101_robobase import alignment as alignments
     from so101_robobase.robot.align.joints import (
-        check_same_arm,
         draw_poses,
         fit_joints,
         load_readings,
@@ -54,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         if args.port is None or args.calibration is None:
             raise UserError("give --port and --calibration of the arm, or --readings of a file")
         if present is not None:
-            check_same_arm(present, args.output, args.calibration)
+            alignments.check_same_arm(present, args.output, args.calibration)
         try:
             pictures = draw_poses(build_scene(), args.poses)
             print("compare with", *pictures, sep="\n  ")

@@ -214,15 +214,6 @@ def measure(
     return np.stack(readings)
 
 
-def check_same_arm(alignment: Alignment, file: Path, calibration: Path) -> None:
-    """UserError where `alignment`, of `file`, is of another arm than LeRobot's `calibration`."""
-    if alignment.arm not in ("", calibration.stem):
-        raise UserError(
-            f"alignment {file} was measured on the arm {alignment.arm}, calibration {calibration} "
-            f"is of {calibration.stem}; give the files of one arm"
-        )
-
-
 def let_go(driver: Driver) -> None:
     """Torque off. Raises UserError where that is not certain."""
     unconfirmed = driver.release()

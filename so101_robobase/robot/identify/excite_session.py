@@ -1,44 +1,29 @@
 """One recording of excitations from the command line: check, assemble, ask, run, report."""
 
 import argparse
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from robobase.errors import UserError
 from so101_robobase import alignment as alignments
-from so101_robobase.alignment import Alignment, Units
+from so101_robobase.alignment import Alignment, Units, check_same_arm
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.report import prepare_output
-from so101_robobase.robot.align.joints import check_same_arm
+from so101_robobase.robot.arguments import REAL, SIM
 from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import CONTROL_PERIOD, NoWatchdog, Watchdog
-from so101_robobase.robot.clock import Clock, RealClock
-from so101_robobase.robot.driver import Driver
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD
+from so101_robobase.robot.arms import ArmParts, emulated_arm, real_arm, simulated_arm
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.identify.excite import Excite, Excited
 from so101_robobase.robot.identify.fit import excitation
 from so101_robobase.robot.keys import has_keys, no_keys, terminal_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
-from so101_robobase.robot.rollout.rollout_command import EMULATED, REAL, SIM
 from so101_robobase.robot.rollout.rollout_report import ask_to_begin, tell_what_went_wrong
 from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor, MonitorLimits
+from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim.scene import SceneConfig, build_scene
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What differs between a real, a simulated and an emulated arm."""
-
-    driver: Driver
-    clock: Clock
-    start_watchdog: Callable[[], Watchdog]
-    monitor: MonitorLimits
-    alignment: Alignment  # of the driver's units
-    what: str  # a line about it for people
 
 
 def record(args: argparse.Namespace, alignment: Alignment) -> bool:
@@ -70,7 +55,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
                 parts.driver,
                 Units(parts.alignment, joint_range),
                 SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-                Monitor(parts.monitor),
+                Monitor(MonitorLimits() if args.robot == REAL else STIFF_SERVOS),
                 parts.clock,
                 events,
             ),
@@ -110,50 +95,16 @@ def _check(args: argparse.Namespace, alignment: Alignment) -> None:
 
 def _assemble(
     args: argparse.Namespace, alignment: Alignment, folder: Path, resources: ExitStack
-) -> _Parts:
+) -> ArmParts:
+    if args.robot == REAL:
+        return real_arm(args.port, args.calibration, alignment, folder)
     config = LiftConfig(stage=0, scene=SceneConfig(servos=alignment.servos))
     if args.robot == SIM:
-        from so101_robobase.robot.simulated.body import Body
-        from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
-
-        simulated = SimulatedDriver(Body(config), alignment)
-        return _Parts(
-            simulated,
-            simulated.clock,
-            NoWatchdog,
-            STIFF_SERVOS,
-            alignment,
-            "simulated (MuJoCo), in step with the loop",
-        )
-    from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
-    from so101_robobase.robot.rollout.assemble_real import watchdog_of
-
-    if args.robot == EMULATED:
-        from so101_robobase.robot.emulator.client import EmulatedBus
-        from so101_robobase.robot.emulator.config import EmulatorConfig
-        from so101_robobase.robot.rollout.assemble_emulated import RESTING
-
-        bus = EmulatedBus(EmulatorConfig(lift=config, pose=RESTING))
-        resources.callback(bus.close)
-        return _Parts(
-            LeRobotDriver(bus.port, bus.write_calibration(folder, "emulated_arm")),
-            RealClock(),
-            watchdog_of(bus.port, folder),
-            STIFF_SERVOS,
-            Alignment(servos=alignment.servos),  # emulated servos are put together as the model
-            f"LeRobot's driver on emulated servos at {bus.port}",
-        )
-    return _Parts(
-        LeRobotDriver(args.port, args.calibration),
-        RealClock(),
-        watchdog_of(args.port, folder),
-        MonitorLimits(),
-        alignment,
-        f"SO-101 at {args.port}",
-    )
+        return simulated_arm(Body(config), alignment)
+    return emulated_arm(config, 0, alignment, folder, resources)[0]
 
 
-def _announce(args: argparse.Namespace, parts: _Parts) -> None:
+def _announce(args: argparse.Namespace, parts: ArmParts) -> None:
     print(f"arm: {parts.what}")
     print(
         f"{args.num_episodes} episodes of {args.duration:g} s: the arm goes slowly to a pose "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from so101_robobase.joints import JOINTS
-from so101_robobase.robot.rollout.rollout_command import EMULATED, REAL, SIM
+from so101_robobase.robot.arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
 
 if TYPE_CHECKING:
     from so101_robobase.alignment import Alignment
@@ -44,21 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="real; to try it, sim or emulated: MuJoCo with the servos that --output holds "
         "(default: %(default)s)",
     )
-    recording.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
-    recording.add_argument(
-        "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
-    )
+    add_arm(recording)
     recording.add_argument("--num_episodes", type=int, default=6, help="default: %(default)s")
     recording.add_argument(
         "--duration", type=float, default=20.0, help="of an episode, s (default: %(default)s)"
     )
-    recording.add_argument(
-        "--on_stop",
-        choices=("release", "hold"),
-        default="release",
-        help="the arm after Esc, Ctrl-C or a fault: torque off, or on where it is "
-        "(default: %(default)s)",
-    )
+    add_on_stop(recording)
     recording.add_argument("--yes", action="store_true", help="begin without asking")
     recording.add_argument("--no_fit", action="store_true", help="record and leave it at that")
     parser.add_argument(

@@ -1,18 +1,17 @@
 """`so101_robobase robot check`: whether arm and camera are ready, line by line."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from so101_robobase.robot.arguments import add_calibration, add_camera, add_port
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
+    add_port(parser)
     calibration = parser.add_mutually_exclusive_group()
-    calibration.add_argument(
-        "--calibration", type=Path, help="LeRobot's calibration file of this arm (JSON)"
-    )
+    add_calibration(calibration)
     calibration.add_argument("--id", help="LeRobot's id of this arm, whose file is in its folder")
     parser.add_argument(
         "--alignment", type=Path, help="what `so101_robobase robot align` measured (YAML)"
@@ -22,10 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not ask to move the joints by hand; nobody is asked without a terminal either",
     )
-    camera = parser.add_argument_group("camera")
-    camera.add_argument("--camera", help="index or path of the wrist camera, such as 0")
-    camera.add_argument("--camera_size", default="640x480", help="default: %(default)s")
-    camera.add_argument("--camera_fps", type=int, default=30, help="default: %(default)s")
+    add_camera(parser.add_argument_group("camera"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_arm(args: argparse.Namespace, report: Callable[..., bool]) -> None:
     from so101_robobase import alignment as alignments
     from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.robot.keys import has_keys
     from so101_robobase.robot.real.check import check_arm, check_port
     from so101_robobase.robot.terminal import Terminal
     from so101_robobase.sim.scene import build_scene
@@ -75,6 +72,6 @@ def _check_arm(args: argparse.Namespace, report: Callable[..., bool]) -> None:
     if not report(check_port(args.port)):
         return
     units = Units(alignment, build_scene().model.actuator_ctrlrange)
-    person = Terminal() if sys.stdin.isatty() and not args.no_directions else None
+    person = Terminal() if has_keys() and not args.no_directions else None
     for item in check_arm(args.port, calibration, units, person):
         report(item)

@@ -9,20 +9,12 @@ from robobase.errors import UserError
 from so101_robobase.alignment import Alignment
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.robot import extras
-from so101_robobase.robot.arm_loop import Watchdog
-from so101_robobase.robot.clock import RealClock
+from so101_robobase.robot.arms import emulated_arm
 from so101_robobase.robot.emulator.client import EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
-from so101_robobase.robot.rollout.assemble_real import watchdog_of
 from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim.scene import SUBSTEPS
-
-RESTING = (0.0, -1.7, 1.6, 0.8, 0.0, 0.0)
-"""rad: folded above the table, as a person leaves an arm."""
 
 _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
 
@@ -35,30 +27,14 @@ def assemble(
     resources: ExitStack,
 ) -> Parts:
     """The parts of a rollout on emulated servos."""
-    extras.require("lerobot")  # now, not after the emulator's start
-    print("starting the emulated servos, which takes some seconds", flush=True)
-    bus = EmulatedBus(EmulatorConfig(lift=config, seed=args.seed, pose=RESTING))
-    resources.callback(bus.close)
-    calibration = bus.write_calibration(folder, "emulated_arm")
-    clock = RealClock()
+    arm, bus = emulated_arm(config, args.seed, alignment, folder, resources)
     mirror = Mirror(config)
-    eyes = SimulatedEyes(mirror.task, clock, partial(mirror.follow, bus))
-    start_watchdog = watchdog_of(bus.port, folder)
-
-    def start_dismissed_watchdog() -> Watchdog:
-        watchdog = start_watchdog()
-        resources.callback(watchdog.dismiss)  # its port ends with the emulator, whatever happens
-        return watchdog
-
+    eyes = SimulatedEyes(mirror.task, arm.clock, partial(mirror.follow, bus))
     return Parts(
-        driver=LeRobotDriver(bus.port, calibration),
-        clock=clock,
-        sight=BackgroundSight(eyes, clock, _CAMERA_INTERVAL),
+        arm=arm,
+        sight=BackgroundSight(eyes, arm.clock, _CAMERA_INTERVAL),
         scene=EmulatedScene(bus, mirror, args.seed),
-        start_watchdog=start_dismissed_watchdog,
-        alignment=Alignment(camera=alignment.camera, servos=alignment.servos),
         state=lambda: {"cube": bus.state().qpos[NUM_JOINTS:].tolist()},
-        what=f"LeRobot's driver on emulated servos at {bus.port}",
     )
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from so101_robobase.alignment import Alignment
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.robot.arm_loop import NoWatchdog
+from so101_robobase.robot.arms import simulated_arm
 from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 
 
 def assemble(
@@ -24,14 +23,10 @@ def assemble(
 ) -> Parts:
     """The parts of a simulated rollout."""
     body = Body(config)
-    driver = SimulatedDriver(body, alignment)
+    arm = simulated_arm(body, alignment)
     return Parts(
-        driver=driver,
-        clock=driver.clock,
-        sight=PromptSight(SimulatedEyes(body.task, driver.clock)),
+        arm=arm,
+        sight=PromptSight(SimulatedEyes(body.task, arm.clock)),
         scene=BodyScene(body, args.seed),
-        start_watchdog=NoWatchdog,
-        alignment=alignment,
         state=lambda: {"cube": body.qpos[NUM_JOINTS:].tolist()},
-        what="simulated (MuJoCo), in step with the loop",
     )

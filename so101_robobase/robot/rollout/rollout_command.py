@@ -3,7 +3,14 @@
 import argparse
 from pathlib import Path
 
-REAL, SIM, EMULATED = "real", "sim", "emulated"
+from so101_robobase.robot.arguments import (
+    EMULATED,
+    REAL,
+    SIM,
+    add_arm,
+    add_camera,
+    add_on_stop,
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,24 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what `so101_robobase robot align` measured; of a simulated arm its camera and servos",
     )
     arm = parser.add_argument_group("real arm", "needed with --robot real, unused otherwise")
-    arm.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
-    arm.add_argument(
-        "--calibration", type=Path, metavar="JSON", help="LeRobot's calibration file of this arm"
-    )
-    arm.add_argument("--camera", help="index or path of the wrist camera, such as 0")
-    arm.add_argument(
-        "--camera_size",
-        default="640x480",
-        metavar="WxH",
-        help="one that it delivers, in pixels (default: %(default)s)",
-    )
-    arm.add_argument(
-        "--camera_fps",
-        type=int,
-        default=30,
-        metavar="N",
-        help="frames a second that it delivers (default: %(default)s)",
-    )
+    add_arm(arm)
+    add_camera(arm)
     arm.add_argument("--yes", action="store_true", help="begin without asking")
     sight = parser.add_argument_group(
         "networks", "a real camera needs them; a simulated one knows the truth without them"
@@ -86,13 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="everything but sending: torque stays off, move the arm by hand",
     )
     run.add_argument("--step", action="store_true", help="one action per press of n")
-    run.add_argument(
-        "--on_stop",
-        choices=("release", "hold"),
-        default="release",
-        help="the arm after Esc, Ctrl-C or a fault: torque off, or on where it is; where this "
-        "process dies, torque goes off in any case (default: %(default)s)",
-    )
+    add_on_stop(run)
     run.add_argument(
         "--seed",
         type=int,

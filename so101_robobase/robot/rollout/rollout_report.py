@@ -13,10 +13,10 @@ from robobase.errors import UserError
 from so101_robobase.evaluation.report import table
 from so101_robobase.evaluation.statistics import CONFIDENCE, wilson_interval
 from so101_robobase.files import written_whole
+from so101_robobase.robot.arguments import REAL, SIM
 from so101_robobase.robot.arm_loop import HOLD, Ending
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.rollout.rollout import Result, Settings
-from so101_robobase.robot.rollout.rollout_command import REAL, SIM
 from so101_robobase.robot.ticker import Timing
 
 _CTRL_C = "Ctrl-C"

@@ -23,10 +23,10 @@ from so101_robobase.evaluation.policy import Policy, load_policy, run_folder
 from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.evaluation.session import parse_overrides
 from so101_robobase.kinematics import Kinematics
+from so101_robobase.robot.arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import CONTROL_PERIOD, HOLD, NoWatchdog, Watchdog
-from so101_robobase.robot.clock import Clock
-from so101_robobase.robot.driver import Driver
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD, HOLD, NoWatchdog
+from so101_robobase.robot.arms import ArmParts
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.keys import has_keys, terminal_keys
@@ -34,7 +34,6 @@ from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundOb
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.rollout.policy import RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
-from so101_robobase.robot.rollout.rollout_command import EMULATED, REAL, SIM
 from so101_robobase.robot.rollout.rollout_report import (
     announce,
     ask_to_begin,
@@ -56,21 +55,14 @@ CUT_SHORT = 1
 """Exit code of a rollout that did not come to its end."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Parts:
-    """What differs between a real, a simulated and an emulated arm."""
+    """What differs between rollouts on a real, a simulated and an emulated arm."""
 
-    driver: Driver
-    clock: Clock
+    arm: ArmParts
     sight: Sight
     scene: Scene
-    start_watchdog: Callable[[], Watchdog]  # called before the driver is connected
-    alignment: Alignment  # of this arm's servo units with the model
     state: Callable[[], dict[str, Any]]  # what is known of the scene when an episode begins
-    what: str  # a line about it for people
-
-
-Assemble = Callable[[argparse.Namespace, LiftConfig, Alignment, Path, ExitStack], Parts]
 
 
 def run_rollout(args: argparse.Namespace) -> int:
@@ -110,14 +102,14 @@ def run_rollout(args: argparse.Namespace) -> int:
         observers = _observers(args, config, resources)
         parts = _assemble(args, config, alignment, folder, resources)
         resources.callback(parts.sight.close)
-        driver = DryRun(parts.driver) if args.dry_run else parts.driver
+        driver = DryRun(parts.arm.driver) if args.dry_run else parts.arm.driver
         safety = SafetyFilter(limits.safety, joint_range, Clearance(physics))
-        units = Units(parts.alignment, joint_range)
-        arm = Arm(driver, units, safety, Monitor(limits.monitor), parts.clock, events)
+        units = Units(parts.arm.alignment, joint_range)
+        arm = Arm(driver, units, safety, Monitor(limits.monitor), parts.arm.clock, events)
         if parts.scene.asks:
             print("starting the camera and what looks at its pictures", flush=True)
             parts.sight.start()
-        announce(args, parts.what, settings, start, folder, has_keys())
+        announce(args, parts.arm.what, settings, start, folder, has_keys())
         if parts.scene.asks and not args.yes:
             ask_to_begin()
         rollout = Rollout(
@@ -129,8 +121,8 @@ def run_rollout(args: argparse.Namespace) -> int:
             start=start,
             settings=settings,
             observers=observers,
-            logger=EpisodeLogger(folder, _meta(args, parts.alignment), parts.state),
-            start_watchdog=NoWatchdog if args.dry_run else parts.start_watchdog,
+            logger=EpisodeLogger(folder, _meta(args, parts.arm.alignment), parts.state),
+            start_watchdog=NoWatchdog if args.dry_run else parts.arm.start_watchdog,
             keys=resources.enter_context(terminal_keys()),
         )
         result = rollout.run()
@@ -174,6 +166,15 @@ def _check(args: argparse.Namespace) -> None:
 def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
     """The snapshot's task; a simulated arm and its camera are as the command line says."""
     config = LiftConfig.from_cfg(policy.cfg, evaluation=True)
+    for name, what, kinds in (
+        ("segmentation", "class ids", ("seg", "seg_depth")),
+        ("depth", "disparity", ("seg_depth",)),
+    ):
+        if getattr(args, name) is not None and config.observation not in kinds:
+            raise UserError(
+                f"--{name} finds {what}, which this policy does not see "
+                f"(observation={config.observation}); leave it out"
+            )
     if args.robot == REAL:
         return config
     if args.depth not in (None, SCENE, SIMULATED) and args.segmentation is None:

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from empty_scene import Nothing, Table
 
 from robobase.errors import UserError
 from so101_robobase.alignment import Alignment, Units
@@ -22,7 +23,6 @@ from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.rollout.policy import Decision
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
-from so101_robobase.robot.rollout.sight import Picture
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.audit import Look, Witness, judge
 from so101_robobase.robot.safety.clearance import Clearance
@@ -52,31 +52,6 @@ class Nodding:
     def act(self, picture, joint_pos, joint_vel):
         self._step += 1
         return Decision(0.5 * np.sin(self._step / np.array([3, 4, 5, 4, 3, 4])), None)
-
-
-class Nothing:
-    """Sight of nothing, always new."""
-
-    def start(self):
-        pass
-
-    def latest(self):
-        return Picture(time.monotonic(), np.zeros((2, 84, 84), np.uint8), None)
-
-    def close(self):
-        pass
-
-
-class Table:
-    """A table on which nothing succeeds."""
-
-    asks = False
-
-    def prepare(self, episode):
-        pass
-
-    def succeeded(self):
-        return False
 
 
 class Trial:
@@ -110,7 +85,7 @@ class Trial:
                 RealClock(),
                 self.events,
             ),
-            sight=Nothing(),
+            sight=Nothing(RealClock()),
             policy=Nodding(),
             scene=Table(),
             kinematics=Kinematics.from_model(model),

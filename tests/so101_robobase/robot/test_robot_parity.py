@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empty_scene import Nothing, Table
 
 from so101_robobase.alignment import Alignment, Units
 from so101_robobase.config import LiftConfig
@@ -18,7 +19,7 @@ from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.rollout.policy import Decision, RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.sight import Picture, PromptSight, SimulatedEyes
+from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.audit import COUNT, Look, Witness, judge
 from so101_robobase.robot.safety.clearance import Clearance
@@ -34,34 +35,6 @@ POLICY = Path(__file__).parents[3] / "policies" / "whole_task_snapshot.pt"
 STEPS = 50  # of the policy, 2 s
 SHORT = 25  # in real time
 ROUNDING = 1e-12  # rad and m: degrees and back
-
-
-class Nothing:
-    """Sight of nothing, always new."""
-
-    def __init__(self, clock):
-        self._clock = clock
-
-    def start(self):
-        pass
-
-    def latest(self):
-        return Picture(self._clock.now(), np.zeros((2, 84, 84), np.uint8), None)
-
-    def close(self):
-        pass
-
-
-class Table:
-    """A table on which nothing succeeds."""
-
-    asks = False
-
-    def prepare(self, episode):
-        pass
-
-    def succeeded(self):
-        return False
 
 
 class Waves:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,7 +91,6 @@ SIMULATED = {
     "nobody to press n": (["--step"], "foreground of a terminal"),
     "no alignment": (["--alignment", "nope.yaml"], "make it with `so101_robobase robot align`"),
     "no network": (["--segmentation", "nope.pt"], "checkpoint nope.pt does not exist"),
-    "half the networks": (["--depth", "some/network"], "needs --segmentation"),
     "unwritable": (["--output_dir", "/proc/nowhere"], "name another one with --output_dir"),
     "other observation": (
         ["--overrides", "env.observation=rgb"],
@@ -99,6 +99,10 @@ SIMULATED = {
     "other control": (
         ["--overrides", "env.control.mode=cartesian_delta"],
         "action (1, 6) float32 there, (1, 4) float32 here",
+    ),
+    "network for what is not seen": (
+        ["--depth", "simulated"],
+        "--depth finds disparity, which this policy does not see (observation=seg)",
     ),
     "cube in hand": (["--overrides", "env.eval_stage=1"], "add --overrides env.eval_stage=0"),
     "cube in hand, on the table": (
@@ -115,6 +119,13 @@ def test_what_cannot_be_used_gets_one_line(rollout, seg, tmp_path, words, expect
     code, _, err = rollout(seg, *words)
     assert_one_line(code, err, expected)
     assert not (tmp_path / "out").exists()
+
+
+def test_half_the_networks_are_refused(rollout, tmp_path):
+    snapshot = Path(__file__).parents[3] / "policies" / "whole_task_snapshot.pt"
+    words = ["--depth", "some/network", "--output_dir", tmp_path / "out"]
+    code, _, err = rollout(snapshot, *words)
+    assert_one_line(code, err, "--depth with a network needs --segmentation")
 
 
 def test_a_policy_of_states_is_refused(rollout, tmp_path):

@@ -1,0 +1,126 @@
+"""The arm below a loop, real, emulated or simulated: driver, clock, watchdog and units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robobase.errors import UserError
+from so101_robobase.alignment import Alignment
+from so101_robobase.config import LiftConfig
+from so101_robobase.robot import extras
+from so101_robobase.robot.arm_loop import NoWatchdog, Watchdog
+from so101_robobase.robot.clock import Clock, RealClock
+from so101_robobase.robot.driver import Driver
+from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
+
+if TYPE_CHECKING:
+    from so101_robobase.robot.emulator.client import EmulatedBus
+
+RESTING = (0.0, -1.7, 1.6, 0.8, 0.0, 0.0)
+"""rad: folded above the table, as a person leaves an arm."""
+
+
+@dataclass(frozen=True)
+class ArmParts:
+    """What differs between a real, an emulated and a simulated arm."""
+
+    driver: Driver
+    clock: Clock
+    start_watchdog: Callable[[], Watchdog]  # called before the driver is connected
+    alignment: Alignment  # of this arm's servo units with the model
+    what: str  # a line about it for people
+
+
+def simulated_arm(body: Body, alignment: Alignment) -> ArmParts:
+    """The arm of `body`, in step with the loop, as fast as this machine allows."""
+    driver = SimulatedDriver(body, alignment)
+    return ArmParts(
+        driver=driver,
+        clock=driver.clock,
+        start_watchdog=NoWatchdog,
+        alignment=alignment,
+        what="simulated (MuJoCo), in step with the loop",
+    )
+
+
+def emulated_arm(
+    config: LiftConfig, seed: int, alignment: Alignment, folder: Path, resources: ExitStack
+) -> tuple[ArmParts, EmulatedBus]:
+    """LeRobot's driver on emulated servos, whose arm is simulated in real time, and their bus.
+
+    Args:
+        folder: for the emulated arm's calibration and the watchdog's log.
+        resources: end the emulator when they are closed.
+
+    Raises:
+        UserError: LeRobot is missing.
+    """
+    extras.require("lerobot")  # now, not after the emulator's start
+    from so101_robobase.robot.emulator.client import EmulatedBus
+    from so101_robobase.robot.emulator.config import EmulatorConfig
+    from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+
+    print("starting the emulated servos, which takes some seconds", flush=True)
+    bus = EmulatedBus(EmulatorConfig(lift=config, seed=seed, pose=RESTING))
+    resources.callback(bus.close)
+    start = _watchdog_of(bus.port, folder)
+
+    def start_dismissed_watchdog() -> Watchdog:
+        watchdog = start()
+        resources.callback(watchdog.dismiss)  # its port ends with the emulator, whatever happens
+        return watchdog
+
+    arm = ArmParts(
+        driver=LeRobotDriver(bus.port, bus.write_calibration(folder, "emulated_arm")),
+        clock=RealClock(),
+        start_watchdog=start_dismissed_watchdog,
+        # Emulated servos are put together as the model's.
+        alignment=Alignment(camera=alignment.camera, servos=alignment.servos),
+        what=f"LeRobot's driver on emulated servos at {bus.port}",
+    )
+    return arm, bus
+
+
+def real_arm(port: str, calibration: Path, alignment: Alignment, folder: Path) -> ArmParts:
+    """The arm on serial port `port`; the watchdog's log goes to `folder`.
+
+    Raises:
+        UserError: LeRobot is missing, the port cannot be opened, or the servos there are not those
+            of `calibration`.
+    """
+    extras.require("lerobot")
+    from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+
+    driver = LeRobotDriver(port, calibration)
+    try:
+        driver.bus.open()
+        driver.check_servos()
+    finally:
+        driver.close()
+    return ArmParts(
+        driver=driver,
+        clock=RealClock(),
+        start_watchdog=_watchdog_of(port, folder),
+        alignment=alignment,
+        what=f"SO-101 at {port}",
+    )
+
+
+def _watchdog_of(port: str, folder: Path) -> Callable[[], Watchdog]:
+    """Starts the process that turns torque off at `port` if this one dies; or raises UserError."""
+
+    def start() -> Watchdog:
+        from so101_robobase.robot.real.ports import IDS
+        from so101_robobase.robot.safety import watchdog
+
+        try:
+            return watchdog.Watchdog(port, IDS, log=folder / "watchdog.log")
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"the arm cannot be watched over: {error}") from error
+
+    return start
