@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -50,6 +51,29 @@ def test_the_run_folder_is_named_by_experiment_and_time(monkeypatch, capsys, tmp
         p.name for p in folder.iterdir()
     }
     assert "experiment_name=first" in json.loads((folder / "versions.json").read_text())["command"]
+
+
+def test_the_command_that_a_run_ends_with_continues_it(monkeypatch, capsys, tmp_path):
+    begin = [*SHORT, "num_threads=1", "hydra.run.dir=first"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [*COMMAND[2:], *begin])
+    train.main()
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("to go on")]
+    words = shlex.split(line.partition(": ")[2])
+    assert words[:3] == ["python", "-m", "robobase.train"]
+    longer = [word.replace("num_train_frames=120", "num_train_frames=160") for word in words[3:]]
+    code, err = in_process(monkeypatch, capsys, tmp_path, *longer[3:], "hydra.run.dir=second")
+    assert code == 0, err
+    latest = read(tmp_path / "second" / "snapshots" / "latest_snapshot.pt")
+    assert latest["progress"]["env_steps"] == 160
+
+
+def test_a_run_without_method_is_told_so_when_it_resumes(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "resume_from=some/latest_snapshot.pt"])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert "with resume_from give all else as the first time" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,15 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
@@ -91,6 +94,17 @@ def carry_over_csvs(source: Path, work_dir: Path, env_steps: int, pretrain_steps
         with open(temporary, "w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([header, *kept])
         os.replace(temporary, work_dir / file.name)
+
+
+def command_to_resume(snapshot: Path) -> str:
+    """A command line with this run's own words, because a resumed run takes no settings over."""
+    words: list[str] = []
+    if HydraConfig.initialized():
+        job = HydraConfig.get()
+        swept = job.mode == RunMode.MULTIRUN
+        words = list(job.overrides.task) if swept else sys.argv[1:]
+    kept = [word for word in words if not word.lstrip("+").startswith("resume_from=")]
+    return shlex.join(["python", "-m", "robobase.train", *kept, f"resume_from={snapshot}"])
 
 
 def changed_keys(stored_yaml: str, cfg: DictConfig) -> list[str]:

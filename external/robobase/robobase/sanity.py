@@ -45,7 +45,8 @@ def check(cfg: DictConfig) -> None:
         if cfg[key] is not None and not (_is_number(cfg[key]) and cfg[key] >= 0):
             raise UserError(f"{key}={cfg[key]} is not allowed; give {unit}, 0 or more, or null")
     if not cfg.get("method"):
-        raise UserError("no method is chosen; add for example method=drqv2")
+        again = "; with resume_from give all else as the first time" if cfg.resume_from else ""
+        raise UserError(f"no method is chosen; add for example method=drqv2{again}")
     if not cfg.get("env"):
         raise UserError("no environment is chosen; add env=<name>")
     first_updates = cfg.replay_size_before_train * cfg.action_repeat * cfg.action_sequence

@@ -154,7 +154,8 @@ class Workspace:
             save=self._saved_at != steps,
         )
         if self.cfg.save_snapshot:
-            tqdm.write(f"continue with resume_from={self.snapshots.latest}")
+            how = "to continue" if self._stop else "to go on, with a larger num_train_frames"
+            tqdm.write(f"{how}: {run_folder.command_to_resume(self.snapshots.latest)}")
 
     def _due(self, every: int | None) -> bool:
         """Whether a multiple of `every` was reached by the last iteration's env steps."""
