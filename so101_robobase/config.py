@@ -179,17 +179,31 @@ class LiftConfig:
 def from_mapping(cls: type, values: Mapping[str, Any], where: str) -> Any:
     """Build dataclass `cls` from plain containers, nested dataclasses and tuples included.
 
-    Raises UserError naming `where.key` for unknown keys and values of the wrong kind.
+    Raises UserError naming `where.key` for unknown and missing keys and values of the wrong kind;
+    where `where` is empty, the key alone.
     """
     known = typing.get_type_hints(cls)
+    prefix = f"{where}." if where else ""
     for key in values:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-            raise UserError(f"{where}.{key} is unknown{hint}")
+            raise UserError(f"{prefix}{key} is unknown{hint}")
+    for key in _required(cls):
+        if key not in values:
+            raise UserError(f"{prefix}{key} is missing")
     return cls(
-        **{key: _convert(known[key], value, f"{where}.{key}") for key, value in values.items()}
+        **{key: _convert(known[key], value, f"{prefix}{key}") for key, value in values.items()}
     )
+
+
+def _required(cls: type) -> list[str]:
+    missing = dataclasses.MISSING
+    return [
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is missing and field.default_factory is missing
+    ]
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:

@@ -1,6 +1,7 @@
 """`so101_robobase segmentation train`: a segmentation network from labelled pictures."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,7 +152,7 @@ def _prepare(settings, run_dir: Path) -> "Training":
     return Training(settings, network, data, run_dir, device)
 
 
-def _report(training: "Training", test: list[str]) -> None:
+def _report(training: "Training", test: Sequence[str]) -> None:
     import numpy as np
 
     from so101_robobase.perception.folder import LabelledPictures

@@ -1,9 +1,8 @@
 """Settings of a training: `cfgs/segmentation.yaml` with a preset and the user's changes."""
 
-import dataclasses
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import so101_robobase
 from robobase.errors import UserError
+from so101_robobase.config import from_mapping
 from so101_robobase.perception.segmentation.augmentation import AugmentationConfig
 from so101_robobase.perception.segmentation.losses import LOSSES
 from so101_robobase.perception.segmentation.model import ModelSpec
@@ -27,16 +27,13 @@ class ModelSettings:
     decoder: str
     encoder: str
     encoder_weights: str
-    size: list[int]
-    decoder_options: dict[str, dict[str, Any]]
+    size: tuple[int, int]
+    decoder_options: Mapping[str, Mapping[str, Any]]
 
     @property
     def spec(self) -> ModelSpec:
-        height, width = (self.size * 2)[:2]
-        if len(self.size) != 2:
-            raise UserError(f"model.size={self.size} must be [height, width]")
-        options = self.decoder_options.get(self.decoder, {})
-        return ModelSpec(self.decoder, self.encoder, (height, width), options)
+        options = dict(self.decoder_options.get(self.decoder, {}))
+        return ModelSpec(self.decoder, self.encoder, self.size, options)
 
 
 @dataclass
@@ -45,10 +42,10 @@ class DataSettings:
 
     validation_fraction: float
     extra_repeat: int
-    folders: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
-    validation: list[str] = field(default_factory=list)
-    test: list[str] = field(default_factory=list)
+    folders: Sequence[str] = ()
+    extra: Sequence[str] = ()
+    validation: Sequence[str] = ()
+    test: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_fraction < 1:
@@ -119,7 +116,7 @@ class TrainingConfig:
         if self.num_workers < 0:
             raise UserError(f"num_workers={self.num_workers} must be 0 or more")
         crop, size = self.augmentation.crop, self.model.spec.size
-        if len(crop) != 2 or any(
+        if any(
             edge < 32 or edge % 32 or edge > limit for edge, limit in zip(crop, size, strict=True)
         ):
             raise UserError(
@@ -158,42 +155,8 @@ def changed(content: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 def checked(content: DictConfig) -> TrainingConfig:
     """The settings as dataclasses. Raises UserError if a value is not allowed."""
-    known = {f.name for f in dataclasses.fields(TrainingConfig)}
-    strange = sorted(str(key) for key in content if key not in known)
-    if strange:
-        raise UserError(
-            f"unknown settings: {', '.join(strange)}; known: {', '.join(sorted(known))}"
-        )
-    try:
-        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(_Schema), content))
-    except OmegaConfBaseException as error:
-        raise UserError(f"settings: {_first_line(error)}") from error
-    assert isinstance(made, _Schema)
-    values = {f.name: getattr(made, f.name) for f in dataclasses.fields(_Schema)}
-    augmentation: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in values.pop("augmentation").items()
-    }
-    try:
-        return TrainingConfig(**values, augmentation=AugmentationConfig(**augmentation))
-    except TypeError as error:
-        raise UserError(f"augmentation: {error}") from error
-
-
-@dataclass
-class _Schema:
-    """What OmegaConf can check: it knows no tuples, so the augmentation is checked apart."""
-
-    seed: int
-    device: str
-    precision: str
-    num_threads: int | None
-    num_workers: int
-    cache: bool
-    model: ModelSettings
-    data: DataSettings
-    optimisation: Optimisation
-    augmentation: dict[str, Any]
+    values: Any = OmegaConf.to_container(content)
+    return from_mapping(TrainingConfig, values, "")
 
 
 def _check_known(content: DictConfig, key: str) -> None:
