@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from robobase.errors import UserError
 from so101_robobase.config import from_mapping
 from so101_robobase.files import written_whole
 from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.sim.scene import SceneConfig
 from so101_robobase.sim.servos import ServoModel
 
 GRIPPER = NUM_JOINTS - 1
@@ -33,6 +34,10 @@ class CameraPose:
             raise UserError(f"camera pose holds nan or inf: {self}")
         if not 0 < self.fovy < 180:
             raise UserError(f"camera.fovy={self.fovy} must lie between 0 and 180 degrees")
+
+    def placed_in(self, scene: SceneConfig) -> SceneConfig:
+        """`scene` with this camera."""
+        return replace(scene, camera_pos=self.pos, camera_euler=self.euler, camera_fovy=self.fovy)
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,14 @@ def load(path: Path) -> Alignment:
     if not isinstance(values, dict):
         raise UserError(f"alignment {path} is empty; make it anew with `robot align`")
     return from_plain(values, str(path))
+
+
+def measured_camera(path: Path) -> CameraPose:
+    """The camera of an alignment file. Raises UserError if it holds none."""
+    camera = load(path).camera
+    if camera is None:
+        raise UserError(f"alignment {path} holds no camera; measure it: `robot align camera`")
+    return camera
 
 
 def save(alignment: Alignment, path: Path) -> None:

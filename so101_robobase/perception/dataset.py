@@ -26,6 +26,7 @@ import yaml
 from tqdm import tqdm
 
 from robobase.errors import UserError
+from so101_robobase.alignment import CameraPose
 from so101_robobase.files import remove_unfinished, written_whole
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.class_names import read_yaml_mapping
@@ -35,7 +36,7 @@ from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.looks import VisualRandomization, draw_look
 from so101_robobase.sim.randomization import PhysicalRandomization
 from so101_robobase.sim.renderer import labelled_pictures, make_renderer
-from so101_robobase.sim.scene import build_scene
+from so101_robobase.sim.scene import SceneConfig, build_scene
 
 STATES_FILE = "states.npz"
 JPEG_QUALITY = 95
@@ -52,6 +53,7 @@ class DatasetSettings:
         seed: of the scenes and looks.
         visual: ranges of the looks; `enabled` False draws the scene as the simulator shows it.
         physical: ranges of the simulations that the scenes come from, the cube's size above all.
+        camera: a real arm's wrist camera, about which `visual` varies; None: the model's.
     """
 
     width: int = 640
@@ -59,6 +61,7 @@ class DatasetSettings:
     seed: int = 0
     visual: VisualRandomization = field(default_factory=VisualRandomization)
     physical: PhysicalRandomization = field(default_factory=PhysicalRandomization)
+    camera: CameraPose | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
@@ -79,6 +82,11 @@ class DatasetSettings:
         physical = PhysicalRandomization(enabled=True, cube_edge=(middle - half, middle + half))
         return cls(visual=visual, physical=physical, **settings)
 
+    @property
+    def scene(self) -> SceneConfig:
+        """The scene that the pictures are of."""
+        return SceneConfig() if self.camera is None else self.camera.placed_in(SceneConfig())
+
     def as_dict(self) -> dict[str, Any]:
         """Numbers, strings, lists and dictionaries, as YAML gives them back."""
         text = json.dumps(dataclasses.asdict(self))
@@ -95,7 +103,7 @@ class Painter:
 
     def __init__(self, settings: DatasetSettings, pool: Pool):
         self._settings = settings
-        scene = build_scene()
+        scene = build_scene(settings.scene)
         self._variation = SceneVariation(scene, pool)
         self._renderer = make_renderer("gl", scene, settings.height, settings.width)
 

@@ -31,6 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="widths of all ranges; 1.2 for held-out data (default: %(default)s)",
     )
     render.add_argument(
+        "--alignment",
+        type=Path,
+        metavar="YAML",
+        help="a real arm's, whose camera looks vary about; see `robot align camera`",
+    )
+    render.add_argument(
         "--no_randomization", action="store_true", help="the scene as the simulator shows it"
     )
     render.add_argument(
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _render(args: argparse.Namespace) -> int:
     from robobase.errors import UserError
+    from so101_robobase.alignment import measured_camera
     from so101_robobase.perception import dataset
     from so101_robobase.perception.contact_sheet import evenly, write_contact_sheet
     from so101_robobase.perception.folder import LabelledPictures
@@ -86,7 +93,8 @@ def _render(args: argparse.Namespace) -> int:
     if args.no_randomization and args.widen != 1:
         raise UserError("--widen says how wide the ranges are; --no_randomization has none")
     height, width = parse_frame_size(args.size)
-    values = {"width": width, "height": height, "seed": args.seed}
+    camera = measured_camera(args.alignment) if args.alignment else None
+    values = {"width": width, "height": height, "seed": args.seed, "camera": camera}
     if args.no_randomization:
         settings = dataset.DatasetSettings(**values)
     else:

@@ -55,7 +55,7 @@ def compare(
 ) -> Comparison:
     """Scenes and looks 0 to `num_images` - 1 of a dataset of `settings`, seen both ways."""
     painter = Painter(settings, pool)
-    scene = build_scene()
+    scene = build_scene(settings.scene)
     camera = make_renderer("gl", scene, settings.height, settings.width)
     # The simulator's way: the policy's picture is rendered as large as it is seen.
     simulator = make_renderer("auto", scene, IMAGE_SIZE, IMAGE_SIZE)

@@ -26,6 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument(
         "--widen", type=float, default=WIDEN, help="ranges of looks, times this (%(default)s)"
     )
+    pictures.add_argument(
+        "--alignment",
+        type=Path,
+        metavar="YAML",
+        help="a real arm's, whose camera looks vary about; not of --snapshot's episodes",
+    )
     pictures.add_argument("--size", default="640x480", help="of the frames (default: %(default)s)")
     policy = parser.add_argument_group("policy")
     policy.add_argument("--snapshot", type=Path, help="also let this policy act on what they see")

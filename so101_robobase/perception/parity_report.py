@@ -10,6 +10,7 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase import pictures
+from so101_robobase.alignment import measured_camera
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.report import table
 from so101_robobase.evaluation.session import play
@@ -39,7 +40,13 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
         if getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)} is too small; give 1 or more")
     height, width = parse_frame_size(args.size)
-    settings = DatasetSettings.randomized(args.widen, width=width, height=height, seed=args.seed)
+    settings = DatasetSettings.randomized(
+        args.widen,
+        width=width,
+        height=height,
+        seed=args.seed,
+        camera=measured_camera(args.alignment) if args.alignment else None,
+    )
     eyes = Eyes(args.segmentation, args.depth, args.device)
     sights = worlds(args.segmentation, args.depth, (width, height)) if args.snapshot else {}
     policies = {name: load_policy(args.snapshot, "cpu", sight) for name, sight in sights.items()}
@@ -148,7 +155,8 @@ def _policy_table(report: dict[str, Any]) -> str:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     names = ("segmentation", "depth", "num_images", "seed", "widen", "size", "num_episodes")
-    return {name: getattr(args, name) for name in names} | {"snapshot": _text(args.snapshot)}
+    paths = {name: _text(getattr(args, name)) for name in ("snapshot", "alignment")}
+    return {name: getattr(args, name) for name in names} | paths
 
 
 def _text(path: Path | None) -> str | None:

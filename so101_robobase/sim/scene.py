@@ -7,7 +7,6 @@ meshes), one for observations (reduced meshes, nothing that collides).
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -126,14 +125,12 @@ def _aligned(config: SceneConfig) -> SceneConfig:
         alignment = load(Path(config.alignment))
     except UserError as error:
         raise UserError(f"scene.alignment: {error}; or set env.scene.alignment=null") from error
-    changes: dict[str, Any] = {"alignment": None}
+    config = replace(config, alignment=None)
     if alignment.camera is not None:
-        camera = alignment.camera
-        changes |= {"camera_pos": camera.pos, "camera_euler": camera.euler}
-        changes["camera_fovy"] = camera.fovy
+        config = alignment.camera.placed_in(config)
     if alignment.servos is not None:
-        changes["servos"] = alignment.servos
-    return replace(config, **changes)
+        config = replace(config, servos=alignment.servos)
+    return config
 
 
 @lru_cache(maxsize=8)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from robobase.errors import UserError
+from so101_robobase.alignment import Alignment, CameraPose, save
 from so101_robobase.observation import CLASSES, PALETTE
 from so101_robobase.perception import dataset_command
 from so101_robobase.perception.contact_sheet import contact_sheet
@@ -20,7 +21,7 @@ from so101_robobase.perception.dataset import DatasetSettings, Painter, generate
 from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.scenes import Pool
 from so101_robobase.sim.renderer import make_renderer
-from so101_robobase.sim.scene import build_scene
+from so101_robobase.sim.scene import SceneConfig, build_scene
 
 SETTINGS = DatasetSettings.randomized(width=64, height=48, seed=3)
 
@@ -162,6 +163,37 @@ def test_held_out_ranges_are_wider_and_no_randomization_has_none():
     np.testing.assert_array_equal(painter.paint([0, 1])[0], renderer.render_rgb(qpos))
     painter.close()
     renderer.close()
+
+
+def test_an_alignment_moves_the_camera_that_looks_vary_about(tmp_path):
+    moved = CameraPose((0.02, -0.06, 0.03), (0.1, 0.2, -0.1), 60.0)
+    alignment, dataset = tmp_path / "arm.yaml", tmp_path / "data"
+    save(Alignment(camera=moved), alignment)
+    dataset.mkdir()
+    prepare(dataset, DatasetSettings(width=64, height=48))
+    words = ["--output", dataset, "--size", "64x48", "--no_randomization", "--workers", "1"]
+    assert command(*words, "--num_images", "2", "--alignment", alignment) == 0
+    scene = build_scene(
+        SceneConfig(camera_pos=moved.pos, camera_euler=moved.euler, camera_fovy=moved.fovy)
+    )
+    qpos, _, half_size = _drawn(DatasetSettings(width=64, height=48), [0, 1])
+    renderer = make_renderer("gl", scene, 48, 64)
+    ids = renderer.render(qpos, None, half_size)[0]
+    renderer.close()
+    for k, (_, mask) in enumerate(LabelledPictures(dataset)):
+        np.testing.assert_array_equal(mask, ids[k])
+    with pytest.raises(UserError, match="camera"):
+        command(*words, "--num_images", "2")
+    save(Alignment(), alignment)
+    with pytest.raises(UserError, match="holds no camera; measure it: `robot align camera`"):
+        command(*words, "--num_images", "2", "--alignment", alignment)
+
+
+def _drawn(settings, indices):
+    painter = Painter(settings, small_pool())
+    drawn = painter.draw(indices)
+    painter.close()
+    return drawn
 
 
 @pytest.mark.parametrize(

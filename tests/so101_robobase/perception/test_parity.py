@@ -1,11 +1,13 @@
 """Parity: figures that are right where the answer is known, and errors in one line."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from so101_robobase.alignment import CameraPose
 from so101_robobase.cli import main
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.observation import ClassId
@@ -64,6 +66,12 @@ def test_the_simulators_own_sight_is_the_truth_and_its_picture_has_a_row_a_frame
     assert np.array_equal(worse.true, same.true[:4])
     assert not np.array_equal(worse.seen[:, 1], worse.true[:, 1])
     assert (same.true[:, 0] == ClassId.CUBE).any()
+    settings = dataclasses.replace(
+        settings, camera=CameraPose((0.02, -0.06, 0.03), (0.1, 0.2, -0.1), 60.0)
+    )
+    moved = compare(settings, pool, Eyes(None), num_images=3, num_frames=3)
+    assert not np.array_equal(moved.true, same.true[:3])
+    assert not np.array_equal(moved.frames, same.frames)
     drawn = picture(same)
     assert drawn.shape[1] == 5 * 168
     assert 3 * 168 < drawn.shape[0] < 4 * 168
