@@ -40,7 +40,7 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
         UserError: any argument that cannot be used; nothing has been played by then.
     """
     _check(args)
-    device = compute.pick_device(num_gpus=1) if args.device == "auto" else args.device
+    device = compute.usable_device(args.device)
     policy = load_policy(args.snapshot, device, _overrides(args), args.trust)
     task = LiftConfig.from_cfg(policy.cfg, evaluation=True)
     with ExitStack() as resources:

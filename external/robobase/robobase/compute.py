@@ -38,14 +38,12 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def usable_device(name: torch.device | str) -> torch.device:
-    """The device of that name; "auto" is the first GPU or else the processor.
+    """The device of that name; "auto" is that of `pick_device`.
 
     Raises UserError if there is none.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = pick_device(num_gpus=1) if name == "auto" else torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]

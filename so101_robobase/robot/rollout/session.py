@@ -75,8 +75,7 @@ def run_rollout(args: argparse.Namespace) -> int:
             nothing has moved by then.
     """
     _check(args)
-    if args.device == "auto":
-        args.device = str(compute.pick_device(num_gpus=1))
+    args.device = str(compute.usable_device(args.device))
     if args.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
         torch.set_num_threads(1)
     overrides = parse_overrides(args.overrides)
