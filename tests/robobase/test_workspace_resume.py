@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from tiny_task import tiny_config
 
+from robobase import snapshot
 from robobase.errors import UserError
 from robobase.snapshot import read
 from robobase.workspace import Workspace
@@ -30,13 +32,17 @@ class Killed(Exception):
     """Stands in for a sudden death."""
 
 
-def train(work_dir, *overrides: str, die_at: int | None = None) -> Workspace:
+def train(
+    work_dir, *overrides: str, die_at: int | None = None, stop_at: int | None = None
+) -> Workspace:
     run = Workspace(tiny_config(*overrides), work_dir=work_dir)
     perform = run._perform_updates
 
     def die():
         if run.global_env_steps == die_at:
             raise Killed
+        if run.global_env_steps == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
         return perform()
 
     run._perform_updates = die  # type: ignore[method-assign]
@@ -82,6 +88,35 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path):
     assert read(latest)["progress"]["env_steps"] == 1200
     train(tmp_path / "resumed", *EXACT, f"resume_from={latest}")
     assert_same_run(tmp_path / "unbroken", tmp_path / "resumed")
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_by_default(tmp_path):
+    settings = [*EXACT, "snapshot_replay=on_stop"]
+    train(tmp_path / "unbroken", *settings)
+    train(tmp_path / "stopped", *settings, stop_at=1360)
+    snapshots = tmp_path / "stopped" / "snapshots"
+    assert read(snapshots / "latest_snapshot.pt")["progress"]["env_steps"] == 1360
+    assert read(snapshots / "1200_snapshot.pt")["replay"] is None
+    train(tmp_path / "resumed", *settings, f"resume_from={snapshots / 'latest_snapshot.pt'}")
+    assert_same_run(tmp_path / "unbroken", tmp_path / "resumed")
+    assert read(tmp_path / "resumed" / "snapshots" / "latest_snapshot.pt")["replay"] is None
+
+
+def test_a_disk_without_room_for_the_replay_keeps_the_snapshot(tmp_path, monkeypatch, capsys):
+    write = snapshot.write
+
+    def full(path, payload):
+        if payload["replay"] is not None:
+            raise UserError("no space left")
+        write(path, payload)
+
+    monkeypatch.setattr(snapshot, "write", full)
+    train(tmp_path, "snapshot_replay=on_stop", stop_at=200)
+    assert "left without the replay buffer: no space left" in capsys.readouterr().out
+    latest = tmp_path / "snapshots" / "latest_snapshot.pt"
+    assert read(latest)["progress"]["env_steps"] == 200
+    train(tmp_path / "second", "num_train_frames=240", f"resume_from={latest}")
+    assert "the run fills a new one" in capsys.readouterr().out
 
 
 def test_running_episodes_of_self_imitation_are_resumed_too(tmp_path):

@@ -40,13 +40,15 @@ class Progress:
         return cls(**{**state, "update_credit": Fraction(state["update_credit"])})
 
 
+ON_STOP = "on_stop"
+"""Of `snapshot_replay`: the snapshot that an interrupted run leaves holds the replay buffer."""
+
 _KEYS = ("agent", "training", "progress", "episodes", "spaces", "rng")
 
 
-def capture(run: "Workspace") -> dict[str, Any]:
+def capture(run: "Workspace", with_replay: bool) -> dict[str, Any]:
     """Everything a snapshot holds, as plain containers and tensors."""
     save_env = getattr(run.train_envs, "state_dict", None)
-    with_replay = run.cfg.snapshot_replay
     return {
         "_pretrain_step": run.progress.pretrain_step,
         "_main_loop_iterations": run.progress.iterations,

@@ -5,6 +5,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
+from robobase.run_state import ON_STOP
 
 _AT_LEAST = {
     "num_train_envs": 0,
@@ -44,6 +45,10 @@ def check(cfg: DictConfig) -> None:
     for key, unit in (("utd_ratio", "updates per transition"), ("time_limit_minutes", "minutes")):
         if cfg[key] is not None and not (_is_number(cfg[key]) and cfg[key] >= 0):
             raise UserError(f"{key}={cfg[key]} is not allowed; give {unit}, 0 or more, or null")
+    if cfg.snapshot_replay not in (True, False, ON_STOP):
+        raise UserError(
+            f"snapshot_replay={cfg.snapshot_replay} is not allowed; give true, false or {ON_STOP}"
+        )
     if not cfg.get("method"):
         again = "; with resume_from give all else as the first time" if cfg.resume_from else ""
         raise UserError(f"no method is chosen; add for example method=drqv2{again}")

@@ -68,7 +68,8 @@ def read(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]
     if damage:
         raise UserError(f"snapshot {path} is damaged ({damage}){_offer(path)}")
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        # Mapped, because a replay buffer in it may be large and not be wanted.
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=True)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"snapshot {path} cannot be read ({lines[0]}){_offer(path)}") from error

@@ -154,6 +154,8 @@ class Workspace:
             save=self._saved_at != steps,
         )
         if self.cfg.save_snapshot:
+            if self._stop and self.cfg.snapshot_replay == run_state.ON_STOP:
+                self._add_replay()
             how = "to continue" if self._stop else "to go on, with a larger num_train_frames"
             tqdm.write(f"{how}: {run_folder.command_to_resume(self.snapshots.latest)}")
 
@@ -375,8 +377,17 @@ class Workspace:
 
     def save_snapshot(self, best: bool = False) -> None:
         """Write `snapshots/<env steps>_snapshot.pt` and make it the latest (and the best)."""
-        self.snapshots.save(run_state.capture(self), self.progress.env_steps, best)
+        state = run_state.capture(self, with_replay=self.cfg.snapshot_replay is True)
+        self.snapshots.save(state, self.progress.env_steps, best)
         self._saved_at = self.progress.env_steps
+
+    def _add_replay(self) -> None:
+        """Write the last snapshot again, with the replay buffer: what is large comes last."""
+        state = run_state.capture(self, with_replay=True)
+        try:
+            self.snapshots.save(state, self.progress.env_steps)
+        except UserError as error:
+            tqdm.write(f"the snapshot is left without the replay buffer: {error}")
 
     def load_snapshot(self, path: str | Path | None = None) -> dict[str, Any]:
         """Continue from a snapshot (default: the latest of this run). This run's config holds.
@@ -403,6 +414,8 @@ class Workspace:
         print(
             f"resumed {path} at {steps} env steps; changed settings: {', '.join(changed) or 'none'}"
         )
+        if steps and state["replay"] is None and not self.cfg.is_imitation_learning:
+            print("the snapshot is without its replay buffer: the run fills a new one")
 
     # ---- Building
 
