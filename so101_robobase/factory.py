@@ -1,7 +1,10 @@
 """From a run's config to wrapped environments and demonstrations: the engine's `EnvFactory`."""
 
+from dataclasses import asdict
+from typing import Any
+
 import gymnasium as gym
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from robobase.envs.env import Demo, DemoEnv, EnvFactory
 from robobase.envs.wrappers import (
@@ -19,6 +22,7 @@ from so101_robobase import demos
 from so101_robobase.config import LiftConfig
 from so101_robobase.lift_env import LiftEnv
 from so101_robobase.sim.observer import observation_space
+from so101_robobase.sim.scene import aligned
 from so101_robobase.vector_env import LiftVectorEnv
 from so101_robobase.wrappers import SegDepth, StateDict, SuccessInfo, WristCamera
 
@@ -37,6 +41,17 @@ class SO101Factory(EnvFactory):
 
     def __init__(self) -> None:
         self._demos: list[Demo] = []
+
+    def complete_config(self, cfg: DictConfig) -> None:
+        """What `env.corruption.report` and `env.scene.alignment` hold, in place of their names.
+
+        Raises UserError if one of the files cannot be used.
+        """
+        config = _config(cfg)
+        if config.corruption.report is not None:
+            _fill_in(cfg, "env.corruption", config.corruption, config.corruption.measured())
+        if config.scene.alignment is not None:
+            _fill_in(cfg, "env.scene", config.scene, aligned(config.scene))
 
     def make_train_env(self, cfg: DictConfig) -> gym.vector.VectorEnv:
         """`cfg.num_train_envs` episodes in one native vector environment."""
@@ -128,6 +143,14 @@ def _config(cfg: DictConfig, evaluation: bool = False) -> LiftConfig:
         if cfg[key]:
             raise UserError(f"{key}=true is not available for so101_lift; set it to false")
     return LiftConfig.from_cfg(cfg, evaluation)
+
+
+def _fill_in(cfg: DictConfig, group: str, before: Any, after: Any) -> None:
+    """Write into `cfg` where `after`, a dataclass, differs from `before`."""
+    old, new = asdict(before), asdict(after)
+    for key, value in new.items():
+        if value != old[key]:
+            OmegaConf.update(cfg, f"{group}.{key}", value, force_add=True)
 
 
 def _copy(demo: Demo) -> Demo:

@@ -112,11 +112,14 @@ def build_scene(config: SceneConfig | None = None) -> Scene:
     Takes about a second. Raises UserError if the robot model is missing, unreadable or not an
     SO-101, or if there is no such alignment.
     """
-    return _build(_aligned(config or SceneConfig()))
+    return _build(aligned(config or SceneConfig()))
 
 
-def _aligned(config: SceneConfig) -> SceneConfig:
-    """`config` with what its alignment file holds in place of the file's name."""
+def aligned(config: SceneConfig) -> SceneConfig:
+    """`config` with what its alignment file holds in place of the file's name.
+
+    Raises UserError if there is no such file.
+    """
     if config.alignment is None:
         return config
     from so101_robobase.alignment import load  # which needs this module

@@ -1,18 +1,22 @@
 """The factory: the spaces an agent sees, equal episodes everywhere, demonstrations in a buffer."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from hydra import compose, initialize_config_module
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from robobase.envs.vector_compat import final_obs
 from robobase.errors import UserError
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
+from so101_robobase.alignment import Alignment, CameraPose, save
+from so101_robobase.config import LiftConfig
 from so101_robobase.factory import SO101Factory
+from so101_robobase.sim.servos import ServoModel
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -30,6 +34,33 @@ def test_the_agent_sees_stacked_frames_and_proprioception():
     _, infos = env.reset(seed=0)
     assert infos["demo"].tolist() == [0, 0]
     env.close()
+
+
+def test_a_run_saves_what_its_files_say_and_not_where_they_are(tmp_path):
+    confusion = [[float(i == j) for j in range(6)] for i in range(6)]
+    figures = {"boundary": 1.25, "blobs": 3.5, "missing": 0.25, "confusion": confusion}
+    report, arm = tmp_path / "parity.json", tmp_path / "arm.yaml"
+    report.write_text(json.dumps({"corruption": figures}))
+    camera = CameraPose((0.01, -0.05, 0.02), (0.4, 0.1, 3.0), 60.0)
+    ones = (1.0,) * 6
+    servos = ServoModel((1.1,) * 6, ones, ones, ones, latency=0.04)
+    save(Alignment(camera=camera, servos=servos), arm)
+    cfg = composed(f"env.corruption.report={report}", f"env.scene.alignment={arm}")
+    wanted = LiftConfig.from_cfg(cfg)
+    SO101Factory().complete_config(cfg)
+    text = OmegaConf.to_yaml(cfg)
+    assert str(tmp_path) not in text
+    report.unlink()
+    arm.unlink()
+    got = LiftConfig.from_cfg(OmegaConf.create(text))
+    assert got.corruption.measured().boundary == 1.25
+    assert [list(row) for row in got.corruption.confusion] == confusion
+    assert got.scene.camera_pos == camera.pos
+    assert got.scene.camera_fovy == 60.0
+    assert got.scene.servos == servos
+    assert got.scene.cube_half_size == wanted.scene.cube_half_size
+    with pytest.raises(UserError, match=r"parity\.json cannot be read"):
+        SO101Factory().complete_config(composed(f"env.corruption.report={report}"))
 
 
 def test_evaluations_may_start_from_another_stage_than_training():

@@ -67,6 +67,7 @@ class Workspace:
         sanity.check(cfg)
         self.cfg = cfg
         self.env_factory = env_factory or _create_default_envs(cfg)
+        self.env_factory.complete_config(cfg)
         self.work_dir = Path(work_dir or HydraConfig.get().runtime.output_dir)
         utils.set_seed_everywhere(cfg.seed)
         self.device = compute.pick_device(cfg.num_gpus)

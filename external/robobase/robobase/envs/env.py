@@ -23,6 +23,12 @@ class Demo(list):
 class EnvFactory:
     """Makes the environments and demonstrations of one task from a run's config."""
 
+    def complete_config(self, cfg: DictConfig) -> None:
+        """Put into `cfg` what else the task depends on, such as figures from files; called first.
+
+        What a run saves is the completed config, so that its snapshots need nothing else.
+        """
+
     def make_train_env(self, cfg: DictConfig) -> gym.vector.VectorEnv:
         """`cfg.num_train_envs` wrapped environments, with same-step autoreset."""
         raise NotImplementedError
