@@ -1,7 +1,7 @@
 """A policy's success on the simulated and the emulated robot, against its plain evaluation.
 
 python benchmarks/robot_success.py SNAPSHOT [--episodes 50] [--seed 2000000]
-    [--segmentation CHECKPOINT [--depth simulated]] [--output DIR]
+    [--segmentation CHECKPOINT [--depth simulated]] [--output DIR] [-- further=overrides]
 
 The cubes lie where they lie in the evaluation. With --segmentation all three also play through
 networks. The emulated robot runs in real time: about 7 s per episode.
@@ -16,12 +16,12 @@ from datetime import datetime
 from pathlib import Path
 
 from _machine import machine_line
-from _runs import markdown_table, run_script
+from _runs import markdown_table, run_script, split_overrides
 
 from robobase.errors import UserError
 from so101_robobase.evaluation.evaluate_command import DEFAULT_SEED
 from so101_robobase.evaluation.policy import load_policy
-from so101_robobase.evaluation.session import play
+from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import summarise, wilson_interval
 from so101_robobase.robot.arguments import EMULATED, SIM
 from so101_robobase.robot.rollout import rollout_command
@@ -45,7 +45,8 @@ class Score:
 
 
 def main(argv: list[str]) -> None:
-    args = parse(argv)
+    own, overrides = split_overrides(argv)
+    args = parse(own, overrides)
     folder = (
         args.output or Path(f"runs/benchmarks/robot_success/{datetime.now():%Y-%m-%d_%H-%M-%S}")
     )  # fmt: skip
@@ -66,12 +67,12 @@ def main(argv: list[str]) -> None:
         f"{machine_line('lerobot', 'mujoco', 'torch')}\n\n{markdown_table(HEADER, table)}\n\n"
         f"{args.snapshot}, cubes of evaluation seeds from {args.seed}; Wilson intervals. Goal: at "
         f"most {100 * MARGIN:.0f} points below the evaluation. A rollout that stopped is a failure "
-        f"of its episode. Logs: {folder}"
+        f"of its episode. {' '.join(overrides)} Logs: {folder}"
     )
     print("\n".join(stops))
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str], overrides: Sequence[str] = ()) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -84,14 +85,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.episodes < 1:
         raise UserError("--episodes must be 1 or more")
+    args.overrides = list(overrides)
     return args
 
 
 def evaluate(args: argparse.Namespace, networks: Sequence[str]) -> Score:
     """As `so101_robobase evaluate` does."""
-    overrides = {}
+    overrides = parse_overrides(args.overrides)
     if networks:
-        overrides = {"env.sight.segmentation": args.segmentation, "env.sight.depth": args.depth}
+        overrides |= {"env.sight.segmentation": args.segmentation, "env.sight.depth": args.depth}
     policy = load_policy(args.snapshot, "cpu", overrides)
     summary = summarise(play(policy, args.episodes, args.seed)[0])
     return Score(summary.successes, summary.num_episodes)
@@ -108,7 +110,10 @@ def roll_out(args: argparse.Namespace, world: str, networks: Sequence[str], fold
             rollout_command.configure(parser)
             words = [str(args.snapshot), "--robot", world, "--output_dir", str(part), *networks]
             words += ["--num_episodes", str(args.episodes - done), "--seed", str(args.seed + done)]
-            run_rollout(parser.parse_args([*words, "--device", "cpu"]))
+            words += ["--device", "cpu"]
+            if args.overrides:
+                words += ["--overrides", *args.overrides]
+            run_rollout(parser.parse_args(words))
             report = json.loads((part / "rollout.json").read_text())
             outcomes = [outcome["success"] for outcome in report["outcomes"]]
             successes += sum(outcomes)
