@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("segmentation_models_pytorch")
+
 from so101_robobase.observation import ClassId
 from so101_robobase.perception.dataset import DatasetSettings
 from so101_robobase.perception.eyes import Eyes
