@@ -1,6 +1,7 @@
 """`so101_robobase robot check` on emulated servos."""
 
 import argparse
+import re
 import time
 from pathlib import Path
 
@@ -39,8 +40,20 @@ def lines(capsys) -> dict[str, str]:
     return {line[5:].split(":")[0]: line for line in said}
 
 
+def sink_down(bus) -> None:
+    """Wait until an arm without torque has come to rest."""
+    ends = time.monotonic() + 20
+    before = bus.state().qpos[:6].copy()
+    while time.monotonic() < ends:
+        time.sleep(0.5)
+        now = bus.state().qpos[:6].copy()
+        if np.abs(now - before).max() < 0.005:
+            return
+        before = now
+
+
 def test_a_good_arm_is_well_in_every_line_and_keeps_still(bus, calibration, capsys, units):
-    time.sleep(0.5)  # the arm sinks down
+    sink_down(bus)
     truth = units.to_servo(bus.state().qpos[:6])
     events = len(bus.events())
     code = check("--port", bus.port, "--calibration", calibration)
@@ -56,7 +69,7 @@ def test_a_good_arm_is_well_in_every_line_and_keeps_still(bus, calibration, caps
     assert all(line.startswith("OK   ") for line in said.values()), said
     for id_, (joint, place) in enumerate(zip(JOINTS, truth, strict=True), 1):
         line = said[f"servo {id_} {joint}"]
-        assert "model 777, firmware 3.10, 7.4 V, 25 °C, load " in line
+        assert re.search(r"model 777, firmware 3.10, 7.4 V, 2\d °C, load ", line)
         assert float(line.split(" at ")[1].split(" ")[0]) == pytest.approx(place, abs=6)
     assert code in (0, 1)
     assert len(bus.events()) == events  # neither goals nor torque
