@@ -53,7 +53,7 @@ class SafetyLimits:
         joint_margin: rad that a command stays away from the ends of the model's joint ranges, so
             that the strong joints do not press against their stops. None for wrist and gripper: the
             task is done at their ends (wrist_flex points straight down there). A margin of 0.01 to
-            0.02 rad cost the shipped policy 1 to 4 of 100 episodes; who wants one trains with it.
+            0.02 rad cost the policy of devlog 009 1 to 4 of 100 episodes; who wants one trains with it.
         max_step: rad per tick of 20 ms. A little above `ControlConfig.joint_scale`.
         max_lead: rad of the command before the measured joint, which bounds the servo's force. A
             little above `ControlConfig.max_lead`.
@@ -61,8 +61,8 @@ class SafetyLimits:
             that is pushed perhaps 0.2; more counts as a false reading until the next confirms it.
         workspace_low, workspace_high: m, box for the tool centre point (`ControlConfig`'s and some
             slack; the ready pose and every cube of stage 0 lie well inside).
-        floor: m above the table, lowest clearance of a commanded pose. The shipped policy's targets
-            go below it in 1 of 5,000 ticks, the scripted pick's never.
+        floor: m above the table, lowest clearance of a commanded pose. Targets of the policy of
+            devlog 009 go below it in 1 of 5,000 ticks, the scripted pick's never.
         sag: m by which the measured pose may be below `floor` before only raising moves pass:
             lagging joints, encoder resolution and alignment make a few mm.
         max_descent: m per tick by which the lowest point of the commanded pose may come down at the
