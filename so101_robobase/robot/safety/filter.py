@@ -53,7 +53,7 @@ class SafetyLimits:
         joint_margin: rad that a command stays away from the ends of the model's joint ranges, so
             that the strong joints do not press against their stops. None for wrist and gripper: the
             task is done at their ends (wrist_flex points straight down there). A margin of 0.01 to
-            0.02 rad cost the policy of devlog 009 1 to 4 of 100 episodes; who wants one trains with it.
+            0.02 rad cost the policy of devlog 009 1 to 4 of 100 episodes; train with it instead.
         max_step: rad per tick of 20 ms. A little above `ControlConfig.joint_scale`.
         max_lead: rad of the command before the measured joint, which bounds the servo's force. A
             little above `ControlConfig.max_lead`.
