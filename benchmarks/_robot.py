@@ -12,6 +12,7 @@ import torch
 
 from robobase.errors import UserError
 from so101_robobase.alignment import Alignment, Units
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.joints import NUM_JOINTS
@@ -35,7 +36,6 @@ from so101_robobase.robot.rollout.sight import BackgroundSight, Eyes, Picture, S
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety import watchdog
 from so101_robobase.robot.safety.audit import Look, Witness
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.simulated.body import Body

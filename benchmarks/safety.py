@@ -9,7 +9,7 @@ import time
 import numpy as np
 from _machine import machine_line
 
-from so101_robobase.robot.safety.clearance import Clearance
+from so101_robobase.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.stress import POLICIES, WAYS, stress
 from so101_robobase.sim.scene import build_scene

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
+from so101_robobase.clearance import Clearance, furthest
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import WRIST_ROLL, Kinematics, yaw_rotation
 
 Array = NDArray[np.float64]
 
 MODES = ("joint_delta", "cartesian_delta")
+GRIPPER = NUM_JOINTS - 1
 LOCKED_WRIST_ROLL = np.pi / 2  # rad: fingers open sideways when the arm points forward
 
 
@@ -43,6 +45,7 @@ class ControlConfig:
     workspace_high: Sequence[float] = (0.50, 0.30, 0.40)
     tilt_weight: float = 0.02  # cartesian_delta: m of position error worth 1 rad of tilt; 0: free
     lock_wrist: bool = False  # cartesian_delta: hold wrist_roll at 90 degrees
+    floor: float | None = None  # m above the table that no target comes below (`AboveFloor`)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -62,6 +65,8 @@ class ControlConfig:
             raise UserError("control.workspace_low must be below control.workspace_high")
         if not self.tilt_weight >= 0:
             raise UserError(f"control.tilt_weight={self.tilt_weight} must be 0 or greater")
+        if self.floor is not None and not 0 <= self.floor <= 0.2:
+            raise UserError(f"control.floor={self.floor} must be null or from 0 to 0.2 m")
         if self.lock_wrist and self.mode != "cartesian_delta":
             raise UserError("control.lock_wrist=true needs control.mode=cartesian_delta")
 
@@ -69,8 +74,13 @@ class ControlConfig:
 class Controller(Protocol):
     """Turns actions into joint targets and remembers, per arm, where the target is."""
 
-    action_dim: int
-    target: Array  # (N, 6) rad, what the servos were last told
+    @property
+    def action_dim(self) -> int:
+        """Numbers in one action."""
+
+    @property
+    def target(self) -> Array:
+        """What the servos were last told, (N, 6) rad; live, and may be written to."""
 
     def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
         """Start arms `ids` (default all) from joint targets (n, 6), rad.
@@ -97,15 +107,27 @@ def num_actions(config: ControlConfig) -> int:
 
 
 def make_controller(
-    config: ControlConfig, kinematics: Kinematics, joint_range: np.ndarray, num_envs: int
+    config: ControlConfig,
+    kinematics: Kinematics,
+    joint_range: np.ndarray,
+    num_envs: int,
+    clearance: Clearance | None = None,
 ) -> Controller:
     """The controller that `config.mode` names, for `num_envs` arms.
 
-    `joint_range` (6, 2) rad: lower and upper limit of every joint.
+    `joint_range` (6, 2) rad: lower and upper limit of every joint. `clearance` is needed for
+    `config.floor` alone. Raises ValueError where it is missing then.
     """
+    controller: Controller
     if config.mode == "joint_delta":
-        return JointDelta(config, joint_range, num_envs)
-    return CartesianDelta(config, kinematics, joint_range, num_envs)
+        controller = JointDelta(config, joint_range, num_envs)
+    else:
+        controller = CartesianDelta(config, kinematics, joint_range, num_envs)
+    if config.floor is None:
+        return controller
+    if clearance is None:
+        raise ValueError("control.floor needs the arm's clearance")
+    return AboveFloor(controller, config.floor, clearance)
 
 
 class JointDelta:
@@ -223,3 +245,57 @@ class CartesianDelta:
         self.target[:] = state["target"]
         self.set_point[:] = state["set_point"]
         self._lean[:] = state["lean"]
+
+
+class AboveFloor:
+    """Another controller, whose targets do not reach below a floor.
+
+    The robot's safety filter sends no pose below the table (`robot.safety`). A policy that has
+    learnt to press on the table is held there by it; one that learnt with this knows.
+
+    Where a target would reach below, the arm goes as far towards it as it can, then the gripper
+    (fingers on the table can still be closed). A target that is below already, as that of a cube
+    held at reset may be, goes no deeper.
+
+    Args:
+        floor: m above the table, of the lowest point of the arm.
+    """
+
+    def __init__(self, controller: Controller, floor: float, clearance: Clearance):
+        self._controller = controller
+        self._floor = floor
+        self._clearance = clearance
+
+    @property
+    def action_dim(self) -> int:
+        return self._controller.action_dim
+
+    @property
+    def target(self) -> Array:
+        return self._controller.target
+
+    def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
+        self._controller.reset(joint_target, ids)
+
+    def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
+        before = self.target.copy()
+        wanted = self._controller(action, joint_pos)
+        for i in np.flatnonzero(self._clearance(wanted).clearance < self._floor):
+            wanted[i] = self._raised(before[i], wanted[i])
+        self.target[:] = wanted
+        return wanted
+
+    def _raised(self, before: Array, wanted: Array) -> Array:
+        floor = min(self._floor, float(self._clearance(before).clearance))
+
+        def fits(pose: Array) -> bool:
+            return bool(self._clearance(pose).clearance >= floor)
+
+        arm = furthest(before, np.append(wanted[:GRIPPER], before[GRIPPER]), fits)
+        return furthest(arm, np.append(arm[:GRIPPER], wanted[GRIPPER]), fits)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._controller.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._controller.load_state_dict(state)

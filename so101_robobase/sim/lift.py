@@ -13,6 +13,7 @@ import numpy as np
 from mujoco.batch import Batch
 
 from robobase.errors import UserError
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import make_controller
 from so101_robobase.joints import NUM_JOINTS
@@ -127,7 +128,10 @@ class LiftTask:
         ]
         self.kinematics = Kinematics.from_model(model)
         joint_range = model.actuator_ctrlrange.copy()  # (6, 2)
-        self.controller = make_controller(config.control, self.kinematics, joint_range, num_envs)
+        clearance = None if config.control.floor is None else Clearance(self.scene)
+        self.controller = make_controller(
+            config.control, self.kinematics, joint_range, num_envs, clearance
+        )
         self.curriculum = Curriculum(config)
         physical = config.randomization.physical
         self.variation = Variation(physical, self.scene, self.batch)

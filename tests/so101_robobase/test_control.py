@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.clearance import Clearance
 from so101_robobase.control import ControlConfig, make_controller
 from so101_robobase.kinematics import Kinematics, rotation_error, rpy
 from so101_robobase.sim.scene import build_scene
@@ -21,10 +22,17 @@ def joint_range():
     return build_scene().model.jnt_range[:6].copy()
 
 
+@pytest.fixture(scope="module")
+def clearance():
+    return Clearance(build_scene())
+
+
 @pytest.fixture
-def make(kinematics, joint_range):
+def make(kinematics, joint_range, clearance):
     def build(num_envs=1, **config):
-        controller = make_controller(ControlConfig(**config), kinematics, joint_range, num_envs)
+        controller = make_controller(
+            ControlConfig(**config), kinematics, joint_range, num_envs, clearance
+        )
         controller.reset(np.tile(DOWN, (num_envs, 1)))
         return controller
 
@@ -161,6 +169,8 @@ def test_a_restored_controller_continues_bit_for_bit(make, mode):
         ({"mode": "torque"}, "mode='torque' is unknown; known: joint_delta, cartesian_delta"),
         ({"joint_scale": (0.1, 0.1)}, "joint_scale has 2 values, not 6"),
         ({"cartesian_scale": -1}, "cartesian_scale=-1 must be greater than 0"),
+        ({"floor": -0.1}, "floor=-0.1 must be null or from 0 to 0.2 m"),
+        ({"floor": float("nan")}, "floor=nan must be null or from 0 to 0.2 m"),
         ({"tilt_weight": -1}, "tilt_weight=-1 must be 0 or greater"),
         ({"workspace_low": (1, 0, 0)}, "workspace_low must be below"),
         ({"lock_wrist": True}, "lock_wrist=true needs control.mode=cartesian_delta"),
@@ -169,3 +179,67 @@ def test_a_restored_controller_continues_bit_for_bit(make, mode):
 def test_bad_settings_are_named(config, message):
     with pytest.raises(UserError, match=message):
         ControlConfig(**config)
+
+
+PRESSING = {
+    "joint_delta": np.array([0.0, 1, 0, 0, 0, 0]),  # the shoulder brings the arm down
+    "cartesian_delta": np.array([0.0, 0, -1, 1]),
+}
+
+
+@pytest.mark.parametrize("mode", ["joint_delta", "cartesian_delta"])
+def test_no_target_comes_below_the_floor(make, clearance, mode):
+    free, kept = (
+        make(mode=mode, workspace_low=(0.1, -0.3, -0.1)),
+        make(mode=mode, workspace_low=(0.1, -0.3, -0.1), floor=0.01),
+    )
+    assert float(clearance(follow(free, PRESSING[mode], 30, DOWN[None])[0]).clearance) < 0
+    pose, lowest = DOWN[None], np.inf
+    for _ in range(30):
+        pose = kept(PRESSING[mode][None], pose)
+        lowest = min(lowest, float(clearance(pose[0]).clearance))
+    assert 0.01 <= lowest < 0.011
+
+
+@pytest.mark.parametrize("mode", ["joint_delta", "cartesian_delta"])
+def test_above_the_floor_it_changes_nothing(make, mode):
+    up = -PRESSING[mode]
+    np.testing.assert_array_equal(
+        follow(make(mode=mode, floor=0.01), up, 5, DOWN[None]),
+        follow(make(mode=mode), up, 5, DOWN[None]),
+    )
+
+
+def test_on_the_floor_the_gripper_still_closes_and_the_arm_still_rises(make, clearance):
+    controller = make(floor=0.01)
+    pose = follow(controller, PRESSING["joint_delta"], 30, DOWN[None])
+    closed = follow(controller, np.array([0.0, 1, 0, 0, 0, -1]), 5, pose)
+    assert closed[0, 5] < pose[0, 5] - 0.3
+    risen = follow(controller, -PRESSING["joint_delta"], 5, closed)
+    assert float(clearance(risen[0]).clearance) > 0.05
+
+
+def test_a_target_that_is_below_the_floor_goes_no_deeper_but_may_rise(make, clearance):
+    start = follow(make(), PRESSING["joint_delta"], 8, DOWN[None])
+    depth = float(clearance(start[0]).clearance)
+    assert depth < 0.03
+    controller = make(floor=0.2)
+    controller.reset(start)
+    pressed = follow(controller, PRESSING["joint_delta"], 3, start)
+    assert float(clearance(pressed[0]).clearance) >= depth
+    risen = follow(controller, -PRESSING["joint_delta"], 3, pressed)
+    assert float(clearance(risen[0]).clearance) > depth + 0.01
+
+
+def test_one_arm_on_the_floor_leaves_the_others_alone(make):
+    actions = np.stack([PRESSING["joint_delta"], -PRESSING["joint_delta"]])
+    both, alone = make(num_envs=2, floor=0.01), make(floor=0.01)
+    pair, one = np.stack([DOWN, DOWN]), DOWN[None]
+    for _ in range(20):
+        pair, one = both(actions, pair), alone(actions[1:], one)
+    np.testing.assert_array_equal(pair[1:], one)
+
+
+def test_a_floor_needs_the_arms_clearance(kinematics, joint_range):
+    with pytest.raises(ValueError, match="clearance"):
+        make_controller(ControlConfig(floor=0.0), kinematics, joint_range, 1)

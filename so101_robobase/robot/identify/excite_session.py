@@ -7,6 +7,7 @@ from pathlib import Path
 from robobase.errors import UserError
 from so101_robobase import alignment as alignments
 from so101_robobase.alignment import Alignment, Units, check_same_arm
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.robot.arguments import REAL, SIM
@@ -19,7 +20,6 @@ from so101_robobase.robot.identify.fit import excitation
 from so101_robobase.robot.keys import has_keys, no_keys, terminal_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.rollout.rollout_report import ask_to_begin, tell_what_went_wrong
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor, MonitorLimits
 from so101_robobase.robot.simulated.body import Body

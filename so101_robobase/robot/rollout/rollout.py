@@ -81,7 +81,9 @@ class Rollout:
         self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys)
         self._say = say
         config = policy.config
-        self._controller = make_controller(config.control, kinematics, arm.safety.joint_range, 1)
+        self._controller = make_controller(
+            config.control, kinematics, arm.safety.joint_range, 1, arm.safety.clearance
+        )
         self._repeat = config.action_repeat
         self._asked_for_step = False
 

@@ -16,6 +16,7 @@ from robobase import compute
 from robobase.errors import UserError
 from so101_robobase import alignment as alignments
 from so101_robobase.alignment import Alignment, Units
+from so101_robobase.clearance import Clearance
 from so101_robobase.cli import INTERRUPTED
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import num_actions
@@ -43,7 +44,6 @@ from so101_robobase.robot.rollout.rollout_report import (
 from so101_robobase.robot.rollout.scenes import Scene
 from so101_robobase.robot.rollout.sight import Sight
 from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter
 from so101_robobase.robot.safety.limits import load as load_limits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor, MonitorLimits

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
+from so101_robobase.clearance import Clearance, Posture, furthest
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.safety.bounds import Bounds, keep_within
-from so101_robobase.robot.safety.clearance import Clearance, Posture
 
 Array = NDArray[np.float64]
 PerJoint = tuple[float, float, float, float, float, float]
@@ -26,7 +26,6 @@ TICK = 0.02
 _ARM = slice(0, NUM_JOINTS - 1)
 _GRIPPER = slice(NUM_JOINTS - 1, NUM_JOINTS)
 _FALL = 0.25  # of the height above the floor, that one tick may lose beside `max_descent`
-_HALVINGS = 8  # of a line search: 1/256 of a step, 0.1 mm at the gripper
 _TINY = 1e-4
 ALLOWED: Bounds = {
     "joint_margin": ((0.0,) * 6, (0.5,) * 6),
@@ -134,6 +133,7 @@ class SafetyFilter:
 
     Attributes:
         command: (6,) rad, the last one.
+        clearance: as given.
     """
 
     def __init__(self, limits: SafetyLimits, joint_range: np.ndarray, clearance: Clearance):
@@ -144,7 +144,7 @@ class SafetyFilter:
         self.upper: Array = upper - margin
         if not (self.lower < self.upper).all():
             raise UserError(f"safety.joint_margin={limits.joint_margin} leaves a joint no room")
-        self._clearance = clearance
+        self.clearance = clearance
         self._step = np.array(limits.max_step)
         self._lead = np.array(limits.max_lead)
         self._jump = np.array(limits.max_jump)
@@ -169,7 +169,7 @@ class SafetyFilter:
 
     def violation(self, pose: np.ndarray) -> float:
         """m below the floor plus m outside the workspace of `pose` (6,); 0 where both are kept."""
-        return self._violation(self._clearance(pose), self.limits.floor)
+        return self._violation(self.clearance(pose), self.limits.floor)
 
     def filter(self, target: Any, measured: Any) -> Decision:
         """The command for this tick, as near to `target` as the limits allow."""
@@ -219,8 +219,8 @@ class SafetyFilter:
     def _placed(self, wanted: Array, here: Array, notes: list[Intervention]) -> Array:
         """The pose on the way to `wanted` that violates workspace and floor no more than now."""
         ground = self.limits.floor
-        now = self._clearance(self.command)
-        if self._clearance(here).clearance < ground - self.limits.sag:
+        now = self.clearance(self.command)
+        if self.clearance(here).clearance < ground - self.limits.sag:
             ground = max(ground, float(now.clearance))
         allowed = self._violation(now, ground)
         start = self._led(self.command, here)
@@ -230,7 +230,7 @@ class SafetyFilter:
                 # The arm was pushed, and giving way joint by joint leads to where nothing may go.
                 resting = np.clip(here, *self._joint_limits())
                 return furthest(resting if fits(resting) else self.command, start, fits)
-            now = self._clearance(start)
+            now = self.clearance(start)
         height = float(now.clearance)
         drop = self.limits.max_descent + _FALL * max(0.0, height - ground)
         fits = self._judge(max(ground, height - drop), allowed, notes)
@@ -247,7 +247,7 @@ class SafetyFilter:
         """Tells whether a pose violates workspace and `floor` by no more than `allowed`."""
 
         def fits(pose: Array) -> bool:
-            posture = self._clearance(pose)
+            posture = self.clearance(pose)
             if self._violation(posture, floor) <= allowed:
                 return True
             if posture.clearance < self.limits.floor:
@@ -284,17 +284,3 @@ def _six(values: Any) -> Array | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return array if array.shape == (NUM_JOINTS,) and np.isfinite(array).all() else None
-
-
-def furthest(start: Array, end: Array, fits: Callable[[Array], bool]) -> Array:
-    """The last pose found to fit on the straight way from `start`, which fits, to `end` (6,)."""
-    if fits(end):
-        return end
-    reached, too_far = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (reached + too_far) / 2
-        if fits(start + middle * (end - start)):
-            reached = middle
-        else:
-            too_far = middle
-    return start + reached * (end - start)

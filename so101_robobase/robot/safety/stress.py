@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import ControlConfig, make_controller
 from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import TICK, Intervention, SafetyFilter, SafetyLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
@@ -84,7 +84,7 @@ def stress(
     joint_range = task.scene.model.actuator_ctrlrange.copy()
     clearance = Clearance(task.scene)
     safety = SafetyFilter(limits or SafetyLimits(), joint_range, clearance)
-    controller = make_controller(control, task.kinematics, safety.joint_range, 1)
+    controller = make_controller(control, task.kinematics, safety.joint_range, 1, clearance)
     action_dim = NUM_JOINTS if way == JOINT_TARGETS else controller.action_dim
     give = policies(action_dim).get(policy)
     rng = np.random.default_rng(seed)

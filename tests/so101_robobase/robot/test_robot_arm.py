@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from so101_robobase.alignment import Alignment, Units
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.driver import DriverError
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.simulated.body import Body

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from so101_robobase.alignment import Alignment, Units
+from so101_robobase.clearance import Clearance
 from so101_robobase.robot.driver import DriverError, Reading
 from so101_robobase.robot.emulator.shared import EVENT, GOAL
 from so101_robobase.robot.safety.audit import (
@@ -17,7 +18,6 @@ from so101_robobase.robot.safety.audit import (
     judge,
     judge_goals,
 )
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 
 START = np.array([0.0, -0.6, 0.2, 1.2, 0.0, 0.5])  # rad, well above the table

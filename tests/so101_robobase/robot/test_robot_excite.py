@@ -7,6 +7,7 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.alignment import Alignment, ServoModel, Units, load, save
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import HOLD, RELEASE
@@ -19,7 +20,6 @@ from so101_robobase.robot.identify.excite import Excite
 from so101_robobase.robot.identify.fit import HOME, excitation
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.simulated.body import Body

@@ -11,6 +11,7 @@ from empty_scene import Nothing, Table
 
 from robobase.errors import UserError
 from so101_robobase.alignment import Alignment, Units
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import Kinematics
@@ -25,7 +26,6 @@ from so101_robobase.robot.rollout.policy import Decision
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.audit import Look, Witness, judge
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.safety.watchdog import Watchdog

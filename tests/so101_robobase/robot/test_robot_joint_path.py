@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import TICK, SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.joint_path import PATIENCE, UnreachableError, joint_path, plan
 from so101_robobase.robot.simulated.body import Body

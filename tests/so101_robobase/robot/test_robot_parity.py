@@ -9,6 +9,7 @@ import pytest
 from empty_scene import Nothing, Table
 
 from so101_robobase.alignment import Alignment, Units
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.joints import NUM_JOINTS
@@ -22,7 +23,6 @@ from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.audit import COUNT, Look, Witness, judge
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.simulated.body import Body

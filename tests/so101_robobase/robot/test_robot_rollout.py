@@ -7,6 +7,7 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.alignment import Alignment, Units
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import HOLD, RELEASE
@@ -18,7 +19,6 @@ from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.sight import Picture
 from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.simulated.body import Body

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robobase.errors import UserError
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import ControlConfig, make_controller
-from so101_robobase.robot.safety.clearance import Clearance
 from so101_robobase.robot.safety.filter import ALLOWED, Intervention, SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.stress import POLICIES, WAYS, stress
 from so101_robobase.robot.simulated.body import Body

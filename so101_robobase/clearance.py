@@ -1,5 +1,6 @@
 """How low the arm reaches: the lowest point of its moving links above the table, and its TCP."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import mujoco
@@ -13,7 +14,9 @@ Array = NDArray[np.float64]
 
 NUM_DIRECTIONS = 1000
 """Directions in which a link's extreme points are kept: heights are then too great by less than
-0.2 mm (`tests/so101_robobase/robot/test_robot_clearance.py` compares with every vertex)."""
+0.2 mm (`tests/so101_robobase/test_clearance.py` compares with every vertex)."""
+
+_HALVINGS = 8  # of a line search: 1/256 of a step, 0.1 mm at the gripper
 
 
 class Posture(NamedTuple):
@@ -62,6 +65,20 @@ class Clearance:
             position[body, 2] + (points @ rotation[body, 6:]).min() for body, points in self._links
         )
         return np.array(lowest), data.site_xpos[self._tcp].copy()
+
+
+def furthest(start: Array, end: Array, fits: Callable[[Array], bool]) -> Array:
+    """The last pose found to fit on the straight way from `start`, which fits, to `end` (6,)."""
+    if fits(end):
+        return end
+    reached, too_far = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (reached + too_far) / 2
+        if fits(start + middle * (end - start)):
+            reached = middle
+        else:
+            too_far = middle
+    return start + reached * (end - start)
 
 
 def link_vertices(model: mujoco.MjModel) -> dict[int, Array]:

@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 import pytest
 
+from so101_robobase.clearance import Clearance, link_vertices
 from so101_robobase.config import LiftConfig
 from so101_robobase.kinematics import Kinematics
-from so101_robobase.robot.safety.clearance import Clearance, link_vertices
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim.scene import build_scene
 
