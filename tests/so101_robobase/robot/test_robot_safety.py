@@ -372,6 +372,26 @@ def test_the_scripted_pick_succeeds_and_is_never_interfered_with(make, joint_ran
     assert body.succeeded
 
 
+@pytest.mark.parametrize(("floor", "held"), [(None, True), (0.002, False)])
+def test_a_policy_that_learnt_with_a_floor_presses_on_that_not_on_the_filters(make, floor, held):
+    body = Body(LiftConfig(stage=0))
+    task, control = body.task, ControlConfig(floor=floor)
+    body.begin(5)
+    safety = make(task.joint_target[0])
+    controller = make_controller(control, task.kinematics, safety.joint_range, 1, safety.clearance)
+    controller.reset(safety.command[None])
+    reasons = set()
+    for _ in range(300):
+        target = controller(np.array([[0, 0.1, 0, 0, 0, 0]]), body.joint_pos[None])[0]
+        decision = safety.filter(target, body.joint_pos)
+        reasons |= set(decision.interventions)
+        controller.target[0] = decision.command
+        body.advance(decision.command)
+    assert (Intervention.FLOOR in reasons) == held
+    assert held or reasons == set()
+    assert float(safety.clearance(safety.command).clearance) < 0.004  # it does press
+
+
 def check(found):
     assert found.not_finite == 0
     assert found.joint_limit_excess <= 1e-9
