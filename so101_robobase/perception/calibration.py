@@ -15,6 +15,8 @@ SEEN = 20
 MISSED = 0.1
 """Share of an object's pixels; where fewer are found, it is missing."""
 _HALVINGS = 12
+_QUANTILES = 21
+_WORST = 0.95  # quantile: pictures beyond it are wrong nearly everywhere, and teach nothing
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,13 @@ class Mistakes:
     Attributes:
         confusion: (6, 6) share of true class (row) that is taken for a class (column).
         near_edges: share of the pixels within `EDGE` of an edge that are wrong.
-        elsewhere: wrong pixels per frame away from edges, in frames that miss nothing.
+        elsewhere: (K,) wrong pixels away from edges of every frame that misses nothing.
         missing: share of the objects (cube, fingers) in view that are missing.
     """
 
     confusion: np.ndarray
     near_edges: float
-    elsewhere: float
+    elsewhere: np.ndarray
     missing: float
 
 
@@ -42,11 +44,10 @@ def measure(true: np.ndarray, predicted: np.ndarray) -> Mistakes:
     wrong = true != predicted
     near = _near_edges(true)
     complete = ~missed.any(axis=1)
-    elsewhere = (wrong & ~near)[complete].sum(axis=(1, 2))
     return Mistakes(
         confusion=confusion,
         near_edges=float(wrong[near].mean()) if near.any() else 0.0,
-        elsewhere=float(elsewhere.mean()) if complete.any() else 0.0,
+        elsewhere=(wrong & ~near)[complete].sum(axis=(1, 2)),
         missing=float(missed.sum() / max(seen.sum(), 1)),
     )
 
@@ -55,15 +56,23 @@ def calibrate(true: np.ndarray, mistakes: Mistakes) -> dict[str, object]:
     """Figures for `CorruptionConfig` that make `mistakes` in the pictures `true` (N, H, W).
 
     Episodes draw strengths from nothing to these figures, so that their mean is what was measured.
+    Blobs are spread over episodes as they were over pictures, each of another scene.
     """
     low, high = CorruptionConfig.blob_radius
     blob_area = np.pi * (low**2 + low * high + high**2) / 3
     return {
         "boundary": round(_boundary(true, mistakes.near_edges), 3),
-        "blobs": round(2 * mistakes.elsewhere / blob_area, 3),
+        "blobs": np.round(_quantiles(mistakes.elsewhere) / blob_area, 3).tolist(),
         "missing": round(min(2 * mistakes.missing, 1.0), 4),
         "confusion": np.round(mistakes.confusion, 5).tolist(),
     }
+
+
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    """`values` (K,) at evenly spaced quantiles, none above `_WORST`; zeros where there are none."""
+    if len(values) == 0:
+        return np.zeros(2)
+    return np.quantile(values, np.minimum(np.linspace(0, 1, _QUANTILES), _WORST))
 
 
 def _boundary(true: np.ndarray, wanted: float) -> float:

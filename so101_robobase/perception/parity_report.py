@@ -128,7 +128,9 @@ def _figures(comparison: Comparison) -> dict[str, Any]:
         "disparity": {key: round(value, 4) for key, value in comparison.disparity().items()},
         "mistakes": {
             "near_edges": round(mistakes.near_edges, 4),
-            "elsewhere": round(mistakes.elsewhere, 2),
+            "elsewhere": round(float(mistakes.elsewhere.mean()), 2)
+            if len(mistakes.elsewhere)
+            else 0,
             "missing": round(mistakes.missing, 4),
         },
         "corruption": calibrate(true, mistakes),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +33,9 @@ class CorruptionConfig:
 
     Attributes:
         boundary: greatest shift of an edge (standard deviation over the picture).
-        blobs: mean number of wrong patches per frame.
+        blobs: greatest mean number of wrong patches per frame; or how it is spread over episodes,
+            as a rising list at evenly spaced quantiles (1.0 is the same as [0, 1]). A network is
+            right in most scenes and badly wrong in a few, which a mean would spread over all.
         blob_radius: smallest and largest radius of a patch.
         missing: probability that a frame lacks an object (cube, either finger) altogether.
         coarseness: greatest factor by which the ids are coarser than the picture.
@@ -45,7 +48,7 @@ class CorruptionConfig:
 
     enabled: bool = False
     boundary: float = 1.0
-    blobs: float = 1.0
+    blobs: float | Sequence[float] = 1.0
     blob_radius: tuple[float, float] = (1.0, 6.0)
     missing: float = 0.02
     coarseness: float = 2.0
@@ -54,9 +57,12 @@ class CorruptionConfig:
     report: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("boundary", "blobs"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"corruption.{name}={getattr(self, name)} must be 0 or more")
+        if not self.boundary >= 0:
+            raise UserError(f"corruption.boundary={self.boundary} must be 0 or more")
+        if not _is_spread(self.blobs):
+            raise UserError(
+                f"corruption.blobs={self.blobs} must be 0 or more, or a rising list of such numbers"
+            )
         if not 0 <= self.missing <= 1:
             raise UserError(f"corruption.missing={self.missing} must be between 0 and 1")
         if not self.coarseness >= 1:
@@ -82,6 +88,7 @@ class CorruptionConfig:
         try:
             figures = json.loads(path.read_text())["corruption"]
             values = {key: figures[key] for key in _REPORT_KEYS}
+            values["confusion"] = tuple(map(tuple, values["confusion"]))
         except OSError as error:
             raise UserError(
                 f"corruption.report={path} cannot be read ({error.strerror}); give the "
@@ -91,7 +98,6 @@ class CorruptionConfig:
             raise UserError(
                 f"corruption.report={path} is no report of `so101_robobase perception parity`"
             ) from error
-        values["confusion"] = tuple(map(tuple, values["confusion"]))
         return replace(self, report=None, **values)
 
 
@@ -117,10 +123,10 @@ class IdCorruption:
 
     def _corrupt(self, ids: np.ndarray, key: int, step: int) -> np.ndarray:
         config = self._config
-        boundary, blobs, missing, coarseness = np.random.default_rng([key]).uniform(size=4)
+        boundary, level, missing, coarseness = np.random.default_rng([key]).uniform(size=4)
         rng = np.random.default_rng([key, 1 + step])
         ids = self._forget(ids, missing * config.missing, rng)
-        ids = self._add_blobs(ids, rng.poisson(blobs * config.blobs), rng)
+        ids = self._add_blobs(ids, rng.poisson(_quantile(config.blobs, level)), rng)
         ids = _coarsen(ids, 1 + coarseness * (config.coarseness - 1))
         return _bend(ids, boundary * config.boundary, rng)
 
@@ -152,6 +158,22 @@ class IdCorruption:
             return int(rng.choice(len(CLASSES), p=self._confused_with[true]))
         others = [c for c in (*np.unique(ids), ClassId.UNLABELED) if c != true]
         return int(others[rng.integers(len(others))]) if others else true
+
+
+def _is_spread(value: Any) -> bool:
+    """Whether `value` is a number or a list as `CorruptionConfig.blobs` may be."""
+    values = np.array(value, dtype=object)
+    if values.ndim > 1 or (values.ndim == 1 and len(values) < 2):
+        return False
+    numbers = [float(v) if isinstance(v, int | float) else np.nan for v in np.atleast_1d(values)]
+    rising = [0.0, *numbers]
+    return bool(np.isfinite(rising).all() and (np.diff(rising) >= 0).all())
+
+
+def _quantile(spread: float | Sequence[float], level: float) -> float:
+    """The value at `level` in 0 to 1 of a spread as `CorruptionConfig.blobs`."""
+    values = (0.0, spread) if isinstance(spread, int | float) else spread
+    return float(np.interp(level, np.linspace(0, 1, len(values)), values))
 
 
 def _probabilities(confusion: Sequence[Sequence[float]] | None) -> np.ndarray | None:
