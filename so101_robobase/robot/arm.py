@@ -66,6 +66,7 @@ class Arm:
         self.driver.connect()
         reading = self.driver.read()
         self._note(reading.time, reading.position)
+        self.monitor.on_reading(True, reading.time)  # from now on it must not fall silent
         self.joint_vel[:] = 0
         self.safety.reset(self.joint_pos)
 

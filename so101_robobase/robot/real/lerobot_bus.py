@@ -7,7 +7,8 @@ bytes: if it still comes, its length gives it away.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from termios import error as TermiosError  # raised by pyserial's flush; no OSError
 from typing import Any
@@ -138,6 +139,40 @@ class LeRobotBus:
     def state(self, id_: int) -> State:
         """How one servo is. Raises DriverError."""
         return State.parse(self.read(id_, State.ADDRESS, State.LENGTH))
+
+    @contextmanager
+    def overhearing(self) -> Iterator[list[str]]:
+        """While LeRobot's own calls talk to the servos: what goes wrong there, also to `mended`.
+
+        LeRobot lets answers that nobody asked for pass in silence, and forgets failures in which
+        it succeeds later.
+        """
+        handler = self.bus.packet_handler
+        send, receive = handler.txPacket, handler.rxPacket
+        questions = packets = 0
+        failures: list[str] = []
+
+        def overheard_send(port: Any, packet: list[int]) -> int:
+            nonlocal questions
+            questions += packet[_ID] in IDS  # nobody answers to a broadcast
+            return int(send(port, packet))
+
+        def overheard_receive(port: Any) -> tuple[list[int], int]:
+            nonlocal packets
+            packet, result = receive(port)
+            packets += 1
+            if result != self._success:
+                failures.append(f"{'spoilt' if packet else 'no'} answer to LeRobot")
+            return packet, result
+
+        handler.txPacket, handler.rxPacket = overheard_send, overheard_receive
+        try:
+            yield failures
+        finally:
+            del handler.txPacket, handler.rxPacket
+            self.mended += failures
+            if packets > questions:
+                self.mended.append(f"{packets - questions} answers that LeRobot had not asked for")
 
     def settle(self) -> None:
         """Throw away what has come or comes within `QUIET`. Raises DriverError."""

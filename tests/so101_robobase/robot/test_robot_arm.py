@@ -133,6 +133,17 @@ def test_a_reading_that_fails_changes_nothing_and_is_logged(make, driver):
     np.testing.assert_allclose(arm.joint_vel, (arm.joint_pos - position) / (2 * TICK), atol=1e-9)
 
 
+def test_an_arm_that_falls_silent_right_after_connecting_is_not_waited_for(make, driver):
+    arm = make()
+    driver.fails = {"read"}
+    verdicts = []
+    for _ in range(3):
+        tick(arm)
+        arm.read()
+        verdicts.append(arm.monitor.verdict(arm.clock.now()).kind)
+    assert verdicts == ["hold", "hold", "stop"]
+
+
 def test_safety_stands_before_the_servos(make, driver):
     arm = make()
     arm.send(arm.command + 3.0)

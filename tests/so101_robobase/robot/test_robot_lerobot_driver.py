@@ -386,6 +386,18 @@ def test_torque_that_was_lost_is_noticed(bus, driver):
     assert driver.health(0).errors == (NO_TORQUE,)
 
 
+def test_servos_that_had_lost_torque_can_be_connected_anew(bus, driver):
+    driver.connect()
+    bus.inject(Fault("brown_out", duration=0.1))
+    time.sleep(0.3)
+    driver.read()
+    assert all(NO_TORQUE in names for names in driver.alarms.values())
+    driver.close()
+    driver.connect()
+    driver.read()
+    assert driver.alarms == {}
+
+
 def test_a_port_that_comes_back_is_used_again(bus, driver):
     driver.connect()
     bus.inject(Fault("unplug"))
@@ -523,3 +535,58 @@ def test_a_question_that_was_asked_again_is_told(bus: EmulatedBus, driver: LeRob
     driver.read()
     assert ["wrist_flex" in told for told in driver.mended()] == [True]
     assert driver.mended() == []
+
+
+@pytest.fixture
+def in_set_up(bus, driver, monkeypatch):
+    """in_set_up(fault): it comes in the middle of LeRobot's own set-up of the servos, once."""
+
+    def let_come(fault):
+        configure, coming = driver.robot.bus.configure_motors, [fault]
+
+        def configure_with_fault():
+            if coming:
+                bus.inject(coming.pop())
+            configure()
+
+        monkeypatch.setattr(driver.robot.bus, "configure_motors", configure_with_fault)
+
+    return let_come
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("drop", count=1),
+        Fault("lose", count=1),
+        Fault("corrupt", count=1),
+        Fault("truncate", count=1),
+        Fault("delay", count=1, value=0.06),
+        Fault("duplicate", servos=[3], count=1),
+    ],
+    ids=lambda fault: fault.kind,
+)
+def test_what_lerobot_puts_right_in_silence_while_it_sets_servos_up_is_told(
+    driver, in_set_up, fault
+):
+    driver.connect()
+    driver.read()
+    driver.mended()
+    driver.close()
+    driver.connect()
+    driver.read()
+    assert driver.mended() == []
+    driver.close()
+    in_set_up(fault)
+    driver.connect()
+    driver.read()
+    assert driver.mended() != []
+
+
+def test_a_servo_that_dies_during_set_up_is_not_waited_for_again_and_again(bus, driver, in_set_up):
+    in_set_up(Fault("dead", servos=[2]))
+    with pytest.raises(UserError, match="could not be set up"):
+        driver.connect()
+    assert sum("to LeRobot" in told for told in driver.mended()) == 2  # 50 ms each
+    others = np.arange(6) != 1
+    assert bus.state().limp[others].all()
