@@ -133,8 +133,10 @@ class ArmLoop:
         try:
             self.arm.connect()
         except UserError:
-            raise  # the driver has put everything back
+            ending.unconfirmed = self.arm.driver.release()  # what the driver could not put back
+            raise
         except BaseException as error:
+            self._on_stop = RELEASE  # there is nothing to hold: the driver has begun to let go
             self._leave(ending, error)
             return
         try:

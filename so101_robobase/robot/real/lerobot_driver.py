@@ -86,6 +86,7 @@ class LeRobotDriver:
         )
         self.bus = LeRobotBus(self.robot.bus, reply_timeout)
         self._torque = False  # whether we have given the servos torque, or begun to
+        self._unconfirmed: list[str] = []  # motors that may have kept it since the last release
         self._limp: list[str] = []  # motors that had none in the newest answer
         self._goal: list[int] | None = None  # counts, what was sent last
 
@@ -187,7 +188,7 @@ class LeRobotDriver:
     def release(self) -> list[str]:
         """See `Driver`. Takes 10 ms; up to 0.3 s where servos do not answer."""
         if not self.bus.is_open:
-            return list(JOINTS) if self._torque else []
+            return list(JOINTS) if self._torque else list(self._unconfirmed)
         self._torque = False
         interrupt: KeyboardInterrupt | None = None
         pending = dict(zip(JOINTS, IDS, strict=True))
@@ -199,6 +200,7 @@ class LeRobotDriver:
                 interrupt = error
             if time.monotonic() > ends:
                 break
+        self._unconfirmed = list(pending)
         if interrupt is not None:
             raise interrupt
         return list(pending)

@@ -56,6 +56,23 @@ def assert_near(position: np.ndarray, wanted: np.ndarray, tolerance: float) -> N
     np.testing.assert_allclose(position, wanted, atol=tolerance, rtol=0)
 
 
+@pytest.fixture
+def in_set_up(bus, driver, monkeypatch):
+    """in_set_up(fault): it comes in the middle of LeRobot's own set-up of the servos, once."""
+
+    def let_come(fault):
+        configure, coming = driver.robot.bus.configure_motors, [fault]
+
+        def configure_with_fault():
+            if coming:
+                bus.inject(coming.pop())
+            configure()
+
+        monkeypatch.setattr(driver.robot.bus, "configure_motors", configure_with_fault)
+
+    return let_come
+
+
 # connect
 
 
@@ -480,6 +497,21 @@ def test_release_names_every_servo_that_may_have_torque(bus, driver):
         driver.close()
 
 
+def test_a_cable_pulled_during_set_up_leaves_servos_that_release_still_names(
+    bus, driver, in_set_up
+):
+    in_set_up(Fault("unplug", duration=0.5))
+    with pytest.raises((UserError, DriverError)):
+        driver.connect()
+    for _ in range(2):
+        assert driver.release() == list(JOINTS)
+    time.sleep(0.6)
+    driver.connect()
+    assert driver.release() == []
+    driver.close()
+    assert driver.release() == []
+
+
 def test_release_and_close_may_be_called_at_any_time(bus, calibration):
     driver = LeRobotDriver(bus.port, calibration)
     assert driver.release() == []
@@ -535,23 +567,6 @@ def test_a_question_that_was_asked_again_is_told(bus: EmulatedBus, driver: LeRob
     driver.read()
     assert ["wrist_flex" in told for told in driver.mended()] == [True]
     assert driver.mended() == []
-
-
-@pytest.fixture
-def in_set_up(bus, driver, monkeypatch):
-    """in_set_up(fault): it comes in the middle of LeRobot's own set-up of the servos, once."""
-
-    def let_come(fault):
-        configure, coming = driver.robot.bus.configure_motors, [fault]
-
-        def configure_with_fault():
-            if coming:
-                bus.inject(coming.pop())
-            configure()
-
-        monkeypatch.setattr(driver.robot.bus, "configure_motors", configure_with_fault)
-
-    return let_come
 
 
 @pytest.mark.parametrize(

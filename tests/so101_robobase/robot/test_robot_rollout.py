@@ -385,6 +385,25 @@ def test_an_arm_that_cannot_connect_is_an_error_and_moves_nothing(make):
     assert driver.told == []
 
 
+@pytest.mark.parametrize("error", [UserError, DriverError])
+@pytest.mark.parametrize("on_stop", [RELEASE, HOLD])
+def test_an_arm_that_fails_in_connecting_and_may_have_torque_is_left_to_the_watchdog(
+    make, error, on_stop
+):
+    class Halfway(Flaky):
+        def connect(self):
+            self.deaf = ["gripper"]
+            raise error("the servos could not be set up")
+
+    rollout, _, _ = make(Settings(on_stop=on_stop), driver=Halfway)
+    if error is UserError:
+        with pytest.raises(UserError):
+            rollout.run()
+    else:
+        assert rollout.run().unconfirmed == ["gripper"]
+    assert rollout.dog.calls[-1] == "abandon"
+
+
 def test_an_arm_that_answers_only_the_connection_is_let_go(make):
     rollout, driver, events = make()
     driver.failing = {0}
