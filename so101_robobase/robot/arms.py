@@ -12,9 +12,11 @@ from robobase.errors import UserError
 from so101_robobase.alignment import Alignment
 from so101_robobase.config import LiftConfig
 from so101_robobase.robot import extras
+from so101_robobase.robot.arguments import REAL
 from so101_robobase.robot.arm_loop import NoWatchdog, Watchdog
 from so101_robobase.robot.clock import Clock, RealClock
 from so101_robobase.robot.driver import Driver
+from so101_robobase.robot.safety.monitor import STIFF_SERVOS, MonitorLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 
@@ -109,6 +111,11 @@ def real_arm(port: str, calibration: Path, alignment: Alignment, folder: Path) -
         alignment=alignment,
         what=f"SO-101 at {port}",
     )
+
+
+def monitor_limits(robot: str) -> MonitorLimits:
+    """When to hold and stop on one of `robot.arguments`' arms, where nobody says otherwise."""
+    return MonitorLimits() if robot == REAL else STIFF_SERVOS
 
 
 def _watchdog_of(port: str, folder: Path) -> Callable[[], Watchdog]:

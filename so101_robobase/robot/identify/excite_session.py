@@ -13,7 +13,13 @@ from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.robot.arguments import REAL, SIM
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import CONTROL_PERIOD
-from so101_robobase.robot.arms import ArmParts, emulated_arm, real_arm, simulated_arm
+from so101_robobase.robot.arms import (
+    ArmParts,
+    emulated_arm,
+    monitor_limits,
+    real_arm,
+    simulated_arm,
+)
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.identify.excite import Excite, Excited
 from so101_robobase.robot.identify.fit import excitation
@@ -21,7 +27,7 @@ from so101_robobase.robot.keys import has_keys, no_keys, terminal_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.rollout.rollout_report import ask_to_begin, tell_what_went_wrong
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor, MonitorLimits
+from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim.scene import SceneConfig, build_scene
 
@@ -55,7 +61,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
                 parts.driver,
                 Units(parts.alignment, joint_range),
                 SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-                Monitor(MonitorLimits() if args.robot == REAL else STIFF_SERVOS),
+                Monitor(monitor_limits(args.robot)),
                 parts.clock,
                 events,
             ),

@@ -27,7 +27,7 @@ from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot.arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import CONTROL_PERIOD, HOLD, NoWatchdog
-from so101_robobase.robot.arms import ArmParts
+from so101_robobase.robot.arms import ArmParts, monitor_limits
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.keys import has_keys, terminal_keys
@@ -46,7 +46,7 @@ from so101_robobase.robot.rollout.sight import Sight
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.filter import SafetyFilter
 from so101_robobase.robot.safety.limits import load as load_limits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor, MonitorLimits
+from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.sim.observer import CHANNELS
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.sight import SCENE, SIMULATED
@@ -82,7 +82,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     policy = load_policy(args.snapshot, args.device, overrides, args.trust)
     config = _task(args, policy)
     alignment = alignments.load(args.alignment) if args.alignment else Alignment()
-    limits = load_limits(args.limits, MonitorLimits() if args.robot == REAL else STIFF_SERVOS)
+    limits = load_limits(args.limits, monitor_limits(args.robot))
     physics = build_scene(config.scene).model
     kinematics = Kinematics.from_model(physics)
     joint_range = physics.actuator_ctrlrange.copy()
