@@ -112,7 +112,9 @@ def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: 
         lasts = active if planned.kind in STATES else None
         report.seconds = longest(seen_of, first, lasts)
         since = [event for event in log if event["time"] >= first - 0.01]
-        report.logged = report.outcome == "refused" or any(is_about_it(event) for event in since)
+        report.logged = report.outcome == "refused" or any(
+            is_about_it(event, planned.kind) for event in since
+        )
     finish(report, torque.all_off)
     recover(rig, eyes)
     return report
@@ -283,8 +285,10 @@ def holds(log: Sequence[dict[str, Any]]) -> list[Interval]:
     return [*intervals, (begin, np.inf)] if begin is not None else intervals
 
 
-def is_about_it(event: dict[str, Any]) -> bool:
-    """Whether an entry of the log tells of something amiss."""
+def is_about_it(event: dict[str, Any], kind: str) -> bool:
+    """Whether an entry of the log tells of something amiss, such as a fault of `kind`."""
+    if event["kind"] == "same_frame":
+        return kind == HANG  # a busy machine misses a frame as well
     if event["kind"] == "released":
         return bool(event["unconfirmed"])
     if event["kind"] == "limited":

@@ -239,7 +239,7 @@ def _convert_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     kinds = tuple(kind for kind in kinds if kind is not type(None))
     if len(kinds) == 1:
         return _convert(kinds[0], value, where)
-    return value  # only `stage`, which checks itself
+    return value  # `stage` and `corruption.blobs`, which check themselves
 
 
 def _check_whole(name: str, value: Any, least: int) -> None:

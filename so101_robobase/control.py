@@ -127,7 +127,7 @@ def make_controller(
         return controller
     if clearance is None:
         raise ValueError("control.floor needs the arm's clearance")
-    return AboveFloor(controller, config.floor, clearance)
+    return AboveFloor(controller, config.floor, config.max_lead, clearance)
 
 
 class JointDelta:
@@ -253,17 +253,26 @@ class AboveFloor:
     The robot's safety filter sends no pose below the table (`robot.safety`). A policy that has
     learnt to press on the table is held there by it; one that learnt with this knows.
 
-    Where a target would reach below, the arm goes as far towards it as it can, then the gripper
-    (fingers on the table can still be closed). A target that is below already, as that of a cube
+    Where a target would reach below, the arm goes straight towards it, up to the floor, with all
+    its joints (one that goes down stops the others, as in the filter), and then the gripper:
+    fingers on the table can still be closed. A target that is below already, as that of a cube
     held at reset may be, goes no deeper.
 
     Args:
         floor: m above the table, of the lowest point of the arm.
+        max_lead: (6,) rad of a target over the measured joint.
     """
 
-    def __init__(self, controller: Controller, floor: float, clearance: Clearance):
+    def __init__(
+        self,
+        controller: Controller,
+        floor: float,
+        max_lead: Sequence[float],
+        clearance: Clearance,
+    ):
         self._controller = controller
         self._floor = floor
+        self._max_lead = np.asarray(max_lead, dtype=np.float64)
         self._clearance = clearance
 
     @property
@@ -281,17 +290,19 @@ class AboveFloor:
         before = self.target.copy()
         wanted = self._controller(action, joint_pos)
         for i in np.flatnonzero(self._clearance(wanted).clearance < self._floor):
-            wanted[i] = self._raised(before[i], wanted[i])
+            wanted[i] = self._raised(before[i], wanted[i], joint_pos[i])
         self.target[:] = wanted
         return wanted
 
-    def _raised(self, before: Array, wanted: Array) -> Array:
+    def _raised(self, before: Array, wanted: Array, joint_pos: Array) -> Array:
         floor = min(self._floor, float(self._clearance(before).clearance))
 
         def fits(pose: Array) -> bool:
             return bool(self._clearance(pose).clearance >= floor)
 
-        arm = furthest(before, np.append(wanted[:GRIPPER], before[GRIPPER]), fits)
+        led = np.clip(before, joint_pos - self._max_lead, joint_pos + self._max_lead)
+        start = led if fits(led) else before
+        arm = furthest(start, np.append(wanted[:GRIPPER], start[GRIPPER]), fits)
         return furthest(arm, np.append(arm[:GRIPPER], wanted[GRIPPER]), fits)
 
     def state_dict(self) -> dict[str, Any]:

@@ -130,6 +130,8 @@ def _add_newer_keys(cfg: DictConfig) -> None:
     default = LiftConfig()
     cfg.env.setdefault("scene", OmegaConf.create())
     cfg.env.scene.setdefault("alignment", None)
+    cfg.env.setdefault("control", OmegaConf.create())
+    cfg.env.control.setdefault("floor", None)
     for name in ("randomization", "corruption", "sight"):
         cfg.env.setdefault(name, OmegaConf.create(asdict(getattr(default, name))))
 
@@ -153,8 +155,10 @@ def _override(cfg: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
 
 def _is_alike(present: Any, value: Any) -> bool:
     """Whether `value` may stand where `present` does: no text for a number, no leaf for a group."""
-    if isinstance(present, DictConfig | ListConfig):
-        return isinstance(value, dict if isinstance(present, DictConfig) else list)
+    if isinstance(present, DictConfig):
+        return isinstance(value, dict)
+    if isinstance(present, ListConfig):
+        return isinstance(value, list | int | float)  # a spread may be a number
     return not (isinstance(present, int | float) and isinstance(value, str))
 
 

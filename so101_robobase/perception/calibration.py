@@ -16,7 +16,9 @@ MISSED = 0.1
 """Share of an object's pixels; where fewer are found, it is missing."""
 _HALVINGS = 12
 _QUANTILES = 21
-_WORST = 0.95  # quantile: pictures beyond it are wrong nearly everywhere, and teach nothing
+_WORST = 0.95
+"""Quantile of the pictures. Those beyond it count as if at it: the worst are often wrong nearly
+everywhere, and a policy can learn nothing from them."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def measure(true: np.ndarray, predicted: np.ndarray) -> Mistakes:
 def calibrate(true: np.ndarray, mistakes: Mistakes) -> dict[str, object]:
     """Figures for `CorruptionConfig` that make `mistakes` in the pictures `true` (N, H, W).
 
-    Episodes draw strengths from nothing to these figures, so that their mean is what was measured.
-    Blobs are spread over episodes as they were over pictures, each of another scene.
+    Episodes draw boundary and missing from nothing to these figures, so that their mean is what
+    was measured. Blobs are spread over episodes as they were over pictures, each of another scene,
+    up to the quantile `_WORST`.
     """
     low, high = CorruptionConfig.blob_radius
     blob_area = np.pi * (low**2 + low * high + high**2) / 3

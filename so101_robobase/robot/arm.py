@@ -39,6 +39,7 @@ class Arm:
         self.joint_pos: np.ndarray = np.zeros(NUM_JOINTS)
         self.joint_vel: np.ndarray = np.zeros(NUM_JOINTS)
         self.time: float = -np.inf
+        self.connected = False  # the driver holds the arm
         self._asked = 0
 
     @property
@@ -63,7 +64,12 @@ class Arm:
 
         Raises UserError for what a person can mend, DriverError where the arm does not answer.
         """
-        self.driver.connect()
+        self.connected = False
+        try:
+            self.driver.connect()
+        finally:
+            self._tell_mended()
+        self.connected = True
         reading = self.driver.read()
         self._note(reading.time, reading.position)
         self.monitor.on_reading(True, reading.time)  # from now on it must not fall silent
@@ -125,6 +131,9 @@ class Arm:
     def _look_after(self) -> None:
         """What the servos complain of, and what did not work at once."""
         self.monitor.on_alarms(self.driver.alarms)
+        self._tell_mended()
+
+    def _tell_mended(self) -> None:
         for error in self.driver.mended():
             self.events.add("mended", error=error)
 

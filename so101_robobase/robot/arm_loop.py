@@ -114,7 +114,8 @@ class ArmLoop:
             ending: is filled in.
 
         Raises:
-            UserError: the arm could not be connected; nothing has moved.
+            UserError: the arm could not be connected; nothing has moved, and torque is off, but
+                where the error says otherwise.
         """
         with self._signals():
             try:
@@ -132,13 +133,21 @@ class ArmLoop:
         self._watchdog = self._start_watchdog()  # before there is torque
         try:
             self.arm.connect()
-        except UserError:
-            ending.unconfirmed = self.arm.driver.release()  # what the driver could not put back
+        except UserError as error:
+            # The driver has put everything back, but for servos that did not answer any more.
+            ending.unconfirmed = self.arm.driver.release()
+            if ending.unconfirmed:
+                motors = ", ".join(ending.unconfirmed)
+                raise UserError(
+                    f"{error}; torque may still be on in {motors}: switch the arm's power off"
+                ) from error
             raise
         except BaseException as error:
-            self._on_stop = RELEASE  # there is nothing to hold: the driver has begun to let go
+            if not self.arm.connected:
+                self._on_stop = RELEASE  # there is nothing to hold: the driver has begun to let go
             self._leave(ending, error)
             return
+        self._watchdog.beat()  # from here on it is quick to notice that the loop stands still
         try:
             home = self.arm.command
             self.arm.events.add("connected", joint_pos=_degrees(home))

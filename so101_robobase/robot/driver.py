@@ -66,7 +66,10 @@ class Driver(Protocol):
         """What went wrong since the last call and was put right by asking again; for the log."""
 
     def release(self) -> list[str]:
-        """Torque off, motor by motor, whatever happens; names of those not confirmed to be off."""
+        """Torque off, motor by motor, whatever happens; names of those not confirmed to be off.
+
+        On a closed port: of those that were not when it was closed.
+        """
 
     def close(self) -> None:
         """Free the port; torque stays as it is."""

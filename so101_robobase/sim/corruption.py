@@ -63,6 +63,8 @@ class CorruptionConfig:
             raise UserError(
                 f"corruption.blobs={self.blobs} must be 0 or more, or a rising list of such numbers"
             )
+        if not isinstance(self.blobs, int | float):
+            object.__setattr__(self, "blobs", tuple(self.blobs))
         if not 0 <= self.missing <= 1:
             raise UserError(f"corruption.missing={self.missing} must be between 0 and 1")
         if not self.coarseness >= 1:
@@ -165,7 +167,10 @@ def _is_spread(value: Any) -> bool:
     values = np.array(value, dtype=object)
     if values.ndim > 1 or (values.ndim == 1 and len(values) < 2):
         return False
-    numbers = [float(v) if isinstance(v, int | float) else np.nan for v in np.atleast_1d(values)]
+    numbers = [
+        float(v) if isinstance(v, int | float) and not isinstance(v, bool) else np.nan
+        for v in np.atleast_1d(values)
+    ]
     rising = [0.0, *numbers]
     return bool(np.isfinite(rising).all() and (np.diff(rising) >= 0).all())
 

@@ -240,6 +240,14 @@ def test_one_arm_on_the_floor_leaves_the_others_alone(make):
     np.testing.assert_array_equal(pair[1:], one)
 
 
+def test_an_arm_on_the_floor_that_is_pushed_away_gives_way(make):
+    controller = make(floor=0.01)
+    pose = follow(controller, PRESSING["joint_delta"], 30, DOWN[None])
+    pushed = pose + np.array([[0.6, 0, 0, 0, 0, 0]])
+    target = controller(PRESSING["joint_delta"][None], pushed)
+    assert np.abs(target - pushed).max() <= 0.15 + 1e-9
+
+
 def test_a_floor_needs_the_arms_clearance(kinematics, joint_range):
     with pytest.raises(ValueError, match="clearance"):
         make_controller(ControlConfig(floor=0.0), kinematics, joint_range, 1)

@@ -141,6 +141,7 @@ def test_a_missing_report_says_what_to_give(tmp_path):
         {"blobs": -1.0},
         {"blobs": (2.0, 1.0)},
         {"blobs": (1.0,)},
+        {"blobs": True},
         {"blobs": ()},
         {"blobs": "many"},
         {"blobs": (0.0, float("nan"))},

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.clearance import Clearance
 from so101_robobase.config import LiftConfig
+from so101_robobase.control import ControlConfig
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.rewards import Reward
 from so101_robobase.sim.threads import usable_threads
@@ -276,3 +278,12 @@ def test_threads_are_the_cores_unless_openmp_is_told_fewer(monkeypatch):
     assert usable_threads() >= 1
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert usable_threads() == 1
+
+
+def test_a_floor_holds_for_every_target_of_the_task():
+    task = started(num_envs=2, stage=0, control=ControlConfig(floor=0.01))
+    clearance = Clearance(task.scene)
+    for _ in range(60):
+        task.step(np.tile([0.0, 1, 0, 0, 0, 0], (2, 1)))
+        assert (clearance(task.controller.target).clearance >= 0.01).all()
+    assert (clearance(task.controller.target).clearance < 0.012).all()

@@ -25,3 +25,8 @@ def test_shipped_policies_lift_the_cube_from_the_ready_pose(name):
     env.close()
     assert all(info["stage"] == 0 for info in result.final_info)
     assert result.success.mean() >= 0.8  # more than 95 %: policies/README.md
+
+
+def test_what_is_newer_than_a_policy_can_be_asked_of_it():
+    older = POLICIES / "whole_task_snapshot.pt"
+    assert load_policy(older, overrides={"env.control.floor": 0.002}).cfg.env.control.floor == 0.002

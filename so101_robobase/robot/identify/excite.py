@@ -32,7 +32,7 @@ class Excite:
         excitations: of each episode the targets (T, 6) rad, one per control tick, from `HOME`.
         logger: keeps every control tick.
         on_stop: `RELEASE` or `HOLD`, what to do with the arm where a fault or Esc ends it.
-        start_watchdog: called once the arm is connected.
+        start_watchdog: called before the arm is connected.
         keys: Esc stops at once, q goes slowly back and ends.
         say: prints a line for the person.
     """

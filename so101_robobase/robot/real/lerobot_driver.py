@@ -33,7 +33,9 @@ NO_TORQUE = "torque off"
 RELEASE_TIME = 0.12
 """s after which `release` begins no further round; one is always made."""
 
-_ATTEMPTS = 3  # of steps of `connect`
+_ATTEMPTS = 3  # at the first goal
+_SET_UPS = 2  # each miss takes LeRobot 50 ms, with torque on in some servos and not in others
+_BURST = 10  # times 0.3 ms: torque off on a line that loses most of what is sent
 _OFF = b"\0"
 _POSITION_LENGTH = 2
 _TORQUE_AND_GOAL_LENGTH = 4
@@ -99,12 +101,16 @@ class LeRobotDriver:
         return alarms
 
     def connect(self) -> None:
-        """See `Driver`. If it fails, torque is off, unless nothing was touched, and the port free.
+        """See `Driver`. If it fails, the port is free, and torque as it was or off.
+
+        Where it could not be turned off, `release` names the motors.
 
         Raises:
             UserError: the port, a servo or the calibration is not as it should be; nothing moved.
             DriverError: the servos stopped answering.
         """
+        if self._torque:  # held since the last time
+            self._unconfirmed = list(JOINTS)
         self._torque, self._limp = False, []
         try:
             self.bus.open()
@@ -189,7 +195,7 @@ class LeRobotDriver:
         """See `Driver`. Takes 10 ms; up to 0.3 s where servos do not answer."""
         if not self.bus.is_open:
             return list(JOINTS) if self._torque else list(self._unconfirmed)
-        self._torque = False
+        self._torque, self._unconfirmed = False, list(JOINTS)
         interrupt: KeyboardInterrupt | None = None
         pending = dict(zip(JOINTS, IDS, strict=True))
         ends = time.monotonic() + RELEASE_TIME
@@ -210,16 +216,18 @@ class LeRobotDriver:
 
     def _release_round(self, pending: dict[str, int]) -> None:
         """Tell all motors, then see of each whether it has obeyed; those leave `pending`."""
+        times = 1
         for motor, id_ in list(pending.items()):
             try:
                 # Before each question again, for it costs next to nothing and may get lost.
-                self.bus.sync_write("Torque_Enable", dict.fromkeys(pending, 0))
+                for _ in range(times):
+                    self.bus.sync_write("Torque_Enable", dict.fromkeys(pending, 0))
                 if self._torque_is_on(id_):
                     self.bus.write(id_, TORQUE_ENABLE, _OFF)
                 else:
                     del pending[motor]
             except DriverError:
-                continue
+                times = _BURST
 
     def _torque_is_on(self, id_: int) -> bool:
         return self.bus.read(id_, TORQUE_ENABLE, _TORQUE_AND_GOAL_LENGTH, attempts=1)[0] != 0
@@ -244,7 +252,8 @@ class LeRobotDriver:
     def _hold(self, counts: np.ndarray) -> None:
         """Settings of LeRobot, then torque, with the goal at `counts` (6,) before that."""
         self._confirm_goal(counts)
-        for attempt in range(_ATTEMPTS):
+        missed = 0
+        for attempt in range(_SET_UPS):
             try:
                 with self.bus.overhearing() as failures:
                     self.robot.configure()  # torque off and on again, whatever the goal is
@@ -252,8 +261,8 @@ class LeRobotDriver:
             except (OSError, RuntimeError) as error:
                 if (interrupt := _interrupt_behind(error)) is not None:
                     raise interrupt from None
-                # Each miss takes LeRobot 50 ms, with torque on in some servos and not in others.
-                if attempt == _ATTEMPTS - 1 or len(failures) > 1:
+                missed += len(failures)
+                if attempt == _SET_UPS - 1 or missed > 1:
                     raise UserError(
                         f"the servos could not be set up ({' '.join(str(error).split())}); check "
                         "cables and power supply, switch the arm off and on, and try again"

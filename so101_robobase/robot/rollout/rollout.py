@@ -86,6 +86,7 @@ class Rollout:
         )
         self._repeat = config.action_repeat
         self._asked_for_step = False
+        self._acted_on: float | None = None  # when the frame of the last action was taken
 
     def run(self) -> Result:
         """All episodes. However it ends, the arm is released or held, and the log says which.
@@ -196,6 +197,9 @@ class Rollout:
                         self._asked_for_step = True
                     continue
                 self._asked_for_step = False
+                if picture.time == self._acted_on:
+                    self.arm.events.add("same_frame", time_taken=round(picture.time, 4))
+                self._acted_on = picture.time
                 decision = self.policy.act(picture.picture, self.arm.joint_pos, self.arm.joint_vel)
                 action = decision.action * self.settings.action_scale
                 self.arm.monitor.on_action(action)

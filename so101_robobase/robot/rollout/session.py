@@ -26,7 +26,7 @@ from so101_robobase.evaluation.session import parse_overrides
 from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot.arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import CONTROL_PERIOD, HOLD, NoWatchdog
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD, HOLD
 from so101_robobase.robot.arms import ArmParts, monitor_limits
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
@@ -121,7 +121,7 @@ def run_rollout(args: argparse.Namespace) -> int:
             settings=settings,
             observers=observers,
             logger=EpisodeLogger(folder, _meta(args, parts.arm.alignment), parts.state),
-            start_watchdog=NoWatchdog if args.dry_run else parts.arm.start_watchdog,
+            start_watchdog=parts.arm.start_watchdog,
             keys=resources.enter_context(terminal_keys()),
         )
         result = rollout.run()

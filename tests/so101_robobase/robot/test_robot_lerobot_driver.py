@@ -58,17 +58,20 @@ def assert_near(position: np.ndarray, wanted: np.ndarray, tolerance: float) -> N
 
 @pytest.fixture
 def in_set_up(bus, driver, monkeypatch):
-    """in_set_up(fault): it comes in the middle of LeRobot's own set-up of the servos, once."""
+    """in_set_up(fault): it comes in LeRobot's own set-up of the servos, once.
 
-    def let_come(fault):
-        configure, coming = driver.robot.bus.configure_motors, [fault]
+    `where`: what it comes before.
+    """
 
-        def configure_with_fault():
+    def let_come(fault, where="configure_motors"):
+        configure, coming = getattr(driver.robot.bus, where), [fault]
+
+        def configure_with_fault(*args):
             if coming:
                 bus.inject(coming.pop())
-            configure()
+            configure(*args)
 
-        monkeypatch.setattr(driver.robot.bus, "configure_motors", configure_with_fault)
+        monkeypatch.setattr(driver.robot.bus, where, configure_with_fault)
 
     return let_come
 
@@ -512,6 +515,16 @@ def test_a_cable_pulled_during_set_up_leaves_servos_that_release_still_names(
     assert driver.release() == []
 
 
+def test_torque_goes_off_on_a_line_that_loses_most_of_what_is_sent(bus, driver):
+    for _ in range(4):
+        driver.connect()
+        bus.inject(Fault("lose", probability=0.85))
+        driver.release()
+        assert bus.state().limp.all()
+        bus.clear()
+        driver.close()
+
+
 def test_release_and_close_may_be_called_at_any_time(bus, calibration):
     driver = LeRobotDriver(bus.port, calibration)
     assert driver.release() == []
@@ -598,8 +611,11 @@ def test_what_lerobot_puts_right_in_silence_while_it_sets_servos_up_is_told(
     assert driver.mended() != []
 
 
-def test_a_servo_that_dies_during_set_up_is_not_waited_for_again_and_again(bus, driver, in_set_up):
-    in_set_up(Fault("dead", servos=[2]))
+@pytest.mark.parametrize("where", ["disable_torque", "configure_motors", "enable_torque"])
+def test_a_servo_that_dies_during_set_up_is_not_waited_for_again_and_again(
+    bus, driver, in_set_up, where
+):
+    in_set_up(Fault("dead", servos=[2]), where)
     with pytest.raises(UserError, match="could not be set up"):
         driver.connect()
     assert sum("to LeRobot" in told for told in driver.mended()) == 2  # 50 ms each

@@ -291,6 +291,7 @@ def test_a_camera_that_hangs_holds_then_ends_it(make):
     result = rollout.run()
     assert result.stopped
     assert events.counts["hold"] == 1
+    assert events.counts["same_frame"] >= 1
     assert driver.body.limp.all()
 
 
@@ -397,7 +398,7 @@ def test_an_arm_that_fails_in_connecting_and_may_have_torque_is_left_to_the_watc
 
     rollout, _, _ = make(Settings(on_stop=on_stop), driver=Halfway)
     if error is UserError:
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match="set up; torque may still be on in gripper"):
             rollout.run()
     else:
         assert rollout.run().unconfirmed == ["gripper"]
@@ -426,7 +427,8 @@ def test_the_watchdog_is_told_of_every_tick_and_dismissed(make):
     rollout, driver, _ = make()
     rollout.run()
     beats = rollout.dog.calls.count("beat")
-    assert beats == driver.count  # the first reading is that of the connection
+    assert beats == driver.count + 1  # at the connection, which reads, and once more after it
+    assert rollout.dog.calls[0] == "beat"
     assert rollout.dog.calls[-1] == "dismiss"
     assert "abandon" not in rollout.dog.calls
 

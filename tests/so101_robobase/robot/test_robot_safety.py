@@ -53,7 +53,7 @@ def by(*changes):
 def lower_by(safety, height):
     """A pose `height` m below the filter's command, with the shoulder."""
     pose = safety.command.copy()
-    while safety._clearance(pose).clearance > safety._clearance(safety.command).clearance - height:
+    while safety.clearance(pose).clearance > safety.clearance(safety.command).clearance - height:
         pose[1] += 0.002
     return pose
 
