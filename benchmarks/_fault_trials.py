@@ -108,6 +108,8 @@ def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: 
     if first is None:
         report.outcome = "not struck"
     else:
+        if report.outcome == "refused" and stopped is not None:
+            stopped = min(stopped, torque.last_off)  # then it still asked servos for their answer
         seen_of = Rollout(witness, torque, holds(log), stopped, reachable)
         lasts = active if planned.kind in STATES else None
         report.seconds = longest(seen_of, first, lasts)

@@ -142,11 +142,13 @@ def test_the_table_counts_outcomes_and_breaches():
 def test_the_log_is_read_for_holds_and_for_what_is_amiss():
     log = [{"time": time, "kind": kind} for time, kind in ((1, "hold"), (2, "go"), (3, "hold"))]
     assert holds(log) == [(1, 2), (3, np.inf)]
-    assert is_about_it({"kind": "read_failed"})
-    assert is_about_it({"kind": "released", "unconfirmed": ["gripper"]})
-    assert not is_about_it({"kind": "released", "unconfirmed": []})
-    assert not is_about_it({"kind": "limited", "reasons": ["step"]})
-    assert is_about_it({"kind": "limited", "reasons": ["measured position jumped"]})
+    assert is_about_it({"kind": "read_failed"}, "drop")
+    assert is_about_it({"kind": "released", "unconfirmed": ["gripper"]}, "drop")
+    assert not is_about_it({"kind": "released", "unconfirmed": []}, "drop")
+    assert not is_about_it({"kind": "limited", "reasons": ["step"]}, "drop")
+    assert is_about_it({"kind": "limited", "reasons": ["measured position jumped"]}, "drop")
+    assert is_about_it({"kind": "same_frame"}, "camera hangs")
+    assert not is_about_it({"kind": "same_frame"}, "drop")
 
 
 def test_ticks_are_good_where_the_99th_percentile_is():

@@ -31,7 +31,7 @@ NO_TORQUE = "torque off"
 """Among a motor's errors: it should hold, but has lost its torque, as after a loss of power."""
 
 RELEASE_TIME = 0.12
-"""s after which `release` begins no further round; one is always made."""
+"""s after which `release` asks no further servo; all have been told by then."""
 
 _ATTEMPTS = 3  # at the first goal
 _SET_UPS = 2  # each miss takes LeRobot 50 ms, with torque on in some servos and not in others
@@ -192,7 +192,7 @@ class LeRobotDriver:
         return mended
 
     def release(self) -> list[str]:
-        """See `Driver`. Takes 10 ms; up to 0.3 s where servos do not answer."""
+        """See `Driver`. Takes 10 ms; up to 0.2 s where servos do not answer."""
         if not self.bus.is_open:
             return list(JOINTS) if self._torque else list(self._unconfirmed)
         self._torque, self._unconfirmed = False, list(JOINTS)
@@ -201,7 +201,7 @@ class LeRobotDriver:
         ends = time.monotonic() + RELEASE_TIME
         while pending:
             try:
-                self._release_round(pending)
+                self._release_round(pending, ends)
             except KeyboardInterrupt as error:  # not before every motor has been told
                 interrupt = error
             if time.monotonic() > ends:
@@ -214,10 +214,15 @@ class LeRobotDriver:
     def close(self) -> None:
         self.bus.close()
 
-    def _release_round(self, pending: dict[str, int]) -> None:
-        """Tell all motors, then see of each whether it has obeyed; those leave `pending`."""
+    def _release_round(self, pending: dict[str, int], ends: float) -> None:
+        """Tell all motors, then see of each, until `ends`, whether it has obeyed.
+
+        Those that have leave `pending`.
+        """
         times = 1
         for motor, id_ in list(pending.items()):
+            if time.monotonic() > ends:
+                return
             try:
                 # Before each question again, for it costs next to nothing and may get lost.
                 for _ in range(times):
