@@ -10,6 +10,7 @@ networks bring their own mistakes.
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import Summary, summarise
 from so101_robobase.perception import parity_report
 from so101_robobase.perception.frames import parse_frame_size
+from so101_robobase.sim.randomization import PhysicalRandomization
 
 WORLDS = ("as it is", "random looks", "through networks", "and random physics")
 
@@ -40,8 +42,9 @@ def main(argv: list[str]) -> None:
     header = ["policy", *WORLDS, "kept through networks"]
     print(
         f"{machine_line('torch', 'mujoco')}\n\n{markdown_table(header, rows)}\n\n"
-        f"{args.num_episodes} episodes from seed {DEFAULT_SEED}, stage and ranges as each policy "
-        "was trained; 95 % Wilson interval. Kept: success through networks over success as it is."
+        f"{args.num_episodes} episodes from seed {DEFAULT_SEED}, stage and ranges of looks as each "
+        "policy was trained, of physics as in cfgs/randomization; 95 % Wilson interval. Kept: "
+        "success through networks over success as it is."
     )
 
 
@@ -64,7 +67,11 @@ def worlds(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Overrides of a policy's config, in the order of `WORLDS`."""
     height, width = parse_frame_size(args.size)
     same = list(parity_report.worlds(args.segmentation, args.depth, (width, height)).values())
-    return [*same, {**same[-1], "env.randomization.physical.enabled": True}]
+    physics = {
+        f"env.randomization.physical.{name}": list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(PhysicalRandomization(enabled=True)).items()
+    }
+    return [*same, {**same[-1], **physics}]
 
 
 def _play(snapshot: Path, overrides: Mapping[str, Any], num_episodes: int) -> Summary:
