@@ -225,15 +225,16 @@ class LeRobotBus:
             raise DriverError("the question could not be sent")
         port.setPacketTimeoutMillis(1000 * (self.timeout if timeout is None else timeout))
         answers = []
+        packet: list[int] = []
         for id_ in ids:
-            packet = self._receive(id_, length)
+            packet = self._receive(id_, length, packet)
             self.complaints[id_] = packet[_ERROR]
             answers.append(bytes(packet[_DATA:-1]))
         self._unanswered = False
         return sent, answers
 
-    def _receive(self, id_: int, length: int) -> list[int]:
-        """The next packet but for late ones: `length` bytes from servo `id_`."""
+    def _receive(self, id_: int, length: int, before: list[int]) -> list[int]:
+        """`length` bytes from servo `id_`; late packets, and `before` again, are passed over."""
         while True:
             packet, result = self.bus.packet_handler.rxPacket(self.bus.port_handler)
             if result != self._success:
@@ -242,6 +243,9 @@ class LeRobotBus:
             received = len(packet) - _OVERHEAD
             if packet[_ID] == id_ and received == length:
                 return packet
+            if packet == before:
+                self.mended.append(f"the same answer twice from {ports.name(packet[_ID])}")
+                continue
             if received == length or received not in self._missing:
                 raise DriverError(
                     f"answer out of turn, of {received} bytes from id {packet[_ID]}, instead of "

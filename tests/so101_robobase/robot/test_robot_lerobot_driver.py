@@ -149,6 +149,9 @@ def test_a_real_sigint_while_connecting_is_heeded_and_leaves_torque_off(bus, dri
         except KeyboardInterrupt:
             in_time = True
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # where connect failed before it struck
+            timer.cancel()
+            timer.join()
             signal.signal(signal.SIGINT, before)
         assert in_time, "connect went on as if there had been no SIGINT"
         if not driver.bus.is_open:
@@ -372,6 +375,18 @@ def test_a_lost_answer_is_asked_for_again(bus, driver):
     bus.inject(Fault("drop", count=1))
     driver.read()
     assert driver.bus.failures == 1
+
+
+def test_an_answer_that_comes_twice_is_passed_over_and_told(bus, driver, units):
+    driver.connect()
+    driver.mended()
+    bus.inject(Fault("duplicate", servos=[2, 5]))
+    for _ in range(5):
+        assert_near(driver.read().position, truth(bus, units), 5)
+    assert driver.bus.failures == 0
+    told = driver.mended()
+    assert len(told) == 10
+    assert "twice from shoulder_lift" in told[0]
 
 
 def test_complaints_do_not_stop_reading_and_are_named(bus, driver):
