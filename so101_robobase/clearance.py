@@ -16,6 +16,7 @@ NUM_DIRECTIONS = 1000
 """Directions in which a link's extreme points are kept: heights are then too great by less than
 0.2 mm (`tests/so101_robobase/test_clearance.py` compares with every vertex)."""
 
+_GRIPPER = NUM_JOINTS - 1
 _HALVINGS = 8  # of a line search: 1/256 of a step, 0.1 mm at the gripper
 
 
@@ -79,6 +80,12 @@ def furthest(start: Array, end: Array, fits: Callable[[Array], bool]) -> Array:
         else:
             too_far = middle
     return start + reached * (end - start)
+
+
+def furthest_arm_first(start: Array, end: Array, fits: Callable[[Array], bool]) -> Array:
+    """As `furthest`, the arm before the gripper: fingers on the table can still be closed."""
+    arm = furthest(start, np.append(end[:_GRIPPER], start[_GRIPPER]), fits)
+    return furthest(arm, np.append(arm[:_GRIPPER], end[_GRIPPER]), fits)
 
 
 def link_vertices(model: mujoco.MjModel) -> dict[int, Array]:

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
-from so101_robobase.clearance import Clearance, furthest
+from so101_robobase.clearance import Clearance, furthest_arm_first
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import WRIST_ROLL, Kinematics, yaw_rotation
 
 Array = NDArray[np.float64]
 
 MODES = ("joint_delta", "cartesian_delta")
-GRIPPER = NUM_JOINTS - 1
 LOCKED_WRIST_ROLL = np.pi / 2  # rad: fingers open sideways when the arm points forward
 
 
@@ -302,8 +301,7 @@ class AboveFloor:
 
         led = np.clip(before, joint_pos - self._max_lead, joint_pos + self._max_lead)
         start = led if fits(led) else before
-        arm = furthest(start, np.append(wanted[:GRIPPER], start[GRIPPER]), fits)
-        return furthest(arm, np.append(arm[:GRIPPER], wanted[GRIPPER]), fits)
+        return furthest_arm_first(start, wanted, fits)
 
     def state_dict(self) -> dict[str, Any]:
         return self._controller.state_dict()

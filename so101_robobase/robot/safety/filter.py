@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
-from so101_robobase.clearance import Clearance, Posture, furthest
+from so101_robobase.clearance import Clearance, Posture, furthest, furthest_arm_first
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.safety.bounds import Bounds, keep_within
 
@@ -236,10 +236,7 @@ class SafetyFilter:
         fits = self._judge(max(ground, height - drop), allowed, notes)
         if fits(wanted):
             return wanted
-        # First the arm, then the gripper: fingers on the table can still be closed.
-        arm = np.append(wanted[_ARM], start[_GRIPPER])
-        pose = furthest(start, arm, fits)
-        return furthest(pose, np.append(pose[_ARM], wanted[_GRIPPER]), fits)
+        return furthest_arm_first(start, wanted, fits)
 
     def _judge(
         self, floor: float, allowed: float, notes: list[Intervention]
