@@ -1,9 +1,15 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and where they go if nobody says."""
 
 import contextlib
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+
+RUNS = Path("runs")
+"""Where outputs go that belong to no run folder; in the working directory."""
+
+_RUN_FILES = ("versions.json", "config.yaml", ".hydra")  # that training leaves in a run folder
 
 
 @contextlib.contextmanager
@@ -22,3 +28,31 @@ def remove_unfinished(folder: Path) -> None:
     """Delete what `written_whole` left in `folder` when its process was killed."""
     for path in folder.glob(".*.tmp.*"):
         path.unlink(missing_ok=True)
+
+
+def run_folder(file: Path) -> Path | None:
+    """The folder of the run that wrote `file`, or None: a snapshot or a network that lies alone.
+
+    `<run>/snapshots/<name>_snapshot.pt`, and `<run>/<name>.pt` beside a run's own records.
+    """
+    folder = file.resolve().parent
+    if folder.name == "snapshots":
+        return folder.parent
+    return folder if any((folder / name).exists() for name in _RUN_FILES) else None
+
+
+def output_folder(file: Path) -> Path:
+    """Where results about `file` go by default: into its run folder where it can be written.
+
+    What comes with the package, or from somebody else, stays as it is: its results go to
+    `runs/<name>` in the working directory.
+    """
+    run = run_folder(file)
+    if run is not None and os.access(run, os.W_OK):
+        return run
+    return RUNS / (file.stem.removesuffix("_snapshot") if run is None else run.name)
+
+
+def timed(folder: Path) -> Path:
+    """A folder in `folder` named by the present date and time."""
+    return folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path("comparison.png"),
+        default=Path("runs/comparison.png"),
         help="where to write the curves (default: %(default)s)",
     )
 

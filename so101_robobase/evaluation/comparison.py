@@ -101,6 +101,7 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
         axes.set_xlabel("environment steps")
         axes.grid(alpha=0.3)
     figure.legend(*success.get_legend_handles_labels(), loc="outside lower center", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
 

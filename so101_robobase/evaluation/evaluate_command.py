@@ -12,7 +12,9 @@ DEFAULT_SEED = 2_000_000
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
-        "snapshot", type=Path, help="a *_snapshot.pt that `python -m robobase.train` wrote"
+        "snapshot",
+        type=Path,
+        help="a *_snapshot.pt that `python -m robobase.train` wrote, or its run folder: the latest",
     )
     episodes = parser.add_argument_group("episodes")
     episodes.add_argument("--num_episodes", type=int, default=100, help="default: %(default)s")
@@ -45,7 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="packages beside this project's whose classes the snapshot's config may name",
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--output_dir", type=Path, help="default: <run>/evaluation/<date and time>")
+    output.add_argument(
+        "--output_dir",
+        type=Path,
+        help="default: <run>/evaluation/<date and time>; runs/<name>/... for a snapshot that is in "
+        "no run folder",
+    )
     output.add_argument("--num_videos", type=int, default=4, help="default: %(default)s")
     output.add_argument("--no_video", action="store_true", help="write no videos")
     output.add_argument(

@@ -22,6 +22,7 @@ from robobase.envs.env import EnvFactory
 from robobase.errors import UserError
 from robobase.evaluation import act
 from robobase.method.core import Method
+from robobase.run_snapshot import locate
 from so101_robobase.config import LiftConfig
 
 OUR_PACKAGES = ("robobase", "so101_robobase")
@@ -67,7 +68,7 @@ def load_policy(
     overrides: Mapping[str, Any] | None = None,
     trusted: Sequence[str] = (),
 ) -> Policy:
-    """Builds the agent of `snapshot`, a `*_snapshot.pt` of `robobase.train`.
+    """Builds the agent of `snapshot`, a `*_snapshot.pt` of `robobase.train` or its run folder.
 
     The file is read as plain data, never as code, and the config in it may name classes of this
     project alone.
@@ -80,9 +81,7 @@ def load_policy(
         UserError: missing or damaged snapshot, unknown override, unavailable device, code outside
             the allowed packages, or weights that do not fit the environment's observations.
     """
-    snapshot = Path(snapshot)
-    if snapshot.is_dir():
-        raise UserError(f"{snapshot} is a folder; give a *_snapshot.pt of its snapshots folder")
+    snapshot = locate(snapshot)
     payload = snapshots.read(snapshot)
     cfg = _override(_config(snapshot, payload), overrides or {})
     _check_targets(OmegaConf.to_container(cfg), (*OUR_PACKAGES, *trusted), snapshot)
@@ -102,12 +101,6 @@ def load_policy(
         raise UserError(f"the agent of {snapshot} cannot be built: {reason}") from error
     run_state.load_agent(agent, payload["agent"], payload["training"], snapshot)
     return Policy(agent, cfg, factory)
-
-
-def run_folder(snapshot: Path) -> Path:
-    """The folder of the run that wrote `snapshot` (`<run>/snapshots/<name>_snapshot.pt`)."""
-    folder = snapshot.resolve().parent
-    return folder.parent if folder.name == "snapshots" else folder
 
 
 def _config(snapshot: Path, payload: Mapping[str, Any]) -> DictConfig:

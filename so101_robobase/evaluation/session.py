@@ -19,12 +19,14 @@ import so101_robobase
 from robobase import compute
 from robobase.errors import UserError
 from robobase.evaluation import evaluate
+from robobase.run_snapshot import locate
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation import report
-from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy, run_folder
+from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy
 from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode, Summary, summarise
 from so101_robobase.evaluation.videos import Videos, choose
+from so101_robobase.files import output_folder, timed
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.scene import SUBSTEPS, build_scene
 from so101_robobase.sim.views import Views
@@ -41,6 +43,7 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
     """
     _check(args)
     device = compute.usable_device(args.device)
+    args.snapshot = locate(args.snapshot)
     policy = load_policy(args.snapshot, device, _overrides(args), args.trust)
     task = LiftConfig.from_cfg(policy.cfg, evaluation=True)
     with ExitStack() as resources:
@@ -161,7 +164,7 @@ def _videos(args: argparse.Namespace, task: LiftConfig, resources: ExitStack) ->
 
 
 def _default_folder(snapshot: Path) -> Path:
-    return run_folder(snapshot) / "evaluation" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    return timed(output_folder(snapshot) / "evaluation")
 
 
 def _remove_if_empty(folder: Path) -> None:

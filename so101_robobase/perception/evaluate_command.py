@@ -11,7 +11,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        help="folder of tables, confusion matrix and overlays (default: beside the checkpoint)",
+        help="folder of tables, confusion matrix and overlays (default: in the run folder, or "
+        "runs/<name> for a checkpoint that is in none)",
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
@@ -22,6 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Measures and reports."""
     import numpy as np
 
+    from so101_robobase.files import output_folder
     from so101_robobase.perception.folder import LabelledPictures
     from so101_robobase.perception.segmentation import report
     from so101_robobase.perception.segmentation.data import ResizedPictures
@@ -30,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     inference = SegmentationInference(args.checkpoint, args.device)
     network = inference.network
     pictures = ResizedPictures([LabelledPictures(path) for path in args.data], network.spec.size)
-    output = args.output or args.checkpoint.parent / f"evaluation_{args.data[0].resolve().name}"
+    name = f"evaluation_{args.data[0].resolve().name}"
+    output = args.output or output_folder(args.checkpoint) / name
     indices = np.arange(len(pictures))
     evaluation = report.measure(output, network, pictures, indices, inference.device)
     print(report.iou_table(evaluation))

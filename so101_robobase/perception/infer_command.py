@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, required=True, help="a best.pt of `segmentation train`"
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("segmented"), help="folder (default: %(default)s)"
+        "--output", type=Path, default=Path("runs/segmented"), help="folder (default: %(default)s)"
     )
     parser.add_argument(
         "--ids",

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.run_snapshot import locate
 from so101_robobase import pictures
 from so101_robobase.alignment import measured_camera
 from so101_robobase.evaluation.policy import load_policy
@@ -40,6 +41,8 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
         if getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)} is too small; give 1 or more")
     height, width = parse_frame_size(args.size)
+    if args.snapshot is not None:
+        args.snapshot = locate(args.snapshot)
     settings = DatasetSettings.randomized(
         args.widen,
         width=width,

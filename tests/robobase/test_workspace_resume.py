@@ -255,3 +255,18 @@ def test_a_snapshot_of_other_networks_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not fit this method's networks") as caught:
         train(tmp_path / "second", "method.critic_model.bottleneck_size=9", f"resume_from={latest}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_folder_stands_for_its_latest_snapshot(tmp_path, capsys):
+    short = ("num_train_frames=120", "eval_every_steps=null")
+    train(tmp_path / "first", *short)
+    run = Workspace(
+        tiny_config(*short, f"resume_from={tmp_path / 'first'}"), work_dir=tmp_path / "second"
+    )
+    run.shutdown()
+    assert run.global_env_steps == 120
+    latest = tmp_path / "first" / "snapshots" / "latest_snapshot.pt"
+    assert f"its latest snapshot, {latest}" in capsys.readouterr().out
+    assert (tmp_path / "second" / "train.csv").read_text() == (
+        tmp_path / "first" / "train.csv"
+    ).read_text()

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from robobase import run_state, snapshot
 from robobase.envs.env import EnvFactory
 from robobase.errors import UserError
-from so101_robobase.evaluation.policy import load_policy, run_folder
+from so101_robobase.evaluation.policy import load_policy
 
 
 class Spaces(gym.Env):
@@ -150,7 +150,7 @@ def test_missing_snapshot_is_named(tmp_path):
 
 
 def test_a_folder_in_place_of_a_snapshot_is_named(tmp_path):
-    with pytest.raises(UserError, match="is a folder; give a"):
+    with pytest.raises(UserError, match="is a folder without a snapshot; give a run folder"):
         load_policy(tmp_path)
 
 
@@ -177,8 +177,3 @@ def test_snapshot_with_code_inside_is_refused(tmp_path):
     torch.save({"cfg": Boom()}, tmp_path / "evil.pt")
     with pytest.raises(UserError, match="cannot be read"):
         load_policy(tmp_path / "evil.pt")
-
-
-def test_run_folder_is_above_the_snapshots(tmp_path):
-    assert run_folder(tmp_path / "snapshots" / "best_snapshot.pt") == tmp_path.resolve()
-    assert run_folder(tmp_path / "copied.pt") == tmp_path.resolve()

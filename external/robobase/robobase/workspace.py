@@ -33,6 +33,7 @@ from robobase.method.core import OnPolicyMethod, TaughtMethod
 from robobase.replay_buffer.rollout_buffer import RolloutBuffer
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from robobase.rollout import EpisodeTracker, Rates, env_info
+from robobase.run_snapshot import locate
 from robobase.self_imitation import SelfImitation
 from robobase.signals import StopRequest
 from robobase.teaching import Teaching
@@ -92,7 +93,10 @@ class Workspace:
         self.past_time = 0.0  # seconds that the runs took which this one continues
         self._rates = Rates()
         self._saved_at: int | None = None  # env steps
-        resumed = self.load_snapshot(cfg.resume_from) if cfg.resume_from else None
+        resumed = None
+        if cfg.resume_from:
+            cfg.resume_from = str(locate(cfg.resume_from))
+            resumed = self.load_snapshot(cfg.resume_from)
 
         # Whatever is wrong with the settings has been said by now: nothing half-written is left.
         run_folder.prepare(self.work_dir, cfg)

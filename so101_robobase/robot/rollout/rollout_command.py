@@ -20,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "recorded; 130 Ctrl-C; 2 not begun, nothing has moved. With an arm: docs/robot.md."
     )
     parser.add_argument(
-        "snapshot", type=Path, help="a *_snapshot.pt that `python -m robobase.train` wrote"
+        "snapshot",
+        type=Path,
+        help="a *_snapshot.pt that `python -m robobase.train` wrote, or its run folder: the latest",
     )
     parser.add_argument(
         "--robot",
@@ -111,7 +113,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output_dir",
         type=Path,
         metavar="FOLDER",
-        help="for log, report and joints (default: <run>/rollouts/<date and time>)",
+        help="for log, report and joints (default: <run>/rollouts/<date and time>, or "
+        "runs/<name>/... for a snapshot that is in no run folder)",
     )
     output.add_argument(
         "--record", type=Path, metavar="FOLDER", help="LeRobotDataset to add the episodes to"

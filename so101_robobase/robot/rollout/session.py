@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,17 @@ import torch
 
 from robobase import compute
 from robobase.errors import UserError
+from robobase.run_snapshot import locate
 from so101_robobase import alignment as alignments
 from so101_robobase.alignment import Alignment, Units
 from so101_robobase.clearance import Clearance
 from so101_robobase.cli import INTERRUPTED
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import num_actions
-from so101_robobase.evaluation.policy import Policy, load_policy, run_folder
+from so101_robobase.evaluation.policy import Policy, load_policy
 from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.evaluation.session import parse_overrides
+from so101_robobase.files import output_folder, timed
 from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot.arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.arm import Arm
@@ -79,6 +80,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     if args.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
         torch.set_num_threads(1)
     overrides = parse_overrides(args.overrides)
+    args.snapshot = locate(args.snapshot)
     policy = load_policy(args.snapshot, args.device, overrides, args.trust)
     config = _task(args, policy)
     alignment = alignments.load(args.alignment) if args.alignment else Alignment()
@@ -208,7 +210,7 @@ def _output_folder(args: argparse.Namespace) -> Iterator[Path]:
 
 
 def _default_folder(snapshot: Path) -> Path:
-    return run_folder(snapshot) / "rollouts" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    return timed(output_folder(snapshot) / "rollouts")
 
 
 def _observers(

@@ -1,0 +1,62 @@
+"""Claims about where outputs go that nobody named a place for."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tiny_snapshot import save_tiny_snapshot
+
+from so101_robobase import cli, files
+
+REPOSITORY = Path(__file__).parents[2]
+TINY = ("env.observation=seg", "env.episode_length=12")
+
+
+def test_results_of_a_runs_snapshot_stay_in_its_run_folder(tmp_path):
+    assert files.output_folder(tmp_path / "snapshots" / "best_snapshot.pt") == tmp_path.resolve()
+
+
+def test_results_of_a_runs_network_stay_in_its_run_folder(tmp_path):
+    (tmp_path / "versions.json").touch()
+    assert files.output_folder(tmp_path / "best.pt") == tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("file", "folder"),
+    [("whole_task_snapshot.pt", "runs/whole_task"), ("segmentation.pt", "runs/segmentation")],
+)
+def test_results_of_what_lies_in_no_run_folder_go_to_runs(file, folder):
+    assert files.output_folder(REPOSITORY / "policies" / file) == Path(folder)
+
+
+def test_results_of_a_run_that_cannot_be_written_go_to_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    snapshot = tmp_path / "theirs" / "snapshots" / "best_snapshot.pt"
+    assert files.output_folder(snapshot) == Path("runs/theirs")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "--num_episodes", "1", "--no_video"],
+        ["robot", "rollout", "--robot", "sim", "--episode_time_s", "0.2"],
+    ],
+)
+def test_a_shipped_snapshot_leaves_the_checkout_clean(command, tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    (checkout / "policies").mkdir(parents=True)
+    shutil.copy(REPOSITORY / ".gitignore", checkout)
+    made = save_tiny_snapshot(tmp_path / "made", *TINY)
+    shutil.copy(made, checkout / "policies" / "small_snapshot.pt")
+    git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.chdir(checkout)
+    words = [*command]
+    words.insert(1 if command[0] == "evaluate" else 2, "policies/small_snapshot.pt")
+    assert cli.main(words) == 0
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    assert changed.stdout == ""
+    assert list((checkout / "runs" / "small").glob("*/*/*.json"))
