@@ -15,6 +15,7 @@ import cv2
 import mujoco
 import numpy as np
 
+from robobase.triton_first import load_triton
 from so101_robobase.config import LiftConfig
 from so101_robobase.observation import ClassId, center_crop, scale_disparity
 from so101_robobase.sim.lift import LiftTask
@@ -29,6 +30,7 @@ class TwoRenderers:
     """The wrist camera at 640x480 with full meshes, once for class ids and once for depth."""
 
     def __init__(self, scene: Scene):
+        load_triton()
         self._data = mujoco.MjData(scene.model)
         self._model = scene.model
         # the last entry is what MuJoCo's -1, "no object", indexes

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.triton_first import load_triton
 
 # Mesa's software rasteriser: at 84x84 handing tiles to threads costs more than it saves
 # (benchmarks/render_throughput.py), and processes that train in parallel do not fight for cores.
@@ -109,6 +110,7 @@ def _close_all() -> None:
 
 def _start(model: mujoco.MjModel, height: int, width: int):
     backend = _backend()
+    load_triton()
     try:
         gl = _context_class(backend)(width, height)
         gl.make_current()

@@ -37,6 +37,7 @@ from robobase.run_snapshot import locate
 from robobase.self_imitation import SelfImitation
 from robobase.signals import StopRequest
 from robobase.teaching import Teaching
+from robobase.triton_first import load_triton
 from robobase.video import VideoRecorder
 
 CreateReplay = Callable[..., UniformReplayBuffer]
@@ -426,6 +427,7 @@ class Workspace:
 
     def _make_envs(self) -> None:
         cfg, factory = self.cfg, self.env_factory
+        load_triton()  # the environments may open OpenGL
         if cfg.demos != 0:
             factory.collect_or_fetch_demos(cfg, cfg.demos)
         self.train_envs: VectorEnv | None = None
