@@ -15,13 +15,16 @@ from so101_robobase.sim.gl_renderer import GLRenderer
 from so101_robobase.sim.scene import build_scene
 GLRenderer(build_scene(), 8, 8)
 """
-SOMEBODY_ELSES_FIRST = """
+SOMEBODY_ELSES_FIRST = (
+    """
 import os
 os.environ["MUJOCO_GL"] = "egl"
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody/></mujoco>")
 theirs = mujoco.Renderer(model, 8, 8)
-""" + OURS_FIRST
+"""
+    + OURS_FIRST
+)
 AN_OPTIMISER_STEP = """
 import torch
 weight = torch.nn.Parameter(torch.zeros(3))
