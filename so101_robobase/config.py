@@ -35,6 +35,7 @@ STAGES = {
 OBSERVATIONS = ("seg_depth", "seg", "rgb", "state")
 JOINT_VELOCITIES = ("exact", "differences")
 ON_SUCCESS = ("bootstrap", "terminate", "continue", "bonus")
+STARTS = ("training", "demonstrations", "evaluation")
 
 # Keys of `cfg.env` that the engine or the method reads, not the task.
 _RUN_KEYS = ("env_name", "stddev_schedule", "num_classes", "channel_kinds", "eval_stage")
@@ -77,6 +78,10 @@ class LiftConfig:
         teacher: put the scripted pick's actions into the infos, for `method=dagger`.
         num_threads: of physics; 0 takes every core that this process may use. Results do not
             depend on it.
+        starts: whose start states episodes have: those of "training", of "demonstrations" or of
+            "evaluation"; no two have one in common. Training draws from a fixed number, the
+            others have one of its own for every seed.
+        start_seed: of these states; runs give theirs, evaluations are the same for all.
     """
 
     episode_length: int = 200
@@ -96,6 +101,8 @@ class LiftConfig:
     cube_jitter: float = 0.02
     teacher: bool = False
     num_threads: int = 0
+    starts: str = "training"
+    start_seed: int = 1
     scene: SceneConfig = field(default_factory=SceneConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     randomization: RandomizationConfig = field(default_factory=RandomizationConfig)
@@ -106,6 +113,8 @@ class LiftConfig:
         for name in ("episode_length", "action_repeat", "image_size", "hold_steps"):
             _check_whole(name, getattr(self, name), 1)
         _check_whole("num_threads", self.num_threads, 0)
+        _check_whole("start_seed", self.start_seed, 0)
+        _check_choice("starts", self.starts, STARTS)
         _check_choice("observation", self.observation, OBSERVATIONS)
         _check_choice("joint_velocity", self.joint_velocity, JOINT_VELOCITIES)
         _check_choice("on_success", self.on_success, ON_SUCCESS)
@@ -150,13 +159,19 @@ class LiftConfig:
         """Whether observations hold an image."""
         return self.observation != "state"
 
+    @property
+    def start_key(self) -> tuple[int, int]:
+        """Tells the start states and random streams of this config from those of others."""
+        return STARTS.index(self.starts), self.start_seed
+
     @classmethod
     def from_cfg(cls, cfg: DictConfig, evaluation: bool = False) -> "LiftConfig":
         """The task of a composed run config: `cfg.env` plus the top-level keys it depends on.
 
         `cfg.action_repeat` and `cfg.replay.gamma` are taken over, `cfg.num_threads` too where
         `env.num_threads` is 0, and `pixels=false` selects the state observation whatever
-        `env.observation` says. With `evaluation`, episodes start from `env.eval_stage` if set.
+        `env.observation` says. With `evaluation`, episodes start from `env.eval_stage` if set, in
+        start states of their own; else `cfg.seed` is theirs.
 
         Raises:
             UserError: a key is unknown or a value is not allowed.
@@ -165,7 +180,9 @@ class LiftConfig:
         assert isinstance(env, dict)
         values = {str(key): value for key, value in env.items() if key not in _RUN_KEYS}
         if evaluation:
-            values["teacher"] = False
+            values |= {"teacher": False, "starts": "evaluation"}
+        else:
+            values["start_seed"] = cfg.get("seed", cls.start_seed)
         if evaluation and env.get("eval_stage") is not None:
             values["stage"] = env["eval_stage"]
         values["action_repeat"] = cfg.get("action_repeat", 1)

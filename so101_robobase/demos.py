@@ -1,5 +1,6 @@
 """Demonstrations: the scripted pick plays the environment through its public action interface."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,20 @@ _WIDTH = 16  # episodes played at once
 _ATTEMPTS = 5  # episodes per demonstration before giving up
 
 
-def collect(config: LiftConfig, num_demos: int, seed: int) -> list[Demo]:
+def collect(config: LiftConfig, num_demos: int) -> list[Demo]:
     """`num_demos` successful episodes of single (not stacked) observations.
 
-    Attempt k is played from `reset(seed=seed + k)`. Observations and actions are those of
-    `LiftVectorEnv`; every info holds `demo` = 1, and `demo_action` (A,) float32 after the first.
+    Attempt k is played from `reset(seed=k)` of `config` with `starts="demonstrations"`, so that
+    no two begin alike, and none as an episode of training or evaluation. Observations and actions
+    are those of `LiftVectorEnv`; every info holds `demo` = 1, and `demo_action` (A,) float32
+    after the first.
 
     Raises:
         UserError: too few episodes succeed, or this config has nothing to demonstrate.
     """
     if config.place_target is not None:
         raise UserError("reward_version='v12' (placing) has no demonstrations; set demos=0")
+    config = replace(config, starts="demonstrations")
     env = LiftVectorEnv(config, min(_WIDTH, num_demos), render_mode=None)
     demos: list[Demo] = []
     try:
@@ -36,7 +40,7 @@ def collect(config: LiftConfig, num_demos: int, seed: int) -> list[Demo]:
                     f"the scripted pick succeeded in {len(demos)} of {attempts} episodes, too few "
                     f"for demos={num_demos}; check env.stage and env.control, or set demos=0"
                 )
-            demos += _play_wave(env, seed + attempts)
+            demos += _play_wave(env, attempts)
             attempts += env.num_envs
     finally:
         env.close()

@@ -26,8 +26,6 @@ from so101_robobase.sim.scene import aligned
 from so101_robobase.vector_env import LiftVectorEnv
 from so101_robobase.wrappers import SegDepth, StateDict, SuccessInfo, WristCamera
 
-DEMO_SEED = 500_000  # added to the run's seed: other episodes than in training and evaluation
-
 _NOT_NEEDED = ("use_standardization", "use_min_max_normalization", "norm_obs")
 
 
@@ -36,7 +34,8 @@ class SO101Factory(EnvFactory):
 
     An agent sees `rgb` (T, C, H, W) uint8 and `low_dim_state` (T, 18) float32 (state runs only
     `low_dim_state` (T, 21)) and acts with (S, A) float32 in [-1, 1]; T is `cfg.frame_stack`, S
-    `cfg.action_sequence`. Training and evaluation environments of equal seeds play equal episodes.
+    `cfg.action_sequence`. Training, demonstrations and evaluation begin in states of their own, and
+    those of training and demonstrations depend on `cfg.seed`.
     """
 
     def __init__(self) -> None:
@@ -108,7 +107,7 @@ class SO101Factory(EnvFactory):
         config = _config(cfg)
         if cfg.use_onehot_time_and_no_bootstrap and num_demos:
             raise UserError("use_onehot_time_and_no_bootstrap=true has no demonstrations; demos=0")
-        self._demos = demos.collect(config, int(num_demos), DEMO_SEED + cfg.seed)
+        self._demos = demos.collect(config, int(num_demos))
 
     def post_collect_or_fetch_demos(self, cfg: DictConfig) -> None:
         """Nothing to rescale: the pick acts with the policy's own actions."""

@@ -69,7 +69,7 @@ class LiftEnv(gym.Env):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode; equal seeds give equal episodes."""
         super().reset(seed=seed)
-        self.task.rngs[0] = self.np_random
+        self.task.seed([seed])
         self.task.reset(_ONLY)
         return state_observation(self.task)[0], self._info()
 

@@ -88,6 +88,7 @@ def simulate_pool(
         episode_length=_EPISODE_LENGTH,
         on_success="terminate",
         randomization=RandomizationConfig(physical=physical),
+        start_seed=seed,
     )
     task = LiftTask(config, _NUM_ARMS, num_threads or None)
     rng = np.random.default_rng([seed, 0])

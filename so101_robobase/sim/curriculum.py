@@ -1,7 +1,8 @@
 """Start states of stages 0 to 4: solved by inverse kinematics, settled once, drawn from a bank.
 
-A bank is a fixed set of states for one scene. Which one an episode starts from is the episode's
-own random draw, so a reset costs microseconds and touches one simulation.
+A bank is a fixed set of states for one scene. Which one an episode of training starts from is the
+episode's own random draw, so a reset costs microseconds and touches one simulation. Evaluations
+and demonstrations have a state of its own for every seed, from banks made as they are needed.
 """
 
 from functools import lru_cache
@@ -41,9 +42,10 @@ SQUEEZE = 0.1  # rad, jaw target beyond the jaw while it holds the cube
 FOLDED = (0.0, -0.4, 0.4, np.pi / 2, np.pi / 2)  # rad, inverse kinematics starts here
 HEADING = np.pi / 2  # rad, fingers to the left and right of the cube, along its faces
 
-_BANK_SIZES = {0: 128, 1: 64, 2: 64, 3: 256, 4: 256}
-_CANDIDATES = 4  # drawn per state wanted: some poses are out of reach
-_SPARE = 1.25  # grasps simulated per state wanted: some may slip
+BANK_SIZE = 64  # states
+_SHARED_BANKS = {0: 2, 1: 1, 2: 1, 3: 4, 4: 4}  # that training draws from, by stage
+_CANDIDATES = 2  # drawn per state wanted: some poses are out of reach, some grasps slip
+_ROUNDS = 10  # of candidates, until there are as many states as wanted
 _SETTLE = 10  # control steps until the arm hangs still
 _CLOSE = 20  # control steps in which the jaw closes
 _LIFT = 40  # control steps from the table to the lift height
@@ -80,20 +82,35 @@ class Curriculum:
         self._cube_edge = physical.cube_edge if physical.enabled else None
         self._stages = [stage for stage, _ in config.stage_weights]
         self._cumulative = np.cumsum([weight for _, weight in config.stage_weights])
+        self._has_own = config.starts != "training"
 
-    def draw(self, rng: np.random.Generator) -> Start:
-        """The start of one episode."""
-        config = self._config
+    def draw(self, rng: np.random.Generator, seed: int | None = None) -> Start:
+        """The start of one episode.
+
+        Args:
+            seed: what the episode was reset with. Outside of training it alone decides the state,
+                and no other seed has it; None, or in training, `rng` draws one of the first banks.
+        """
         choice = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
         stage = self._stages[min(choice, len(self._stages) - 1)]  # the sum may fall short of 1
-        states, edges = bank(
-            config.scene, stage, config.cube_jitter, config.lift_height, self._cube_edge
-        )
-        k = rng.integers(len(states))
+        if seed is not None and self._has_own:
+            number, k = divmod(seed, BANK_SIZE)
+            states, edges = self._bank(stage, _SHARED_BANKS[stage] + number)
+            k %= len(states)
+        else:
+            states, edges = self._bank(stage, int(rng.integers(_SHARED_BANKS[stage])))
+            k = int(rng.integers(len(states)))
         state = states[k].copy()
         if stage == 0:
             self._place_cube(state, rng)
         return Start(stage, state, float(edges[k]))
+
+    def _bank(self, stage: int, number: int) -> Bank:
+        config = self._config
+        key = (*config.start_key, number)
+        return bank(
+            config.scene, stage, config.cube_jitter, config.lift_height, self._cube_edge, key
+        )
 
     def _place_cube(self, state: np.ndarray, rng: np.random.Generator) -> None:
         """Put the cube of `state` anywhere in the box, lying flat as it does, with any heading."""
@@ -104,61 +121,77 @@ class Curriculum:
         cube[3:7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def bank(
     scene: SceneConfig,
     stage: int,
     cube_jitter: float,
     lift_height: float,
     cube_edge: tuple[float, float] | None = None,
+    key: tuple[int, ...] = (0, 0, 0),
 ) -> Bank:
-    """Start states of one stage, the same at every call.
+    """`BANK_SIZE` start states of one stage, the same at every call; fewer where few are reached.
 
-    `cube_edge`: range of the cubes' edges, m; None: all have the scene's.
+    Args:
+        cube_edge: range of the cubes' edges, m; None: all have the scene's.
+        key: banks of different keys have no state in common.
 
     Raises:
         UserError: the arm of `scene` reaches none of them.
     """
-    model = build_scene(scene).model
-    kinematics = Kinematics.from_model(model)
-    rng = np.random.default_rng([_SEED, stage])
-    wanted = _BANK_SIZES[stage]
-    simulated = int(_SPARE * wanted) if stage in (1, 2) else wanted
+    rng = np.random.default_rng([_SEED, stage, *key])
+    made: list[Bank] = []
+    for _ in range(_ROUNDS):
+        wanted = BANK_SIZE - sum(len(part.states) for part in made)
+        if wanted <= 0:
+            break
+        half_size = _half_sizes(rng, scene, cube_edge, wanted * _CANDIDATES)
+        cube = _cube_positions(rng, cube_jitter, half_size)
+        tcp = _tcp_positions(rng, stage, cube, lift_height, half_size - scene.cube_half_size)
+        made.append(_states(scene, stage, lift_height, tcp, cube, half_size, wanted))
+    result = Bank(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
+    for array in result:
+        array.flags.writeable = False
+    return result
 
-    half_size = _half_sizes(scene, stage, cube_edge, wanted * _CANDIDATES)
-    cube = _cube_positions(rng, cube_jitter, half_size)
-    tcp = _tcp_positions(rng, stage, cube, lift_height, half_size - scene.cube_half_size)
+
+def _states(
+    scene: SceneConfig,
+    stage: int,
+    lift_height: float,
+    tcp: np.ndarray,
+    cube: np.ndarray,
+    half_size: np.ndarray,
+    wanted: int,
+) -> Bank:
+    """At most `wanted` settled states of the candidates that are reached and hold their cube."""
+    kinematics = Kinematics.from_model(build_scene(scene).model)
     arm, reaches = _arm_poses(kinematics, tcp, point_down=stage in (1, 2, 3))
-    reached = np.flatnonzero(reaches)[:simulated]
+    reached = np.flatnonzero(reaches)[:wanted]
     if len(reached) == 0:
         raise UserError(
             f"stage={stage} starts where this arm cannot reach; check env.lift_height and env.scene"
         )
-
     states = _Simulations(build_scene(scene), kinematics, arm[reached], cube[reached])
-    if cube_edge is not None:
+    if (half_size != scene.cube_half_size).any():
         states.resize_cubes(half_size[reached])
     states.settle()
     if stage in (1, 2):
         states.grasp()
     if stage == 1:
         states.lift(lift_height)
-    valid = states.valid[:wanted]
-    if len(valid) == 0:
+    if len(states.valid) == 0:
         raise UserError(f"stage={stage} needs a cube that the gripper can hold; check env.scene")
-    result = Bank(states.result(valid), 2 * half_size[reached][valid])
-    for array in result:
-        array.flags.writeable = False
-    return result
+    return Bank(states.result(states.valid), 2 * half_size[reached][states.valid])
 
 
 def _half_sizes(
-    scene: SceneConfig, stage: int, cube_edge: tuple[float, float] | None, count: int
+    rng: np.random.Generator, scene: SceneConfig, cube_edge: tuple[float, float] | None, count: int
 ) -> np.ndarray:
     """Half the edges of cubes, (count,) m: the scene's, or spread over the range `cube_edge`."""
     if cube_edge is None:
         return np.full(count, scene.cube_half_size)
-    return np.random.default_rng([_SEED, stage, 1]).uniform(*cube_edge, count) / 2
+    return rng.uniform(*cube_edge, count) / 2
 
 
 def _cube_positions(rng: np.random.Generator, jitter: float, half_size: np.ndarray) -> np.ndarray:

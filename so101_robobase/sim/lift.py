@@ -152,6 +152,7 @@ class LiftTask:
         self._sight_is_worsened = config.corruption.enabled or config.sight.depth == SIMULATED
         self.reward = Reward(config.reward_version, config.lift_height)
         self.rngs = [np.random.default_rng() for _ in range(num_envs)]
+        self._seeds: list[int | None] = [None] * num_envs  # of the episodes that begin next
         self.episode_steps = np.zeros(num_envs, np.int64)
         self.hold_count = np.zeros(num_envs, np.int64)
         self.steps_open = np.zeros(num_envs, np.int64)
@@ -211,10 +212,11 @@ class LiftTask:
         return _norm(self.cube_pos - self.tcp_pos)
 
     def seed(self, seeds: Sequence[int | None]) -> None:
-        """Give member i the generator seeded by `seeds[i]`; None leaves it as it is."""
+        """Member i's next episode is `seeds[i]` of this config's starts; None goes on drawing."""
         for i, seed in enumerate(seeds):
             if seed is not None:
-                self.rngs[i] = np.random.default_rng(seed)
+                self._seeds[i] = seed = int(seed)
+                self.rngs[i] = np.random.default_rng([*self.config.start_key, seed])
 
     def reset(self, ids: np.ndarray) -> None:
         """Start new episodes in the members `ids` (rising); no other member changes."""
@@ -222,7 +224,9 @@ class LiftTask:
             return
         cube_edge = np.zeros(len(ids))
         for k, i in enumerate(ids):
-            self.stage[i], self.batch.state[i], cube_edge[k] = self.curriculum.draw(self.rngs[i])
+            start = self.curriculum.draw(self.rngs[i], self._seeds[i])
+            self.stage[i], self.batch.state[i], cube_edge[k] = start
+            self._seeds[i] = None
         if self._visual.enabled:
             for i in ids:
                 self.looks[i] = draw_look(self._visual, self.rngs[i])

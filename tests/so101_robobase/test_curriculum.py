@@ -5,7 +5,7 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
-from so101_robobase.sim.curriculum import Curriculum, bank
+from so101_robobase.sim.curriculum import BANK_SIZE, Curriculum, bank
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import SceneConfig
 
@@ -81,7 +81,7 @@ def test_a_start_state_is_at_rest_and_stays_so_without_action(stage):
 def test_a_bank_is_made_once_and_cannot_be_changed():
     states, _ = made = bank(SceneConfig(), 3, 0.02, 0.08)
     assert bank(SceneConfig(), 3, 0.02, 0.08) is made
-    assert len(np.unique(states[:, 1:7], axis=0)) > 200
+    assert len(np.unique(states[:, 1:7], axis=0)) == BANK_SIZE
     with pytest.raises(ValueError, match="read-only"):
         states[0, 0] = 1
     again, _ = bank.__wrapped__(SceneConfig(), 3, 0.02, 0.08)
@@ -94,6 +94,49 @@ def test_a_mixture_draws_stages_by_their_weights():
     stages = [curriculum.draw(rng)[0] for _ in range(2000)]
     assert set(stages) == {3, 4}
     assert 0.71 < np.mean(np.equal(stages, 4)) < 0.79
+
+
+def _starts(stage: int, seeds: range, **settings: object) -> set[bytes]:
+    config = LiftConfig(stage=stage, observation="state", **settings)
+    task = LiftTask(config, len(seeds))
+    task.seed(seeds)
+    task.reset(np.arange(len(seeds)))
+    return {row.tobytes() for row in task.qpos}
+
+
+def _drawn(stage: int, count: int = 600, **settings: object) -> set[bytes]:
+    curriculum = Curriculum(LiftConfig(stage=stage, **settings))
+    rng = np.random.default_rng(0)
+    return {curriculum.draw(rng).state[1:7].tobytes() for _ in range(count)}  # the arm
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3, 4])
+def test_a_thousand_evaluations_begin_in_a_thousand_states_that_no_training_uses(stage):
+    curriculum = Curriculum(LiftConfig(stage=stage, starts="evaluation"))
+    seeds = range(1_000_000, 1_001_000 if stage == 3 else 1_000_130)
+    starts = [curriculum.draw(np.random.default_rng(seed), seed).state for seed in seeds]
+    assert len({state[1:].tobytes() for state in starts}) == len(seeds)
+    arms = {state[1:7].tobytes() for state in starts}
+    assert len(arms) == len(seeds)
+    assert not arms & _drawn(stage)
+    others = {
+        curriculum.draw(np.random.default_rng(seed), seed).state[1:7].tobytes()
+        for seed in range(2_000_000, 2_000_100)
+    }
+    assert not arms & others
+
+
+def test_runs_of_different_seeds_train_from_different_states():
+    assert not _drawn(3, start_seed=1) & _drawn(3, start_seed=2)
+    assert len(_drawn(3, start_seed=1)) > 200
+
+
+@pytest.mark.parametrize("starts", ["training", "demonstrations", "evaluation"])
+def test_equal_seeds_give_equal_starts_in_each_kind_and_others_in_another(starts):
+    here = _starts(4, range(3, 9), starts=starts)
+    assert here == _starts(4, range(3, 9), starts=starts)
+    others = {"training", "demonstrations", "evaluation"} - {starts}
+    assert all(not here & _starts(4, range(3, 9), starts=other) for other in others)
 
 
 def test_a_start_out_of_reach_is_a_mistake_of_the_user():

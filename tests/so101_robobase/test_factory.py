@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from gymnasium import spaces
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-from robobase.envs.vector_compat import final_obs
+from robobase.envs.vector_compat import final_info, final_obs
 from robobase.errors import UserError
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from so101_robobase.alignment import Alignment, CameraPose, save
 from so101_robobase.config import LiftConfig
 from so101_robobase.factory import SO101Factory
 from so101_robobase.sim.servos import ServoModel
+from so101_robobase.vector_env import LiftVectorEnv
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -85,21 +87,21 @@ def test_evaluations_may_start_from_another_stage_than_training():
         ("pixels=false", "use_onehot_time_and_no_bootstrap=true"),
     ],
 )
-def test_training_and_evaluation_environments_play_the_same_episode(overrides):
+def test_one_environment_and_many_play_the_same_evaluation_episode(overrides):
     cfg = composed(*overrides, "env.episode_length=8", "env.hold_steps=5", "env.stage=0")
     factory = SO101Factory()
-    train, single = factory.make_train_env(cfg), factory.make_eval_env(cfg)
-    assert train.single_observation_space == single.observation_space
-    assert train.single_action_space == single.action_space
-    seen, _ = train.reset(seed=[0, 6])
+    many, single = factory.make_eval_vector_env(cfg, 2), factory.make_eval_env(cfg)
+    assert many.single_observation_space == single.observation_space
+    assert many.single_action_space == single.action_space
+    seen, _ = many.reset(seed=[0, 6])
     expected, _ = single.reset(seed=6)
     rng = np.random.default_rng(0)
     over = False
     while not over:
         for key in expected:
             np.testing.assert_array_equal(seen[key][1], expected[key], err_msg=key)
-        action = rng.uniform(-1, 1, train.action_space.shape).astype(np.float32)
-        seen, rewards, terminated, truncated, infos = train.step(action)
+        action = rng.uniform(-1, 1, many.action_space.shape).astype(np.float32)
+        seen, rewards, terminated, truncated, infos = many.step(action)
         expected, reward, *ends, info = single.step(action[1])
         assert (terminated[1], truncated[1]) == tuple(ends)
         np.testing.assert_allclose(rewards[1], reward, rtol=1e-12)
@@ -108,7 +110,7 @@ def test_training_and_evaluation_environments_play_the_same_episode(overrides):
     for key in expected:
         np.testing.assert_array_equal(last[key], expected[key], err_msg=key)
     assert {"task_success", "cube_z", "demo"} <= info.keys()
-    train.close()
+    many.close()
     single.close()
 
 
@@ -174,13 +176,24 @@ def test_a_demonstration_replayed_from_its_seed_succeeds_again():
     factory = SO101Factory()
     factory.collect_or_fetch_demos(cfg, 1)
     (demo,) = factory._demos
-    env = SO101Factory().make_eval_env(cfg)
-    env.reset(seed=500_000 + cfg.seed)
+    env = LiftVectorEnv(replace(LiftConfig.from_cfg(cfg), starts="demonstrations"))
+    env.reset(seed=0)
     for _, reward, terminated, truncated, info in demo[1:]:
-        _, again, ended, cut, last = env.step(info["demo_action"][None])
-        assert (again, ended, cut) == (reward, terminated, truncated)
-    assert last["task_success"] == 1
+        _, again, ended, cut, infos = env.step(info["demo_action"][None])
+        assert (again[0], ended[0], cut[0]) == (reward, terminated, truncated)
+    assert final_info(infos, 0)["task_success"] == 1
     env.close()
+
+
+def test_demonstrations_do_not_repeat_and_seeds_have_none_in_common():
+    begun = []
+    for seed in (1, 2):
+        cfg = composed("pixels=false", f"seed={seed}", "env.stage=3")
+        factory = SO101Factory()
+        factory.collect_or_fetch_demos(cfg, 24)
+        begun.append({demo[0][0]["low_dim_state"].tobytes() for demo in factory._demos})
+    assert [len(starts) for starts in begun] == [24, 24]
+    assert not begun[0] & begun[1]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ __all__ = [
     "Until",
     "add_demo_to_replay_buffer",
     "eval_mode",
+    "independent_seeds",
     "merge_replay_demo_iter",
     "rescale_demo_actions",
     "schedule",
@@ -55,6 +56,14 @@ def eval_mode(*models: nn.Module) -> Iterator[None]:
     finally:
         for model, training in zip(models, before, strict=True):
             model.train(training)
+
+
+def independent_seeds(count: int, *key: int) -> list[int]:
+    """`count` seeds below 2**32 from `numpy.random.SeedSequence(key)`.
+
+    Unlike `seed`, `seed + 1`, ... those of neighbouring keys have none in common.
+    """
+    return np.random.SeedSequence(key).generate_state(count).tolist()
 
 
 def set_seed_everywhere(seed: int) -> None:

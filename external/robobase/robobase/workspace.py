@@ -183,7 +183,9 @@ class Workspace:
         if self.observations is None:
             assert self.train_envs is not None
             self.observations, infos = self.train_envs.reset(
-                seed=self.cfg.seed + self.progress.env_steps
+                seed=utils.independent_seeds(
+                    self.cfg.num_train_envs, self.cfg.seed, self.progress.env_steps
+                )
             )
             if self.teaching is not None:
                 self.teaching.listen(infos)
