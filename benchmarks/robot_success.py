@@ -1,6 +1,6 @@
 """A policy's success on the simulated and the emulated robot, against its plain evaluation.
 
-python benchmarks/robot_success.py SNAPSHOT [--episodes 50] [--seed 2000000]
+python benchmarks/robot_success.py SNAPSHOT [--episodes 50] [--seed 10000000]
     [--segmentation CHECKPOINT [--depth simulated]] [--output DIR] [-- further=overrides]
 
 The cubes lie where they lie in the evaluation. With --segmentation all three also play through
@@ -19,7 +19,7 @@ from _machine import machine_line
 from _runs import markdown_table, run_script, split_overrides
 
 from robobase.errors import UserError
-from so101_robobase.evaluation.evaluate_command import DEFAULT_SEED
+from so101_robobase.evaluation.evaluate_command import FINAL_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import summarise, wilson_interval
@@ -78,7 +78,7 @@ def parse(argv: Sequence[str], overrides: Sequence[str] = ()) -> argparse.Namesp
     )
     parser.add_argument("snapshot", type=Path, metavar="SNAPSHOT")
     parser.add_argument("--episodes", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument("--seed", type=int, default=FINAL_SEED)
     parser.add_argument("--segmentation", metavar="CHECKPOINT")
     parser.add_argument("--depth", default="simulated", help="simulated, or a depth network")
     parser.add_argument("--output", type=Path, metavar="DIR")

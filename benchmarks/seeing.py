@@ -18,7 +18,7 @@ from _machine import machine_line
 from _runs import markdown_table, run_script, split_overrides
 
 from robobase.errors import UserError
-from so101_robobase.evaluation.evaluate_command import DEFAULT_SEED
+from so101_robobase.evaluation.evaluate_command import FINAL_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import Summary, summarise
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
     header = ["policy", *WORLDS, "kept through networks"]
     print(
         f"{machine_line('torch', 'mujoco')}\n\n{markdown_table(header, rows)}\n\n"
-        f"{args.num_episodes} episodes from seed {DEFAULT_SEED}, stage and ranges of looks as each "
+        f"{args.num_episodes} episodes from seed {FINAL_SEED}, stage and ranges of looks as each "
         "policy was trained, of physics as in cfgs/randomization; 95 % Wilson interval. Kept: "
         "success through networks over success as it is."
     )
@@ -76,7 +76,7 @@ def worlds(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _play(snapshot: Path, overrides: Mapping[str, Any], num_episodes: int) -> Summary:
     policy = load_policy(snapshot, "cpu", overrides)
-    return summarise(play(policy, num_episodes, seed=DEFAULT_SEED)[0])
+    return summarise(play(policy, num_episodes, seed=FINAL_SEED)[0])
 
 
 def _score(summary: Summary) -> str:

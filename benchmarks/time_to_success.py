@@ -4,7 +4,8 @@ python benchmarks/time_to_success.py launch=from_scratch launch=demos --seeds 1 
     [--jobs 1] [--reference_minutes 10] [--out FOLDER] [-- further=overrides]
 
 Finished runs in --out are kept and interrupted ones resumed. The best and the last snapshot of
-each run play 100 episodes from the seeds of `so101_robobase evaluate`, which no training has seen.
+each run play 1,000 episodes from the seeds of `so101_robobase evaluate --final`: start states that
+no training, evaluation or choice has used.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from robobase import compute
 from robobase.errors import UserError
 from robobase.metrics_csv import read_table
 from so101_robobase.evaluation.comparison import Run, find_runs
-from so101_robobase.evaluation.evaluate_command import DEFAULT_SEED
+from so101_robobase.evaluation.evaluate_command import FINAL_EPISODES, FINAL_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.report import write_json
 from so101_robobase.evaluation.session import play
@@ -95,7 +96,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("presets", nargs="+", metavar="launch=NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=1, help="trainings at once; they share cores")
-    parser.add_argument("--num_episodes", type=int, default=100, help="per snapshot")
+    parser.add_argument("--num_episodes", type=int, default=FINAL_EPISODES, help="per snapshot")
     parser.add_argument("--reference_minutes", type=float, help="also train launch=reference")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/time_to_success"))
     args = parser.parse_args(argv)
@@ -156,9 +157,9 @@ def score(snapshot: Path, num_episodes: int) -> Score:
     file = snapshot.parent.parent / "evaluation" / f"{snapshot.stem}.json"
     if not _holds(file, snapshot, num_episodes):
         policy = load_policy(snapshot, compute.pick_device(num_gpus=1))
-        episodes, _ = play(policy, num_episodes, seed=DEFAULT_SEED)
+        episodes, _ = play(policy, num_episodes, seed=FINAL_SEED)
         file.parent.mkdir(exist_ok=True)
-        settings = {"snapshot": str(snapshot.resolve()), "seed": DEFAULT_SEED}
+        settings = {"snapshot": str(snapshot.resolve()), "seed": FINAL_SEED}
         write_json(file, settings, summarise(episodes), episodes)
     summary = json.loads(file.read_text())["summary"]
     return Score(summary["successes"], summary["num_episodes"])
@@ -170,7 +171,7 @@ def _holds(file: Path, snapshot: Path, num_episodes: int) -> bool:
         return False
     held = json.loads(file.read_text())
     settings = held["settings"]["seed"], held["summary"]["num_episodes"]
-    return settings == (DEFAULT_SEED, num_episodes)
+    return settings == (FINAL_SEED, num_episodes)
 
 
 def report(
@@ -183,7 +184,7 @@ def report(
     evaluated = sorted({training.cfg.num_eval_episodes for training in trainings})
     paragraphs.append(
         f"Evaluations during training: {' or '.join(map(str, evaluated))} episodes; snapshots: "
-        f"{args.num_episodes} other episodes, the same for all, with 95 % Wilson interval (of "
+        f"{args.num_episodes:,} other episodes, the same for all, with 95 % Wilson interval (of "
         "episodes: it does not cover the spread between seeds). Env steps / seconds; seconds count "
         f"set-up and evaluations, but not {start_up_seconds():.0f} s to start Python. "
         f"{args.jobs} at a time. Code: {', '.join(sorted(commits(trainings)))}."

@@ -22,6 +22,12 @@ from robobase.evaluation import evaluate
 from robobase.run_snapshot import locate
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation import report
+from so101_robobase.evaluation.evaluate_command import (
+    DEFAULT_EPISODES,
+    DEFAULT_SEED,
+    FINAL_EPISODES,
+    FINAL_SEED,
+)
 from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy
 from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode, Summary, summarise
@@ -41,6 +47,7 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
     Raises:
         UserError: any argument that cannot be used; nothing has been played by then.
     """
+    _choose_episodes(args)
     _check(args)
     device = compute.usable_device(args.device)
     args.snapshot = locate(args.snapshot)
@@ -113,6 +120,15 @@ def play(
         )
         episodes = recorder.episodes(result, seed)
     return episodes, recorder
+
+
+def _choose_episodes(args: argparse.Namespace) -> None:
+    if args.final and args.seed is not None:
+        raise UserError(f"--final has the seeds from {FINAL_SEED}; leave out --seed {args.seed}")
+    if args.seed is None:
+        args.seed = FINAL_SEED if args.final else DEFAULT_SEED
+    if args.num_episodes is None:
+        args.num_episodes = FINAL_EPISODES if args.final else DEFAULT_EPISODES
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -45,6 +45,14 @@ def test_evaluation_reports_every_episode_in_the_run_folder(run, capsys):
     assert str(output / "evaluation.json") in text
 
 
+def test_final_figures_come_from_seeds_of_their_own(run):
+    folder, path = run
+    words = ["--final", "--num_episodes", "2", "--no_video", "--output_dir", str(folder / "out")]
+    assert cli.main(["evaluate", path, *words]) == 0
+    record = json.loads((folder / "out" / "evaluation.json").read_text())
+    assert [episode["seed"] for episode in record["episodes"]] == [10_000_000, 10_000_001]
+
+
 def test_figures_do_not_depend_on_the_number_of_environments(run):
     folder, path = run
     records = []
@@ -83,6 +91,7 @@ def test_video_shows_four_cameras_and_two_panels(run):
     ("words", "message"),
     [
         (["--num_episodes", "0"], "--num_episodes 0 is too small; give 1 or more"),
+        (["--final", "--seed", "3"], "--final has the seeds from 10000000; leave out --seed 3"),
         (["--num_envs", "0"], "--num_envs 0 is too small"),
         (["--frame_size", "5"], "--frame_size 5 must be from 32 to 1280 pixels"),
         (["--cameras", "topdwn"], "camera='topdwn' is unknown; known: topdown, side, front"),
