@@ -67,7 +67,8 @@ def _play_wave(env: LiftVectorEnv, seed: int) -> list[Demo]:
             episodes[i].append(step)
             if done[i]:
                 running[i] = False
-                succeeded[i] = (final_info(infos, i) or {})["task_success"] > 0
+                last = final_info(infos, i) or {}
+                succeeded[i] = last["task_success"] > 0 and not last["unstable"]
     return [Demo(episodes[i]) for i in np.flatnonzero(succeeded)]
 
 

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"episode k starts from seed + k (default: {DEFAULT_SEED})",
     )
     episodes.add_argument(
-        "--num_envs", type=int, help="simulations at once (default: at most 32, evenly filled)"
+        "--num_envs", type=int, help="simulations at once (default: at most 16, evenly filled)"
     )
     episodes.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"

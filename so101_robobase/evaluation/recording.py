@@ -10,9 +10,17 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from robobase.envs.vector_compat import final_info, final_obs
 from robobase.evaluation import EvaluationResult, task_success
 from so101_robobase.evaluation.statistics import Episode
+from so101_robobase.sim.scene import SUBSTEPS
 
 IMAGE = "rgb"  # key of the picture in an observation, whatever its channels mean
-_FIGURES = ("cube_z", "max_cube_z", "is_grasping", "jaw_angle", "episode_steps")  # of an info
+_FIGURES = (
+    "cube_z",
+    "max_cube_z",
+    "is_grasping",
+    "jaw_angle",
+    "episode_steps",
+    "unstable",
+)  # of an info
 
 
 @dataclass
@@ -34,6 +42,8 @@ class _Course:
 
     track: Track = field(default_factory=Track)
     success: bool = False
+    unstable: bool = False
+    success_step: int | None = None  # control step of the first success, to a policy step
     max_cube_z: float = 0.0
     length: int = 0  # control steps
     cube_z: list[float] = field(default_factory=list)
@@ -52,12 +62,14 @@ class Recorder(VectorWrapper):
     Attributes:
         tracks: kept tracks by episode index.
         ended: how many episodes are over.
+        steps: policy steps that were played in them.
     """
 
     def __init__(self, env: VectorEnv, num_tracks: int):
         super().__init__(env)
         self.tracks: dict[int, Track] = {}
         self.ended = 0
+        self.steps = 0
         self._courses: dict[int, _Course] = {}
         self._num_tracks = {True: num_tracks, False: num_tracks}
         self._observations: Mapping[str, np.ndarray] = {}
@@ -86,8 +98,10 @@ class Recorder(VectorWrapper):
         for lane in np.flatnonzero(episodes >= 0):
             course = self._courses.setdefault(int(episodes[lane]), _Course())
             if self._rewards is not None:
-                course.success |= success is not None and bool(success[lane])
+                self.steps += 1
                 self._add_figures(course, infos, lane)
+                if success is not None and success[lane] and not course.success:
+                    course.success, course.success_step = True, course.length
             self._add_to_track(course.track, infos, lane)
             if self._done[lane]:
                 if self._num_tracks[course.success] > 0:
@@ -106,6 +120,8 @@ class Recorder(VectorWrapper):
                 reward=float(result.reward[k]),
                 length=course.length,
                 max_cube_height=course.max_cube_z,
+                time_to_lift=self._seconds(course.success_step),
+                unstable=course.unstable,
                 cube_z=course.cube_z,
                 step_reward=course.step_reward,
                 is_grasping=course.is_grasping,
@@ -113,6 +129,10 @@ class Recorder(VectorWrapper):
             )
             for k, course in sorted(self._courses.items())
         ]
+
+    def _seconds(self, control_steps: int | None) -> float | None:
+        scene = self.env.unwrapped.task.scene.config  # type: ignore[attr-defined]
+        return None if control_steps is None else control_steps * SUBSTEPS * scene.timestep
 
     def _add_figures(self, course: _Course, infos: dict[str, Any], lane: int) -> None:
         assert self._rewards is not None
@@ -126,6 +146,7 @@ class Recorder(VectorWrapper):
         course.is_grasping.append(bool(info["is_grasping"]))
         course.jaw_angle.append(float(info["jaw_angle"]))
         course.length = int(info["episode_steps"])
+        course.unstable = bool(info["unstable"])
 
     def _add_to_track(self, track: Track, infos: dict[str, Any], lane: int) -> None:
         if not any(self._num_tracks.values()):

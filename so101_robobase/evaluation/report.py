@@ -33,17 +33,22 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
 def summary_table(summary: Summary) -> str:
     """The figures of an evaluation for the console."""
     low, high = summary.success_interval
-    return table(
-        [
-            ["episodes", str(summary.num_episodes)],
-            ["success", f"{summary.success_rate:.1%} ({summary.successes})"],
-            [f"{CONFIDENCE:.0%} interval (Wilson)", f"{low:.1%} to {high:.1%}"],
-            ["mean reward", f"{summary.mean_reward:.2f}"],
-            ["mean length (control steps)", f"{summary.mean_length:.1f}"],
-            ["max cube height, mean (m)", f"{summary.mean_max_cube_height:.3f}"],
-            ["max cube height, best (m)", f"{summary.best_max_cube_height:.3f}"],
-        ]
-    )
+    rows = [
+        ["episodes", str(summary.num_episodes)],
+        ["success", f"{summary.success_rate:.1%} ({summary.successes})"],
+        [f"{CONFIDENCE:.0%} interval (Wilson)", f"{low:.1%} to {high:.1%}"],
+        ["time to lift, median (quartiles)", "-"],
+        ["mean reward", f"{summary.mean_reward:.2f}"],
+        ["mean length (control steps)", f"{summary.mean_length:.1f}"],
+        ["max cube height, mean (m)", f"{summary.mean_max_cube_height:.3f}"],
+        ["max cube height, best (m)", f"{summary.best_max_cube_height:.3f}"],
+    ]
+    if summary.time_to_lift is not None:
+        first, median, third = summary.time_to_lift
+        rows[3][1] = f"{median:.2f} s ({first:.2f} to {third:.2f})"
+    if summary.unstable_episodes:
+        rows.append(["ended by unstable physics", str(summary.unstable_episodes)])
+    return table(rows)
 
 
 def height_table(episodes: Sequence[Episode]) -> str:
@@ -95,6 +100,8 @@ def write_json(path: Path, settings: dict[str, Any], summary: Summary, episodes:
                 "reward": episode.reward,
                 "length": episode.length,
                 "max_cube_height": episode.max_cube_height,
+                "time_to_lift": episode.time_to_lift,
+                "unstable": episode.unstable,
             }
             for episode in episodes
         ],

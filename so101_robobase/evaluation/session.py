@@ -37,7 +37,7 @@ from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.scene import SUBSTEPS, build_scene
 from so101_robobase.sim.views import Views
 
-MOST_ENVS = 32  # simulations at once where --num_envs is not given
+MOST_ENVS = 16  # simulations at once where --num_envs is not given
 FRAME_SIZES = (32, 1280)  # pixels; the upper end is the offscreen buffer of the scene
 
 
@@ -99,20 +99,23 @@ def play(
         num_envs: simulations at once; None takes up to `MOST_ENVS`, the same in every wave.
         num_tracks: how many successes and how many failures to keep as tracks.
     """
-    waves = math.ceil(num_episodes / MOST_ENVS)
-    width = min(num_envs or math.ceil(num_episodes / waves), num_episodes)
-    steps = 0
+    width = width_of(num_episodes, num_envs)
     with (
         closing(Recorder(policy.make_env(width), num_tracks)) as recorder,
-        # miniters=0: also shows steps while no episode ends
-        tqdm(total=num_episodes, desc="evaluate", unit="episode", miniters=0, leave=False) as bar,
+        # Episodes end in bursts: their rate is that since the start, the steps are shown between.
+        tqdm(
+            total=num_episodes,
+            desc="evaluate",
+            unit="episode",
+            smoothing=0,
+            miniters=0,
+            leave=False,
+        ) as bar,
     ):
 
         def on_step(env: Any, infos: dict[str, Any], playing: np.ndarray) -> None:
-            nonlocal steps
             recorder.on_step(env, infos, playing)
-            steps += int((playing >= 0).sum())
-            bar.set_postfix_str(f"{steps} steps", refresh=False)
+            bar.set_postfix_str(f"{recorder.steps:,} steps", refresh=False)
             bar.update(recorder.ended - bar.n)
 
         result = evaluate(
@@ -129,6 +132,12 @@ def _choose_episodes(args: argparse.Namespace) -> None:
         args.seed = FINAL_SEED if args.final else DEFAULT_SEED
     if args.num_episodes is None:
         args.num_episodes = FINAL_EPISODES if args.final else DEFAULT_EPISODES
+
+
+def width_of(num_episodes: int, num_envs: int | None) -> int:
+    """How many simulations play `num_episodes`: `num_envs`, by default up to `MOST_ENVS`."""
+    waves = math.ceil(num_episodes / MOST_ENVS)
+    return min(num_envs or math.ceil(num_episodes / waves), num_episodes)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -24,6 +24,8 @@ class Episode:
     step_reward: Sequence[float] = field(default=(), repr=False)
     is_grasping: Sequence[bool] = field(default=(), repr=False)
     jaw_angle: Sequence[float] = field(default=(), repr=False)  # rad
+    time_to_lift: float | None = None  # s from the start to success, to a policy step; None: none
+    unstable: bool = False  # ended because the simulation blew up
 
     def first_step_above(self, height: float) -> int | None:
         """First policy step (counted from 1) at which the cube is above `height` m, or None."""
@@ -42,6 +44,8 @@ class Summary:
     mean_length: float  # control steps
     mean_max_cube_height: float  # m
     best_max_cube_height: float  # m
+    time_to_lift: tuple[float, float, float] | None  # s: quartiles of the successes, median second
+    unstable_episodes: int
 
 
 CONFIDENCE = 0.95
@@ -54,6 +58,8 @@ def summarise(episodes: Sequence[Episode]) -> Summary:
     successes = sum(episode.success for episode in episodes)
     heights = np.array([episode.max_cube_height for episode in episodes])
     known = heights[~np.isnan(heights)]
+    times = [episode.time_to_lift for episode in episodes if episode.time_to_lift is not None]
+    first, median, third = np.quantile(times, [0.25, 0.5, 0.75]) if times else [math.nan] * 3
     return Summary(
         num_episodes=len(episodes),
         successes=successes,
@@ -63,6 +69,8 @@ def summarise(episodes: Sequence[Episode]) -> Summary:
         mean_length=float(np.mean([episode.length for episode in episodes])),
         mean_max_cube_height=float(known.mean()) if known.size else math.nan,
         best_max_cube_height=float(known.max()) if known.size else math.nan,
+        time_to_lift=(float(first), float(median), float(third)) if times else None,
+        unstable_episodes=sum(episode.unstable for episode in episodes),
     )
 
 

@@ -4,6 +4,8 @@ N episodes advance together and each owns its random generator, so an episode is
 bit whatever N, the number of threads and the other members do. Pictures are made elsewhere.
 """
 
+import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,6 +55,7 @@ _BLOWN_UP = [
     int(mujoco.mjtWarning.mjWARN_BADQVEL),
     int(mujoco.mjtWarning.mjWARN_BADQACC),
 ]
+_RUNAWAY = 1e3  # rad/s or m/s: no arm moves so fast; MuJoCo itself gives up at 1e10 only
 _COUNTERS = (
     "episode_steps",
     "hold_count",
@@ -92,6 +95,7 @@ class LiftTask:
     | hold_count    | (N,) int    | consecutive lifted control steps                           |
     | success       | (N,) bool   | success at the latest control step                         |
     | succeeded     | (N,) bool   | success at any control step of the episode                 |
+    | unstable      | (N,) bool   | the physics blew up, which has ended the episode           |
     | stage         | (N,) int    | the stage that the episode started from                    |
     | max_cube_z    | (N,) float  | greatest height of the cube's centre in the episode, m     |
     | looks         | list of N   | how each episode looks; neutral unless randomised          |
@@ -162,6 +166,7 @@ class LiftTask:
         self.lifted = np.zeros(num_envs, bool)
         self.terminated = np.zeros(num_envs, bool)
         self.truncated = np.zeros(num_envs, bool)
+        self.unstable = np.zeros(num_envs, bool)
         self.stage = np.zeros(num_envs, np.int64)
         self.max_cube_z = np.zeros(num_envs)
         self.previous_action = np.full((num_envs, self.action_dim), np.nan)
@@ -238,7 +243,8 @@ class LiftTask:
         self.batch.forward(ids, stage=_CURRENT)
         for counter in (self.episode_steps, self.hold_count, self.steps_open):
             counter[ids] = 0
-        for flag in (self.succeeded, self.success, self.terminated, self.truncated):
+        ended = self.terminated, self.truncated, self.unstable
+        for flag in (self.succeeded, self.success, *ended):
             flag[ids] = False
         self.previous_action[ids] = np.nan
         self._look()
@@ -293,6 +299,7 @@ class LiftTask:
         | is_success      | bool    | success at the latest control step               |
         | is_grasping     | bool    | both fingers touch the cube, the jaw is closed   |
         | is_lifted       | bool    | grasped above `lift_height`                      |
+        | unstable        | bool    | the physics blew up, which has ended the episode |
         | cube_z          | float64 | height of the cube's centre, m                   |
         | max_cube_z      | float64 | its greatest value in the episode, m             |
         | gripper_to_cube | float64 | tool centre point to cube centre, m              |
@@ -306,6 +313,7 @@ class LiftTask:
             "is_success": self.success.copy(),
             "is_grasping": self.grasping.copy(),
             "is_lifted": self.lifted.copy(),
+            "unstable": self.unstable.copy(),
             "cube_z": self.cube_pos[:, 2].copy(),
             "max_cube_z": self.max_cube_z.copy(),
             "gripper_to_cube": self.tcp_to_cube,
@@ -347,11 +355,12 @@ class LiftTask:
         """20 ms of the `running` members (N,) bool; returns rewards (N,), valid where running."""
         target = self.controller(action, self.interface.joint_pos)
         sent = self.interface.send(target, running)
-        warned = self.batch.warning[:, _BLOWN_UP, 1].sum(axis=1)
+        self.batch.warning[:, _BLOWN_UP, 1] = 0  # MuJoCo counts from 1 after each of its resets
         for told, substeps in self._delay.send(sent, running, SUBSTEPS):
             self._ctrl[running] = told[running]
             self.batch.step(None if running.all() else running, nstep=substeps, stage=_CURRENT)
-        blown_up = self.batch.warning[:, _BLOWN_UP, 1].sum(axis=1) > warned
+        blown_up = running & self.batch.warning[:, _BLOWN_UP, 1].any(axis=1)
+        self._end_unstable(blown_up | (running & ~(np.abs(self.qvel) < _RUNAWAY).all(axis=1)))
 
         self.interface.advance(running, self.rngs)
         was_grasping = self.grasping.copy()
@@ -360,13 +369,29 @@ class LiftTask:
         is_open = self._jaw() > JAW_OPEN
         self.steps_open[running] = np.where(is_open, self.steps_open + 1, 0)[running]
         self.episode_steps += running
-        self.max_cube_z[running] = np.maximum(self.max_cube_z, self.cube_pos[:, 2])[running]
-        self.success[running] = self._succeeds()[running]
+        sound = running & ~self.unstable
+        self.max_cube_z[sound] = np.maximum(self.max_cube_z, self.cube_pos[:, 2])[sound]
+        self.success[running] = (sound & self._succeeds())[running]
         self.succeeded |= self.success
         reward = self.reward(self._signals(action, was_grasping))
         self.previous_action[running] = action[running]
-        reward += self._end_episodes(reward, running, blown_up)
+        reward += self._end_episodes(reward, running)
+        reward[self.unstable] = 0
         return reward
+
+    def _end_unstable(self, ids: np.ndarray) -> None:
+        """End the episodes `ids` (N,) bool, whose physics blew up, at rest in the model's pose.
+
+        That pose has nothing to do with the episode: it has no value, so this is no truncation,
+        after which a learner would expect the value of what it sees last.
+        """
+        self.unstable |= ids
+        self.terminated |= ids
+        if not ids.any():
+            return
+        _tell_once()
+        self.qpos[ids], self.qvel[ids] = self.scene.model.qpos0, 0
+        self.batch.forward(np.flatnonzero(ids), stage=_CURRENT)
 
     def _look(self) -> None:
         """Grasp and lift of the present state; contacts come from the fingers' sensors."""
@@ -406,9 +431,7 @@ class LiftTask:
             cube_to_target=None if self.config.place_target is None else self._cube_to_target(),
         )
 
-    def _end_episodes(
-        self, reward: np.ndarray, running: np.ndarray, blown_up: np.ndarray
-    ) -> np.ndarray:
+    def _end_episodes(self, reward: np.ndarray, running: np.ndarray) -> np.ndarray:
         """Set `terminated` and `truncated` of the running members; returns the bonus, (N,)."""
         bonus = np.zeros(self.num_envs)
         succeeded = running & self.success
@@ -419,9 +442,8 @@ class LiftTask:
             self.truncated |= succeeded
         if mode == "bonus":
             bonus[succeeded] = self._value_of_holding(reward)[succeeded]
-        # MuJoCo resets a simulation that has become unstable: what follows is another episode.
         out_of_time = self.episode_steps >= self.config.episode_length
-        self.truncated |= running & (out_of_time | blown_up) & ~self.terminated
+        self.truncated |= running & out_of_time & ~self.terminated
         return bonus
 
     def _value_of_holding(self, reward: np.ndarray) -> np.ndarray:
@@ -429,6 +451,16 @@ class LiftTask:
         reward = reward - self.reward.weights.get("success", 0.0)
         discount = self.config.discount
         return self.config.action_repeat * reward * discount / (1 - discount)
+
+
+@functools.cache
+def _tell_once() -> None:
+    print(
+        "the physics of an episode blew up (MuJoCo: unstable); it ends there, without value, and "
+        "is counted as unstable; where there are many, lower env.scene.timestep or look at "
+        "env.randomization.physical",
+        file=sys.stderr,
+    )
 
 
 def _sum_of_squares(x: np.ndarray) -> np.ndarray:

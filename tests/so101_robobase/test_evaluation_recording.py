@@ -34,7 +34,8 @@ class Scripted(gym.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.single_action_space = spaces.Box(-1, 1, (1, 6), np.float32)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.task = SimpleNamespace(qpos=np.zeros((num_envs, 13)))
+        scene = SimpleNamespace(config=SimpleNamespace(timestep=0.002))
+        self.task = SimpleNamespace(qpos=np.zeros((num_envs, 13)), scene=scene)
 
     def reset(self, *, seed=None, options=None):
         self.seeds, self.t = np.array(seed), np.zeros(self.num_envs, int)
@@ -66,6 +67,7 @@ class Scripted(gym.vector.VectorEnv):
             "is_grasping": self.t % 2 == 1,
             "jaw_angle": -self.t.astype(float),
             "episode_steps": 2 * self.t,
+            "unstable": self.seeds == 7,
         }
 
     def _observe(self):
@@ -110,6 +112,8 @@ def test_figures_belong_to_their_episode_whatever_the_number_of_environments(num
         assert list(episode.step_reward) == [episode.seed] * steps
         assert episode.reward == episode.seed * steps
         assert episode.max_cube_height == steps / 100 + 0.001
+        assert episode.time_to_lift == (0.04 * steps if episode.success else None)
+        assert episode.unstable == (episode.seed == 7)
 
 
 def test_tracks_hold_every_state_up_to_the_last_and_its_newest_picture():

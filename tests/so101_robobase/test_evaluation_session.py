@@ -1,13 +1,20 @@
 """Claims about `so101_robobase evaluate` from end to end, on the real task with a tiny agent."""
 
+import functools
+import io
 import json
 import shutil
+import time
 
 import imageio.v2 as imageio
+import numpy as np
 import pytest
 from tiny_snapshot import save_tiny_snapshot
+from tqdm import tqdm
 
 from so101_robobase import cli
+from so101_robobase.evaluation import session
+from so101_robobase.vector_env import LiftVectorEnv
 
 OVERRIDES = ("env.observation=seg_depth", "env.episode_length=12")
 
@@ -135,3 +142,66 @@ def test_interrupted_evaluation_leaves_no_empty_folder(run, monkeypatch):
     arguments = ["--no_video", "--output_dir", str(folder / "out")]
     assert cli.main(["evaluate", path, *arguments]) == 130
     assert not (folder / "out").exists()
+
+
+def test_the_bar_counts_episodes_as_they_end_and_shows_steps_between(run, monkeypatch):
+    seen = []
+
+    class Bar(tqdm):
+        def display(self, *args, **kwargs):
+            rate = self.format_dict["rate"] or self.n / max(self.format_dict["elapsed"], 1e-9)
+            seen.append((self.n, self.postfix, rate))
+
+    monkeypatch.setattr(
+        "so101_robobase.evaluation.session.tqdm",
+        functools.partial(Bar, mininterval=0, file=io.StringIO()),
+    )
+    folder, path = run
+    arguments = ["--num_episodes", "3", "--num_envs", "1", "--no_video"]
+    started = time.perf_counter()
+    assert cli.main(["evaluate", path, *arguments, "--output_dir", str(folder / "out")]) == 0
+    seconds = time.perf_counter() - started
+    assert {n for n, *_ in seen} == {0, 1, 2, 3}
+    assert len([n for n, *_ in seen if n == 1]) > 3  # each step of the second episode
+    assert "18 steps" in seen[-1][1]  # 12 control steps are 6 of the policy
+    assert seen[-1][2] >= 3 / seconds
+
+
+def test_many_episodes_are_played_in_waves_so_that_some_end_early():
+    assert session.width_of(100, None) == 15  # 7 waves
+    assert session.width_of(16, None) == 16
+    assert session.width_of(3, 8) == 3
+
+
+def test_time_to_lift_is_the_median_of_successes_with_quartiles(run, capsys):
+    folder, path = run
+    words = ["--stage", "1", "--overrides", "env.hold_steps=2", "env.on_success=continue"]
+    arguments = ["evaluate", path, *words, "--num_episodes", "3", "--no_video"]
+    assert cli.main([*arguments, "--output_dir", str(folder / "out")]) == 0
+    record = json.loads((folder / "out" / "evaluation.json").read_text())
+    times = [episode["time_to_lift"] for episode in record["episodes"] if episode["success"]]
+    assert times  # the cube is held at lift height from the start
+    assert all(0.04 <= seconds <= 0.24 for seconds in times)
+    first, median, third = record["summary"]["time_to_lift"]
+    assert first <= median <= third
+    assert median == pytest.approx(np.median(times))
+    assert f"{median:.2f} s ({first:.2f} to {third:.2f})" in capsys.readouterr().out
+
+
+def test_episodes_that_blow_up_are_told(run, monkeypatch, capsys):
+    folder, path = run
+    step = LiftVectorEnv.step
+
+    def blow_up(self, actions):
+        if (self.task.episode_steps[0]) == 4:
+            self.task.qvel[0, 1] = 1e12
+        return step(self, actions)
+
+    monkeypatch.setattr(LiftVectorEnv, "step", blow_up)
+    arguments = ["--num_episodes", "2", "--no_video", "--output_dir", str(folder / "out")]
+    assert cli.main(["evaluate", path, *arguments]) == 0
+    record = json.loads((folder / "out" / "evaluation.json").read_text())
+    assert [episode["unstable"] for episode in record["episodes"]] == [True, False]
+    assert record["episodes"][0]["length"] == 5  # control steps
+    assert record["summary"]["unstable_episodes"] == 1
+    assert "ended by unstable physics" in capsys.readouterr().out

@@ -56,6 +56,13 @@ def test_summary_gives_rate_means_and_the_best_height():
     assert summary.best_max_cube_height == pytest.approx(0.09)
 
 
+def test_time_to_lift_is_told_in_quartiles_of_the_successes():
+    times = [1.0, 2.0, 3.0, 4.0, 10.0]
+    episodes = [Episode(k, k, True, 0.0, 2, 0.1, time_to_lift=t) for k, t in enumerate(times)]
+    assert summarise([*episodes, Episode(5, 5, False, 0.0, 2, 0.1)]).time_to_lift == (2, 3, 4)
+    assert summarise([Episode(0, 0, False, 0.0, 2, 0.1)]).time_to_lift is None
+
+
 def test_summary_without_reported_heights_is_nan_not_an_error():
     summary = summarise([_episode(0, False, 0.0, [])])
     assert math.isnan(summary.mean_max_cube_height)

@@ -29,13 +29,19 @@ class EvaluationResult:
     final_info: list[dict[str, Any]]  # info of each episode's last step
 
     def metrics(self, action_repeat: int = 1) -> dict[str, float]:
-        """Means under RoboBase's names; `episode_length` in env steps."""
+        """Means under RoboBase's names; `episode_length` in env steps.
+
+        `unstable_episodes` is how many ended because their simulation failed, where it is reported.
+        """
         metrics = {
             "episode_reward": float(self.reward.mean()),
             "episode_length": float(self.length.mean()) * action_repeat,
         }
         if self.success is not None:
             metrics["episode_success"] = float(self.success.mean())
+        unstable = [info["unstable"] for info in self.final_info if "unstable" in info]
+        if unstable:
+            metrics["unstable_episodes"] = float(np.sum(unstable))
         return metrics
 
 
@@ -125,6 +131,17 @@ def act(
         )
     rows = actions.cpu().numpy()
     return rows if batched else rows[0]
+
+
+def unstable(infos: dict[str, Any], num_envs: int) -> np.ndarray | None:
+    """(num_envs,) bool: episodes that end in this step because their simulation failed.
+
+    An environment that can fail so says it in every info as `unstable`; None where none does.
+    """
+    if "unstable" not in infos:
+        return None
+    last = [final_info(infos, lane) or {} for lane in range(num_envs)]
+    return np.array([bool(info.get("unstable")) for info in last])
 
 
 def task_success(infos: dict[str, Any], num_envs: int) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_NOT_LOGGED = ("task_success", "demo")  # counted per episode; always 0 in the environments
+_NOT_LOGGED = ("task_success", "unstable", "demo")  # counted per episode, or always 0
 WINDOW = 100  # finished episodes the means are taken over, as in Stable-Baselines3
 
 
@@ -16,25 +16,35 @@ class EpisodeTracker:
 
     def __init__(self, num_envs: int):
         self.count = 0  # finished episodes since the start of the run
+        self.unstable: int | None = None  # of them with a failed simulation; None: not reported
         self._reward = np.zeros(num_envs)
         self._length = np.zeros(num_envs, dtype=np.int64)
         self._success = np.zeros(num_envs, dtype=bool)
         self._finished: deque[tuple[float, int, bool | None]] = deque(maxlen=WINDOW)
         self._reports = False  # whether success was ever reported; no report is then no success
 
-    def add(self, reward: np.ndarray, done: np.ndarray, success: np.ndarray | None) -> np.ndarray:
+    def add(
+        self,
+        reward: np.ndarray,
+        done: np.ndarray,
+        success: np.ndarray | None,
+        unstable: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Count one vector step.
 
         Args:
             reward: (N,) float.
             done: (N,) bool, terminated or truncated.
             success: (N,) bool, or None where the environments do not report success.
+            unstable: (N,) bool, episodes whose simulation failed; None where not reported.
 
         Returns:
             (N,) bool: episodes that ended in this step with a success anywhere in them.
         """
         self._reward += reward
         self._length += 1
+        if unstable is not None:
+            self.unstable = (self.unstable or 0) + int(unstable.sum())
         if success is not None:
             self._reports = True
             self._success |= success
@@ -51,7 +61,10 @@ class EpisodeTracker:
         self._reward[lanes], self._length[lanes], self._success[lanes] = 0.0, 0, False
 
     def metrics(self, action_repeat: int) -> dict[str, float]:
-        """Means over the last finished episodes; lengths in env steps. Empty before the first."""
+        """Means over the last finished episodes; lengths in env steps. Empty before the first.
+
+        `unstable_episodes` counts from the start of the run, where environments report it.
+        """
         if not self._finished:
             return {}
         rewards, lengths, successes = zip(*self._finished, strict=True)
@@ -62,11 +75,14 @@ class EpisodeTracker:
         reported = [s for s in successes if s is not None]
         if reported:
             metrics["episode_success"] = float(np.mean(reported))
+        if self.unstable is not None:
+            metrics["unstable_episodes"] = self.unstable
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "count": self.count,
+            "unstable": self.unstable,
             "running": [self._reward.tolist(), self._length.tolist(), self._success.tolist()],
             "finished": list(self._finished),
         }
@@ -74,6 +90,7 @@ class EpisodeTracker:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore; running episodes only where the number of environments is still the same."""
         self.count = state["count"]
+        self.unstable = state.get("unstable")
         self._finished = deque(state["finished"], maxlen=WINDOW)
         self._reports = any(reached is not None for *_, reached in self._finished)
         reward, length, success = state["running"]

@@ -206,7 +206,8 @@ class Workspace:
             self.teaching.listen(infos)
         done = terminated | truncated
         success = evaluation.task_success(infos, len(done))
-        succeeded = self.episodes.add(reward, done, success)
+        unstable = evaluation.unstable(infos, len(done))
+        succeeded = self.episodes.add(reward, done, success, unstable)
 
         now, final = self.observations, final_obs_batch(infos)
         if self.rollout is not None:
