@@ -4,6 +4,8 @@ import logging
 
 import gymnasium
 
+from robobase import registry
+
 __version__ = "0.1.0"
 
 # PyOpenGL remarks at each start on libraries that it could use. With MUJOCO_GL=egl it starts with
@@ -15,3 +17,7 @@ gymnasium.register(
     entry_point="so101_robobase.lift_env:LiftEnv",
     vector_entry_point="so101_robobase.vector_env:LiftVectorEnv",
 )
+
+registry.register("environment", "so101_robobase.factory.SO101Factory")
+registry.register("logger", "so101_robobase.training.logger.SB3Logger")
+registry.register("ranking", "so101_robobase.training.keeper.by_success")

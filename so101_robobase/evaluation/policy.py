@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -14,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robobase import run_state
+from robobase import registry, run_state, stored_config
 from robobase import snapshot as snapshots
 from robobase.build import create_default_envs, make_agent
 from robobase.compute import usable_device
@@ -24,8 +23,20 @@ from robobase.evaluation import act
 from robobase.method.core import Method
 from robobase.run_snapshot import locate
 from so101_robobase.config import LiftConfig
+from so101_robobase.sim.sight import SCENE, SIMULATED
 
-OUR_PACKAGES = ("robobase", "so101_robobase")
+OPENED: dict[str, tuple[Any, ...]] = {
+    "env.sight.segmentation": (None,),
+    "env.sight.depth": (SCENE, SIMULATED),
+    "env.scene.robot_xml": (None,),
+    "env.scene.alignment": (None,),
+    "env.corruption.report": (None,),
+}
+"""Keys that name a file or a network to open, with their values that name none. What a snapshot
+names there is opened only where the caller names it too."""
+
+_NEWER_GROUPS = ("randomization", "corruption", "sight")  # than the first snapshots
+
 TRAINED = 2**62  # env steps: beyond exploration and every schedule
 
 
@@ -70,21 +81,21 @@ def load_policy(
 ) -> Policy:
     """Builds the agent of `snapshot`, a `*_snapshot.pt` of `robobase.train` or its run folder.
 
-    The file is read as plain data, never as code, and the config in it may name classes of this
-    project alone.
+    The file is read as plain data, never as code: the config in it may name the classes that stand
+    in `robobase.registry` and no files to open (docs/security.md).
 
     Args:
         overrides: config keys with dots -> values, such as `{"env.stage": 0}`.
         trusted: further packages whose classes the config may name.
 
     Raises:
-        UserError: missing or damaged snapshot, unknown override, unavailable device, code outside
-            the allowed packages, or weights that do not fit the environment's observations.
+        UserError: missing or damaged snapshot, unknown override, unavailable device, a config that
+            is not plain data or names what it may not, or weights that do not fit the
+            environment's observations.
     """
     snapshot = locate(snapshot)
     payload = snapshots.read(snapshot)
-    cfg = _override(_config(snapshot, payload), overrides or {})
-    _check_targets(OmegaConf.to_container(cfg), (*OUR_PACKAGES, *trusted), snapshot)
+    cfg = _config(snapshot, payload, overrides or {}, trusted)
     try:
         factory = create_default_envs(cfg)
         env = factory.make_eval_env(cfg)
@@ -103,30 +114,67 @@ def load_policy(
     return Policy(agent, cfg, factory)
 
 
-def _config(snapshot: Path, payload: Mapping[str, Any]) -> DictConfig:
+def _config(
+    snapshot: Path,
+    payload: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    trusted: Sequence[str],
+) -> DictConfig:
+    """The stored config with the caller's overrides: resolved, checked, ready to be built from."""
     run_state.require(payload, ("cfg", "spaces", "agent", "training"), snapshot)
-    cfg = OmegaConf.create(payload["cfg"])
-    missing = [key for key in ("env_factory", "method", "env") if cfg.get(key) is None]
+    tree = stored_config.parse(payload["cfg"], f"snapshot {snapshot}")
+    missing = [
+        key for key in ("env_factory", "method", "env") if not isinstance(tree.get(key), dict)
+    ]
     if missing:
         raise UserError(
             f"the config of snapshot {snapshot} has no {' or '.join(missing)}; "
             "give a snapshot of `python -m robobase.train env=so101_lift`"
         )
-    _add_newer_keys(cfg)
-    return cfg
+    stored_config.forget_outputs(tree)
+    _add_newer_keys(tree, snapshot)
+    cfg = OmegaConf.create(tree)
+    _check_opened(cfg, overrides, snapshot)
+    cfg = _override(cfg, overrides)
+    # What is checked is what will be built from: no interpolation is left that could change it.
+    checked = stored_config.parse(stored_config.to_text(cfg), f"snapshot {snapshot}")
+    registry.check(checked, f"snapshot {snapshot}", trusted)
+    return OmegaConf.create(checked)
 
 
-def _add_newer_keys(cfg: DictConfig) -> None:
+def _check_opened(cfg: DictConfig, overrides: Mapping[str, Any], snapshot: Path) -> None:
+    """Raise UserError for a file or a network that the snapshot alone wants opened."""
+    for key, neutral in OPENED.items():
+        value = OmegaConf.select(cfg, key)
+        given = any(f"{key}.".startswith(f"{name}.") for name in overrides)
+        if value is not None and value not in neutral and not given:
+            raise UserError(
+                f"snapshot {snapshot} wants {key}={value!r} opened; what a snapshot names is "
+                f"opened only if you name it: --overrides {key}=YOURS, or {key}="
+                f"{'null' if neutral[0] is None else neutral[0]} to do without"
+            )
+
+
+def _add_newer_keys(tree: dict[str, Any], snapshot: Path) -> None:
     """What the first snapshots do not have, off, so that it can be overridden."""
-    cfg.env.setdefault("eval_stage", None)
-    cfg.env.setdefault("joint_velocity", "exact")
     default = LiftConfig()
-    cfg.env.setdefault("scene", OmegaConf.create())
-    cfg.env.scene.setdefault("alignment", None)
-    cfg.env.setdefault("control", OmegaConf.create())
-    cfg.env.control.setdefault("floor", None)
-    for name in ("randomization", "corruption", "sight"):
-        cfg.env.setdefault(name, OmegaConf.create(asdict(getattr(default, name))))
+    newer: dict[str, Any] = {
+        "eval_stage": None,
+        "joint_velocity": default.joint_velocity,
+        "scene.alignment": None,
+        "control.floor": None,
+    }
+    newer |= {name: asdict(getattr(default, name)) for name in _NEWER_GROUPS}
+    for key, value in newer.items():
+        *groups, last = key.split(".")
+        node: Any = tree["env"]
+        for group in groups:
+            node = node.setdefault(group, {})
+            if not isinstance(node, dict):
+                raise UserError(
+                    f"snapshot {snapshot}: env.{group}={node!r} must be a group of keys"
+                )
+        node.setdefault(last, value)
 
 
 def _override(cfg: DictConfig, overrides: Mapping[str, Any]) -> DictConfig:
@@ -153,30 +201,3 @@ def _is_alike(present: Any, value: Any) -> bool:
     if isinstance(present, ListConfig):
         return isinstance(value, list | int | float)  # a spread may be a number
     return not (isinstance(present, int | float) and isinstance(value, str))
-
-
-def _check_targets(node: Any, packages: Sequence[str], snapshot: Path) -> None:
-    """Refuse a config that names code outside `packages`: a snapshot may come from anywhere."""
-    if isinstance(node, list):
-        node = dict(enumerate(node))
-    if not isinstance(node, dict):
-        return
-    target = node.get("_target_")
-    if target is not None and not _is_from(str(target), packages):
-        raise UserError(
-            f"{snapshot} wants to run {target}, which is not in {', '.join(packages)}; "
-            "if you trust its author, name the package with --trust"
-        )
-    for value in node.values():
-        _check_targets(value, packages, snapshot)
-
-
-def _is_from(target: str, packages: Sequence[str]) -> bool:
-    """Whether `target` is defined in one of `packages`, not merely imported there (`ours.os`)."""
-    if target.split(".")[0] not in packages:
-        return False
-    try:
-        module = getattr(hydra.utils.get_object(target), "__module__", "")
-    except Exception:  # whatever an import may raise
-        return False
-    return module.split(".")[0] in packages

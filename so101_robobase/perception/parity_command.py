@@ -35,6 +35,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument("--size", default="640x480", help="of the frames (default: %(default)s)")
     policy = parser.add_argument_group("policy")
     policy.add_argument("--snapshot", type=Path, help="also let this policy act on what they see")
+    policy.add_argument(
+        "--overrides",
+        nargs="+",
+        default=[],
+        metavar="key=value",
+        help="changes to the snapshot's config, as of `evaluate`",
+    )
     policy.add_argument("--num_episodes", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="of the networks (default: %(default)s)")
 

@@ -14,7 +14,7 @@ from so101_robobase import pictures
 from so101_robobase.alignment import measured_camera
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.report import table
-from so101_robobase.evaluation.session import play
+from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import summarise
 from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES, center_crop
@@ -23,6 +23,7 @@ from so101_robobase.perception.dataset import DatasetSettings, scene_pool
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.perception.parity import Comparison, action_difference, compare
+from so101_robobase.sim.sight import SCENE
 
 _TILE = 168  # pixels along an edge in the picture
 _POLICY_SEED = 2_000_000  # as `so101_robobase evaluate`
@@ -35,7 +36,9 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: an argument that cannot be used; nothing has been written by then.
     """
-    if args.segmentation is None and args.depth == "scene":
+    if args.overrides and args.snapshot is None:
+        raise UserError("--overrides changes the config of a snapshot; give --snapshot too")
+    if args.segmentation is None and args.depth == SCENE:
         raise UserError("nothing to compare: give --segmentation CHECKPOINT, --depth, or both")
     for name in ("num_images", "num_episodes"):
         if getattr(args, name) < 1:
@@ -52,7 +55,11 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
     )
     eyes = Eyes(args.segmentation, args.depth, args.device)
     sights = worlds(args.segmentation, args.depth, (width, height)) if args.snapshot else {}
-    policies = {name: load_policy(args.snapshot, "cpu", sight) for name, sight in sights.items()}
+    given = parse_overrides(args.overrides)
+    policies = {
+        name: load_policy(args.snapshot, "cpu", {**given, **sight})
+        for name, sight in sights.items()
+    }
 
     comparison = compare(settings, scene_pool(args.output, settings, 1), eyes, args.num_images)
     figures = _figures(comparison)
@@ -92,7 +99,12 @@ def worlds(
         segmentation, depth: as `env.sight` takes them.
         camera: width and height of the frames that the networks look at.
     """
-    truth = {"env.corruption.enabled": False, "env.randomization.physical.enabled": False}
+    truth: dict[str, Any] = {
+        "env.corruption.enabled": False,
+        "env.randomization.physical.enabled": False,
+        "env.sight.segmentation": None,
+        "env.sight.depth": SCENE,
+    }
     looks = {**truth, "env.randomization.visual.enabled": True}
     return {
         "as it is": {**truth, "env.randomization.visual.enabled": False},

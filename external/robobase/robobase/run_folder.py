@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from robobase import stored_config
 from robobase.errors import UserError
 from robobase.metrics_csv import read_table
 
@@ -108,8 +109,15 @@ def command_to_resume(snapshot: Path) -> str:
 
 
 def changed_keys(stored_yaml: str, cfg: DictConfig) -> list[str]:
-    """`key: old -> new` for every setting but `resume_from` that differs from a snapshot's."""
-    old, new = (_flat(OmegaConf.to_container(c)) for c in (OmegaConf.create(stored_yaml), cfg))
+    """`key: old -> new` for every setting but `resume_from` that differs from a snapshot's.
+
+    A stored config that is not plain data is not compared: the run's own holds in any case.
+    """
+    try:
+        stored = stored_config.parse(stored_yaml, "the snapshot")
+    except UserError as error:
+        return [f"not compared, {error}"]
+    old, new = _flat(stored), _flat(OmegaConf.to_container(cfg, resolve=True))
     absent = "(absent)"
     return [
         f"{key}: {old.get(key, absent)} -> {new.get(key, absent)}"

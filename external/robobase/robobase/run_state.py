@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from omegaconf import OmegaConf
 
-from robobase import snapshot
+from robobase import snapshot, stored_config
 from robobase.errors import UserError
 from robobase.method.core import Method
 
@@ -53,7 +52,7 @@ def capture(run: "Workspace", with_replay: bool) -> dict[str, Any]:
         "_pretrain_step": run.progress.pretrain_step,
         "_main_loop_iterations": run.progress.iterations,
         "_global_env_episode": run.episodes.count,
-        "cfg": OmegaConf.to_yaml(run.cfg),
+        "cfg": stored_config.to_text(run.cfg),
         "agent": run.agent.state_dict(),
         "training": run.agent.training_state(),
         "progress": run.progress.state_dict(),

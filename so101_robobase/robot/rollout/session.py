@@ -164,6 +164,16 @@ def _check(args: argparse.Namespace) -> None:
                 raise UserError(f"{why}; start it in the foreground of a terminal")
 
 
+def _replaced(args: argparse.Namespace) -> dict[str, Any]:
+    """Overrides: what the snapshot names is not opened where the command line names its own."""
+    neutral = {
+        "segmentation": ("env.sight.segmentation", None),
+        "depth": ("env.sight.depth", SCENE),
+        "alignment": ("env.scene.alignment", None),
+    }
+    return dict(kept for name, kept in neutral.items() if getattr(args, name) is not None)
+
+
 def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
     """The snapshot's task; a simulated arm and its camera are as the command line says."""
     config = LiftConfig.from_cfg(policy.cfg, evaluation=True)
