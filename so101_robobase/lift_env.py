@@ -62,7 +62,7 @@ class LiftEnv(gym.Env):
         self.task = LiftTask(self.config, num_envs=1)
         self.observation_space = spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (self.task.action_dim,), np.float32)
-        self._spectator = Spectator(self.task.scene, "state")
+        self._spectator = Spectator(self.task, "state")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -88,7 +88,7 @@ class LiftEnv(gym.Env):
         """A view of the scene, (H, W, 3) uint8."""
         if self.render_mode is None:
             return None
-        return self._spectator.draw(self.task.qpos[0], None)
+        return self._spectator.draw(0, None)
 
     def close(self) -> None:
         """Free the renderer."""

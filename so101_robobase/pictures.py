@@ -19,6 +19,7 @@ _LEAST_WITH_KEY = 240  # px, edge of a panel on which a key can be read
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE = (255, 255, 255)
 _BLACK = (0, 0, 0)
+_DARK = 24
 
 
 def grid(tiles: Sequence[Image]) -> Image:
@@ -29,11 +30,17 @@ def grid(tiles: Sequence[Image]) -> Image:
 
 
 def beside(cameras: Image, panels: Sequence[Image]) -> Image:
-    """Puts square panels to the right of the camera grid: below each other where they fit."""
+    """Puts panels, all of one shape, to the right of the camera grid.
+
+    They fill its height column by column, what is left over is dark.
+    """
     if not panels:
         return cameras
-    fits = cameras.shape[0] == sum(panel.shape[0] for panel in panels)
-    return np.hstack([cameras, np.vstack(panels)] if fits else [cameras, *panels])
+    rows = cameras.shape[0] // panels[0].shape[0]
+    empty = np.full_like(panels[0], _DARK)
+    padded = [*panels, *[empty] * (-len(panels) % rows)]
+    columns = [np.vstack(padded[k : k + rows]) for k in range(0, len(padded), rows)]
+    return np.hstack([cameras, *columns])
 
 
 def caption(tile: Image, text: str) -> Image:
@@ -72,7 +79,7 @@ def observation_panels(frame: NDArray[np.uint8], kind: str, size: int) -> list[I
 
 def strip(width: int, text: str, height: int = STRIP_HEIGHT) -> Image:
     """One dark line of text, made smaller where it is too long; (height, width, 3)."""
-    image = np.full((height, width, 3), 24, np.uint8)
+    image = np.full((height, width, 3), _DARK, np.uint8)
     (text_width, _), _ = cv2.getTextSize(text, _FONT, 0.45, 1)
     scale = 0.45 * min(1.0, (width - 16) / text_width)
     cv2.putText(image, text, (8, height // 2 + 5), _FONT, scale, _WHITE, 1, cv2.LINE_AA)

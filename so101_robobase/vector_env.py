@@ -32,8 +32,8 @@ class LiftVectorEnv(gym.vector.VectorEnv):
     | key         | value                                                                       |
     |-------------|-----------------------------------------------------------------------------|
     | final_obs   | last observations as a dict of arrays (N, ...); valid where `_final_obs`    |
-    | final_info  | last infos as a dict of arrays (N,); valid where `_final_info`; `qpos` (N,  |
-    |             | 13), the last state, as well                                                |
+    | final_info  | last infos as a dict of arrays (N,); valid where `_final_info`; as well the |
+    |             | last state, `qpos` (N, 13), and that which the camera showed, `seen_qpos`   |
 
     while observations and all other infos of these members are those of their next episode.
 
@@ -98,7 +98,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._observations: dict[str, np.ndarray] | None = None
         self._num_rendered = min(num_rendered, num_envs)
-        self._spectator = Spectator(self.task.scene, config.observation)
+        self._spectator = Spectator(self.task, config.observation)
 
     def reset(
         self,
@@ -151,7 +151,11 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             infos = {
                 "final_obs": _copies(observations),
                 "_final_obs": done,
-                "final_info": {**self.task.info(), "qpos": self.task.qpos.copy()},
+                "final_info": {
+                    **self.task.info(),
+                    "qpos": self.task.qpos.copy(),
+                    "seen_qpos": self.task.interface.seen_qpos.copy(),
+                },
                 "_final_info": done.copy(),
             }
             ended = np.flatnonzero(done)
@@ -175,9 +179,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
         if self.render_mode is None or self._observations is None:
             return None
         pictures = self._observations.get("rgb", [None] * self.num_envs)
-        return tuple(
-            self._spectator.draw(self.task.qpos[i], pictures[i]) for i in range(self._num_rendered)
-        )
+        return tuple(self._spectator.draw(i, pictures[i]) for i in range(self._num_rendered))
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides later steps, as tensors and plain containers; safe to `torch.load`."""

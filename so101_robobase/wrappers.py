@@ -87,8 +87,7 @@ class _Observed(gym.Wrapper, RecordConstructorArgs):
         if not isinstance(base, LiftEnv):
             raise UserError(f"{type(self).__name__} wraps LiftEnv, not {type(base).__name__}")
         self._observer = Observer(base.task, kind, image_size, renderer)
-        self._spectator = Spectator(base.task.scene, kind)
-        self._task = base.task
+        self._spectator = Spectator(base.task, kind)
         self._picture: np.ndarray | None = None
         self.observation_space = self._observer.space
 
@@ -104,7 +103,7 @@ class _Observed(gym.Wrapper, RecordConstructorArgs):
         """A view of the scene beside the observed picture, (H, W, 3) uint8."""
         if self.render_mode is None:
             return None
-        return self._spectator.draw(self._task.qpos[0], self._picture)
+        return self._spectator.draw(0, self._picture)
 
     def close(self) -> None:
         self._observer.close()

@@ -10,7 +10,9 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from robobase.envs.vector_compat import final_info, final_obs
 from robobase.evaluation import EvaluationResult, task_success
 from so101_robobase.evaluation.statistics import Episode
+from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.scene import SUBSTEPS
+from so101_robobase.sim.sight import view
 
 IMAGE = "rgb"  # key of the picture in an observation, whatever its channels mean
 _FIGURES = (
@@ -29,10 +31,16 @@ class Track:
 
     Attributes:
         qpos: (13,) each; arm joints and cube pose.
+        seen: (13,) each, of which the camera showed the policy a picture; late where it is slow.
+        look: how the episode looks; None: as the scene is.
+        cube_half_size: m, half the edge of its cube; None: the scene's.
         pictures: (C, H, W) uint8 each, newest frame of what the policy saw; none for state runs.
     """
 
     qpos: list[np.ndarray] = field(default_factory=list)
+    seen: list[np.ndarray] = field(default_factory=list)
+    look: Look | None = None
+    cube_half_size: float | None = None
     pictures: list[np.ndarray] = field(default_factory=list)
 
 
@@ -152,10 +160,17 @@ class Recorder(VectorWrapper):
         if not any(self._num_tracks.values()):
             return
         if self._done[lane]:  # the simulation has started its next episode already
-            qpos, observation = (final_info(infos, lane) or {})["qpos"], final_obs(infos, lane)
+            last, observation = final_info(infos, lane) or {}, final_obs(infos, lane)
+            qpos, seen = last["qpos"], last["seen_qpos"]
         else:
-            qpos = self.env.unwrapped.task.qpos[lane]  # type: ignore[attr-defined]
+            task = self.env.unwrapped.task  # type: ignore[attr-defined]
+            shown = view(task, np.array([lane]))
+            qpos, seen = task.qpos[lane], shown.qpos[0]
+            track.look = None if shown.looks is None else shown.looks[0]
+            if shown.cube_half_size is not None:
+                track.cube_half_size = float(shown.cube_half_size[0])
             observation = {key: rows[lane] for key, rows in self._observations.items()}
         track.qpos.append(qpos.copy())
+        track.seen.append(seen.copy())
         if IMAGE in observation:
             track.pictures.append(observation[IMAGE][-1].copy())

@@ -21,6 +21,9 @@ _CUBE_Z = NUM_JOINTS + 2  # in qpos
 class Videos:
     """Draws episodes as camera pictures in a grid, beside them what the policy saw.
 
+    The scene has the looks that the episode had, and the wrist camera's colours stand beside the
+    ids and disparity that came from it.
+
     Args:
         views: draws the cameras; None (no OpenGL) leaves the observation panels alone.
         cameras: names for `views`; four make a 2x2 grid, any other number a row.
@@ -59,13 +62,17 @@ class Videos:
 
     def frame(self, episode: Episode, track: Track, t: int) -> pictures.Image:
         """The picture of the state after `t` policy steps, (H, W, 3) uint8; H and W are even."""
-        views = self._views.render(track.qpos[t], self._cameras) if self._views else {}
-        tiles = [pictures.caption(views[name], name) for name in self._cameras]
-        seen = (
-            pictures.observation_panels(track.pictures[t], self._observation, self._size)
-            if track.pictures
-            else []
-        )
+        dressed = track.look, track.cube_half_size
+        tiles, seen = [], []
+        if self._views:
+            views = self._views.render(track.qpos[t], self._cameras, *dressed)
+            tiles = [pictures.caption(views[name], name) for name in self._cameras]
+            if self._observation != "rgb":
+                wrist = self._views.wrist(track.seen[t], *dressed)
+                seen.append(pictures.caption(wrist, "wrist camera"))
+        if track.pictures:
+            picture = track.pictures[t]
+            seen += pictures.observation_panels(picture, self._observation, self._size)
         image = pictures.beside(pictures.grid(tiles), seen) if tiles else pictures.grid(seen)
         outcome = "success" if episode.success else "failure"
         text = (

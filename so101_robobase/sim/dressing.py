@@ -15,7 +15,7 @@ from so101_robobase.sim.patterns import (
     background_picture,
     table_picture,
 )
-from so101_robobase.sim.scene import CUBE, MOVING_PAD_GEOM, SKY, STATIC_PAD_GEOM, TABLE, Scene
+from so101_robobase.sim.scene import CUBE, MOVING_PAD_GEOM, SKY, STATIC_PAD_GEOM, TABLE
 
 _SPECULAR = (0.3, 0.3, 0.3)  # of a lamp; what shines is the gloss of the surface
 _DARK = 0.3  # parts of the arm below this brightness are servos, not printed
@@ -71,15 +71,14 @@ def add_distractors(
 
 
 class Dressing:
-    """Colours, lights and textures of looks for the geoms of `scene.render_model`.
+    """Colours, lights and textures of looks for the geoms of `model`, one of a `Scene`'s two.
 
-    Textures are uploaded to `context`, which must be used for pictures with looks alone.
+    `classes` (ngeom,) are the class ids of its geoms. Textures are uploaded to `context`, in which
+    nothing else may be drawn but what was `apply`-ed.
     """
 
-    def __init__(self, scene: Scene, context: GLContext):
-        model = scene.render_model
+    def __init__(self, model: mujoco.MjModel, classes: np.ndarray, context: GLContext):
         self._context = context
-        classes = scene.class_of_geom
         pads = [model.geom(name).id for name in (STATIC_PAD_GEOM, MOVING_PAD_GEOM)]
         fingers = np.isin(classes, [ClassId.STATIC_FINGER, ClassId.MOVING_FINGER])
         self._table, self._cube = model.geom(TABLE).id, model.geom(CUBE).id
@@ -91,8 +90,12 @@ class Dressing:
         self._textures = _texture_model(model)
         self._uploaded: dict[str, Surface | None] = {TABLE: None, SKY: None}
 
-    def apply(self, scene: mujoco.MjvScene, look: Look) -> None:
-        """Change `scene`; the context of the constructor must be current."""
+    def apply(self, scene: mujoco.MjvScene, look: Look | None) -> None:
+        """Change `scene`; None leaves it as the model has it. The context must be current."""
+        if look is None:
+            self._upload(TABLE, None, table_picture)
+            self._upload(SKY, None, background_picture)
+            return
         _set_lights(scene, look)
         colors = {
             "robot": look.robot_color,

@@ -141,7 +141,9 @@ class GLRenderer:
                 samples=_LOOK_SAMPLES,
                 shadow_span=_SHADOW_SPAN,
             )
-            self._dressing = dressing.Dressing(self._source, self._look_context)
+            self._dressing = dressing.Dressing(
+                self._model, self._source.class_of_geom, self._look_context
+            )
         rgb = np.empty((self._height, self._width, 3), np.uint8)
         self._look_context.make_current()
         for index, (row, look) in enumerate(zip(qpos, looks, strict=True)):

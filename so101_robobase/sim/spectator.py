@@ -4,7 +4,8 @@ import numpy as np
 
 from so101_robobase import pictures
 from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.sim.scene import Scene
+from so101_robobase.sim.lift import LiftTask
+from so101_robobase.sim.sight import view
 from so101_robobase.sim.views import Views
 
 VIEW = "iso"
@@ -14,21 +15,30 @@ SIZE = 256  # px, edge of every tile
 class Spectator:
     """Draws with reduced meshes, so that a video costs training little time.
 
-    Where OpenGL is missing the view is left black; nothing is opened before the first picture.
+    The scene has the episode's own looks. Where OpenGL is missing the view is left black; nothing
+    is opened before the first picture.
+
+    Args:
+        task: the simulations.
+        observation: kind of the pictures that `draw` is given.
     """
 
-    def __init__(self, scene: Scene, observation: str):
-        self._scene = scene
+    def __init__(self, task: LiftTask, observation: str):
+        self._task = task
         self._observation = observation
         self._views: Views | None = None
         self._has_gl = True
 
-    def draw(self, qpos: np.ndarray, picture: np.ndarray | None) -> np.ndarray:
-        """State (13,) and its observed picture (C, H, W), if any -> (256, k * 256, 3) uint8."""
+    def draw(self, member: int, picture: np.ndarray | None) -> np.ndarray:
+        """Member `member` and its observed picture (C, H, W), if any -> (256, k * 256, 3) uint8.
+
+        From left to right: the scene, the wrist camera's colours where the observation has others,
+        and the observation's channels.
+        """
         seen = (
             [] if picture is None else pictures.observation_panels(picture, self._observation, SIZE)
         )
-        return np.hstack([self._view(qpos), *seen])
+        return np.hstack([*self._scene(member, with_wrist=picture is not None), *seen])
 
     def close(self) -> None:
         """Free the OpenGL context."""
@@ -36,12 +46,18 @@ class Spectator:
             self._views.close()
             self._views = None
 
-    def _view(self, qpos: np.ndarray) -> np.ndarray:
+    def _scene(self, member: int, with_wrist: bool) -> list[np.ndarray]:
         if self._views is None and self._has_gl:
             try:
-                self._views = Views(self._scene, (SIZE, SIZE), reduced=True)
+                self._views = Views(self._task.scene, (SIZE, SIZE), reduced=True)
             except GLUnavailableError:
                 self._has_gl = False
         if self._views is None:
-            return np.zeros((SIZE, SIZE, 3), np.uint8)
-        return self._views.render(qpos, [VIEW])[VIEW]
+            return [np.zeros((SIZE, SIZE, 3), np.uint8)]
+        qpos, looks, half_size = view(self._task, np.array([member]))
+        dressed = (None if looks is None else looks[0], None if half_size is None else half_size[0])
+        tiles = [self._views.render(self._task.qpos[member], [VIEW], *dressed)[VIEW]]
+        if with_wrist and self._observation != "rgb":
+            wrist = self._views.wrist(qpos[0], *dressed)
+            tiles.append(pictures.caption(wrist, "wrist camera"))
+        return tiles

@@ -12,6 +12,7 @@ from robobase.evaluation import evaluate
 from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode
 from so101_robobase.evaluation.videos import choose
+from so101_robobase.sim.appearance import Look
 
 LIMIT = 6
 
@@ -34,11 +35,19 @@ class Scripted(gym.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.single_action_space = spaces.Box(-1, 1, (1, 6), np.float32)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        scene = SimpleNamespace(config=SimpleNamespace(timestep=0.002))
-        self.task = SimpleNamespace(qpos=np.zeros((num_envs, 13)), scene=scene)
+        qpos = np.zeros((num_envs, 13))
+        drawn = SimpleNamespace(enabled=True)
+        self.task = SimpleNamespace(
+            qpos=qpos,
+            scene=SimpleNamespace(config=SimpleNamespace(timestep=0.002)),
+            interface=SimpleNamespace(seen_qpos=qpos),
+            config=SimpleNamespace(randomization=SimpleNamespace(visual=drawn, physical=drawn)),
+        )
 
     def reset(self, *, seed=None, options=None):
         self.seeds, self.t = np.array(seed), np.zeros(self.num_envs, int)
+        self.task.looks = [Look(exposure=1.0 + s) for s in seed]
+        self.task.cube_half_size = self.seeds / 1000
         return self._observe(), self._info()
 
     def step(self, actions):
@@ -48,7 +57,11 @@ class Scripted(gym.vector.VectorEnv):
         done = succeeded | (self.t >= LIMIT)
         final = {
             "final_obs": self._observe(),
-            "final_info": {**self._info(), "qpos": self.task.qpos.copy()},
+            "final_info": {
+                **self._info(),
+                "qpos": self.task.qpos.copy(),
+                "seen_qpos": self.task.qpos - 1,
+            },
         }
         self.t[done] = 0
         infos = self._info()
@@ -125,6 +138,10 @@ def test_tracks_hold_every_state_up_to_the_last_and_its_newest_picture():
         np.testing.assert_allclose(poses[:, 0], episode.seed + np.arange(steps + 1) / 10)
         assert [picture.max() for picture in track.pictures] == list(range(steps + 1))
         assert track.pictures[0].shape == (2, 4, 4)
+        assert len(track.seen) == len(track.qpos)
+        np.testing.assert_allclose(track.seen[-1], track.qpos[-1] - 1)  # late, as it was told
+        assert track.look == Look(exposure=1.0 + episode.seed)
+        assert track.cube_half_size == episode.seed / 1000
 
 
 def test_only_the_first_successes_and_failures_are_kept_as_tracks():

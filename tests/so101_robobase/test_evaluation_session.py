@@ -83,14 +83,14 @@ def test_stage_and_overrides_reach_the_task(run):
     assert record["summary"]["best_max_cube_height"] > 0.07
 
 
-def test_video_shows_four_cameras_and_two_panels(run):
+def test_video_shows_four_cameras_the_wrist_and_two_panels(run):
     folder, path = run
     words = ["--num_episodes", "1", "--num_videos", "1", "--frame_size", "64", "--debug"]
     assert cli.main(["evaluate", path, *words, "--output_dir", str(folder / "out")]) == 0
     (video,) = (folder / "out").glob("episode_000_*.mp4")
     frames = imageio.mimread(video)
     assert len(frames) == 6 + 1  # states: 12 control steps, action_repeat 2
-    assert frames[0].shape == (2 * 64 + 32, 3 * 64, 3)
+    assert frames[0].shape == (2 * 64 + 32, 4 * 64, 3)
     assert len((folder / "out" / "debug" / "episode_000.csv").read_text().splitlines()) == 1 + 6
 
 

@@ -29,6 +29,9 @@ def test_panels_stack_beside_a_square_of_cameras_and_extend_a_row():
     two = [_tile(7), _tile(9)]
     assert pictures.beside(square, two).shape == (16, 24, 3)
     assert pictures.beside(row, two).shape == (8, 32, 3)
+    assert pictures.beside(square, [_tile(7)]).shape == (16, 24, 3)
+    three = pictures.beside(square, [*two, _tile(11)])
+    assert [three[y, x, 0] for y, x in ((0, 16), (8, 16), (0, 24))] == [7, 9, 11]
     assert pictures.beside(row, []) is row
 
 
