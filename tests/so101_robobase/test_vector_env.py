@@ -185,9 +185,20 @@ def test_render_shows_the_first_member(make):
     assert env.render() is None
     env.reset(seed=0)
     (frame,) = env.render()
-    assert frame.shape == (256, 3 * 256, 3)
+    assert frame.shape == (256, 4 * 256, 3)  # scene, wrist, ids, disparity
     assert frame.dtype == np.uint8
     assert frame.std() > 10
+
+
+def test_render_shows_the_look_of_the_episode(make):
+    def frame(seed):
+        env.reset(seed=seed)
+        return env.render()[0].astype(int)
+
+    env = make(observation="seg_depth", randomization={"visual": {"enabled": True}})
+    first, second = frame(1), frame(2)
+    for tile in (slice(0, 256), slice(256, 512)):
+        assert np.abs(first[:, tile] - second[:, tile]).mean() > 10
 
 
 def test_mistakes_are_named(make):
