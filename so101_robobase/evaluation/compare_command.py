@@ -13,7 +13,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="run",
-        help="folder of a training run, or of a multirun (all runs in it)",
+        help="folder of a training run; a folder of runs or of multiruns stands for all in it",
     )
     parser.add_argument(
         "--output",
@@ -24,14 +24,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table and writes the curves."""
+    """Prints the tables and writes the curves."""
     from robobase.errors import UserError
-    from so101_robobase.evaluation.comparison import comparison_rows, draw_curves, find_runs
+    from so101_robobase.evaluation.comparison import comparison_rows, find_runs, setting_rows
+    from so101_robobase.evaluation.comparison_curves import draw_curves
     from so101_robobase.evaluation.report import table
 
     runs = find_runs(args.runs)
-    header, *rows = comparison_rows(runs, LEVELS)
-    print(table(rows, header))
+    for header, *rows in filter(None, (comparison_rows(runs, LEVELS), setting_rows(runs, 0.9))):
+        print(table(rows, header))
     try:
         draw_curves(runs, args.output)
     except (OSError, ValueError) as error:  # ValueError: a suffix matplotlib does not know

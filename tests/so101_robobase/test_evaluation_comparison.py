@@ -1,18 +1,40 @@
 """Claims about the comparison of runs."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from robobase.errors import UserError
 from so101_robobase import cli
-from so101_robobase.evaluation.comparison import comparison_rows, draw_curves, find_runs
+from so101_robobase.evaluation.comparison import (
+    comparison_rows,
+    find_runs,
+    setting_rows,
+    settings,
+)
+from so101_robobase.evaluation.comparison_curves import draw_curves
 
 HEADER = "env_steps,total_time,episode_success,episode_reward\n"
 
 
-def _run(folder, rows):
+def _run(folder, rows, *overrides):
     folder.mkdir(parents=True)
     (folder / "eval.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    if overrides:
+        (folder / ".hydra").mkdir()
+        lines = "".join(f"- {json.dumps(word)}\n" for word in overrides)
+        (folder / ".hydra" / "overrides.yaml").write_text(lines)
+    return folder
+
+
+def _sweep(folder):
+    """Two settings, two seeds each."""
+    final = {("v11", 1): 0.2, ("v11", 2): 0.6, ("v19", 1): 0.95, ("v19", 2): 1.0}
+    for number, ((version, seed), success) in enumerate(final.items()):
+        words = ("env=so101_lift", f"env.reward_version={version}", f"seed={seed}")
+        _run(folder / str(number), ["0,1,0.0,1", f"1000,{60 * seed},{success},5"], *words)
     return folder
 
 
@@ -51,6 +73,74 @@ def test_folder_of_a_multirun_stands_for_its_runs(tmp_path):
     for name in ("0", "1"):
         _run(tmp_path / "sweep" / name, ["0,1,0,1"])
     assert [run.name for run in find_runs([tmp_path / "sweep"])] == ["sweep/0", "sweep/1"]
+
+
+def test_runs_without_evaluations_are_left_out_and_told(tmp_path, capsys):
+    good = _run(tmp_path / "lift" / "a", ["0,1,0,1"])
+    refused = tmp_path / "lift" / "b"
+    (refused / ".hydra").mkdir(parents=True)
+    young = _run(tmp_path / "lift" / "c", [])
+    assert [run.name for run in find_runs([good, refused, young])] == ["lift/a"]
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert "left out:" in told[0]
+    assert str(refused) in told[0]
+    assert str(young) in told[1]
+
+
+def test_a_folder_of_runs_and_of_sweeps_stands_for_all_in_it(tmp_path):
+    _run(tmp_path / "runs" / "lift" / "day", ["0,1,0,1"])
+    for number in range(11):
+        _run(tmp_path / "runs" / "sweep" / "day" / str(number), ["0,1,0,1"])
+    (tmp_path / "runs" / "lift" / "day" / "evaluation").mkdir()
+    names = [run.name for run in find_runs([tmp_path / "runs", tmp_path / "runs" / "lift"])]
+    assert names == ["lift/day", *(f"day/{number}" for number in range(11))]
+
+
+def test_settings_are_what_differs_without_the_seed(tmp_path):
+    runs = find_runs([_sweep(tmp_path / "sweep")])
+    assert settings(runs) == [
+        "env.reward_version=v11",
+        "env.reward_version=v11",
+        "env.reward_version=v19",
+        "env.reward_version=v19",
+    ]
+    header, *rows = comparison_rows(runs, (0.9,))
+    assert header[1:3] == ["setting", "seed"]
+    assert rows[3][1:3] == ["env.reward_version=v19", "2"]
+
+
+def test_seeds_of_a_setting_share_a_line(tmp_path):
+    header, *rows = setting_rows(find_runs([_sweep(tmp_path / "sweep")]), 0.9)
+    first, second = (dict(zip(header, row, strict=True)) for row in rows)
+    assert first["setting"] == "env.reward_version=v11"
+    assert (first["seeds"], first["final success"]) == ("2", "40.0% (20% to 60%)")
+    assert (first["reach 90%"], first["steps to 90%"]) == ("0 of 2", "-")
+    assert second["final success"] == "97.5% (95% to 100%)"
+    assert (second["reach 90%"], second["time to 90%"]) == ("2 of 2", "0:01:30")
+
+
+def test_runs_that_share_no_setting_need_no_such_table(tmp_path):
+    folders = [_run(tmp_path / n, ["0,1,0,1"], f"launch={n}") for n in ("demos", "teacher")]
+    assert setting_rows(find_runs(folders), 0.9) == []
+
+
+@pytest.mark.parametrize("count", [1, 12, 40])
+def test_no_line_of_the_legend_is_cut(tmp_path, count):
+    folders = [
+        _run(
+            tmp_path / f"r{k}",
+            ["0,1,0,1", "9,1,1,2"],
+            f"method.lr={k}",
+            f"long.key.of.it={'x' * 60}{k}",
+        )
+        for k in range(count)
+    ]
+    draw_curves(find_runs(folders), tmp_path / "c.png")
+    picture = np.array(Image.open(tmp_path / "c.png").convert("L"))
+    border = np.concatenate([picture[:3].ravel(), picture[-3:].ravel(), picture[:, :3].ravel()])
+    assert border.min() == 255  # nothing runs into the edges
+    assert picture[:, -3:].min() == 255
 
 
 @pytest.mark.parametrize(

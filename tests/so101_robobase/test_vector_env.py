@@ -14,7 +14,11 @@ from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.lift_env import LiftEnv
 from so101_robobase.sim.lift import CUBE_POS
+from so101_robobase.sim.looks import VisualRandomization
+from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.vector_env import LiftVectorEnv
+
+VARIED = RandomizationConfig(visual=VisualRandomization(enabled=True))
 
 
 @pytest.fixture
@@ -195,7 +199,7 @@ def test_render_shows_the_look_of_the_episode(make):
         env.reset(seed=seed)
         return env.render()[0].astype(int)
 
-    env = make(observation="seg_depth", randomization={"visual": {"enabled": True}})
+    env = make(observation="seg_depth", randomization=VARIED)
     first, second = frame(1), frame(2)
     for tile in (slice(0, 256), slice(256, 512)):
         assert np.abs(first[:, tile] - second[:, tile]).mean() > 10
