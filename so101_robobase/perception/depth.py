@@ -14,14 +14,13 @@ import torch
 
 from robobase.compute import usable_device
 from robobase.errors import UserError
+from so101_robobase.perception import depth_folder
+from so101_robobase.perception.depth_folder import FILES
 from so101_robobase.perception.extras import require
 from so101_robobase.perception.frames import check_frame
 
 DEPTH_ANYTHING = "depth-anything/Depth-Anything-V2-Small-hf"
 """The network of the original project: 24.8 M parameters, Apache-2.0."""
-
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-"""What a folder must hold. Weights come as safetensors only: nothing pickled is read."""
 
 
 class DepthInference:
@@ -50,7 +49,8 @@ class DepthInference:
     ):
         folder = find_model(name_or_folder)
         self.device = usable_device(device)
-        self.model, self._processor = _load(folder)
+        with _silent(require("transformers").utils.logging):
+            self.model, self._processor = depth_folder.load(folder)
         self.model.to(self.device)
         self.mean = tuple(self._processor.image_mean)
         self.std = tuple(self._processor.image_std)
@@ -148,57 +148,6 @@ def save_untrained(folder: Path) -> Path:
 
 def _missing(folder: Path) -> list[str]:
     return [file for file in FILES if not (folder / file).is_file()]
-
-
-def _load(folder: Path) -> tuple[Any, Any]:
-    """Model and processor. Never asks the hub."""
-    transformers = require("transformers")
-    require("torchvision")
-    safetensors = require("safetensors")
-    # Before version 5 a processor saved by its slow class is loaded as that, nine times slower.
-    fast = {"use_fast": True} if transformers.__version__.startswith("4.") else {}
-    with _silent(transformers.utils.logging):
-        try:
-            config = transformers.AutoConfig.from_pretrained(folder)
-            _check_kind(folder, config)
-            processor = transformers.AutoImageProcessor.from_pretrained(folder, **fast)
-            model, report = transformers.DepthAnythingForDepthEstimation.from_pretrained(
-                folder, config=config, use_safetensors=True, output_loading_info=True
-            )
-        except UserError:
-            raise
-        # What a broken or foreign file makes transformers raise.
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            RuntimeError,
-            safetensors.SafetensorError,
-        ) as error:
-            raise UserError(
-                f"{folder} cannot be loaded as Depth Anything: {_first_line(error)}"
-            ) from error
-    absent = sorted(report["missing_keys"])
-    if absent:  # transformers would go on with random numbers in their place
-        raise UserError(
-            f"{folder}: the weights lack {len(absent)} tensors ({absent[0]} ...); they belong to "
-            "another architecture than its config.json"
-        )
-    return model.eval(), processor
-
-
-def _check_kind(folder: Path, config: Any) -> None:
-    if config.model_type != "depth_anything":
-        raise UserError(
-            f"{folder} holds a '{config.model_type}' model; give a Depth Anything model, such as "
-            f"{DEPTH_ANYTHING}"
-        )
-    if config.depth_estimation_type != "relative":
-        raise UserError(
-            f"{folder} predicts {config.depth_estimation_type} depth, not disparity; give a model "
-            f"for relative depth, such as {DEPTH_ANYTHING}"
-        )
 
 
 @contextmanager
