@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from so101_robobase.arguments import Input
+
 LEVELS = (0.90, 0.95)  # success rates whose first crossing the table names
 
 
@@ -11,7 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         nargs="+",
-        type=Path,
+        action=Input,
+        what="the folder of a run or of a multirun",
         metavar="run",
         help="folder of a training run; a folder of runs or of multiruns stands for all in it",
     )

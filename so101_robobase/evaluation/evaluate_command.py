@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from robobase.errors import UserError
+from so101_robobase.arguments import SEEDS, SNAPSHOT, Device, Input, Number
+
 DEFAULT_CAMERAS = ("topdown", "side", "front", "iso")
 # Far from eval_seed of training: by those episodes the best snapshot was chosen, so its success on
 # them is too high an estimate.
@@ -17,13 +20,15 @@ FINAL_EPISODES = 1_000
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
-        "snapshot",
-        type=Path,
-        help="a *_snapshot.pt that `python -m robobase.train` wrote, or its run folder: the latest",
+        "snapshot", action=Input, what=SNAPSHOT, help=f"{SNAPSHOT}, whose latest is meant"
     )
     episodes = parser.add_argument_group("episodes")
     episodes.add_argument(
-        "--num_episodes", type=int, help=f"default: {DEFAULT_EPISODES}, {FINAL_EPISODES} --final"
+        "--num_episodes",
+        type=int,
+        action=Number,
+        least=1,
+        help=f"default: {DEFAULT_EPISODES}, {FINAL_EPISODES} --final",
     )
     episodes.add_argument(
         "--final",
@@ -31,7 +36,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"for a figure to publish: {FINAL_EPISODES} episodes from seed {FINAL_SEED}, by "
         "which nothing may be chosen",
     )
-    episodes.add_argument("--stage", type=int, help="start states, 0 to 4 (default: as trained)")
+    episodes.add_argument(
+        "--stage",
+        type=int,
+        action=Number,
+        least=0,
+        most=4,
+        help="start states, 0 to 4 (default: as trained)",
+    )
     episodes.add_argument("--reward_version", help="v1 to v20 (default: as trained)")
     episodes.add_argument(
         "--overrides",
@@ -43,13 +55,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     episodes.add_argument(
         "--seed",
         type=int,
+        action=Number,
+        **SEEDS,
         help=f"episode k starts from seed + k (default: {DEFAULT_SEED})",
     )
     episodes.add_argument(
-        "--num_envs", type=int, help="simulations at once (default: at most 16, evenly filled)"
+        "--num_envs",
+        type=int,
+        action=Number,
+        least=1,
+        help="simulations at once (default: at most 16, evenly filled)",
     )
     episodes.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+        "--device",
+        action=Device,
+        default="auto",
+        help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)",
     )
     episodes.add_argument(
         "--trust",
@@ -65,7 +86,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="default: <run>/evaluation/<date and time>; runs/<name>/... for a snapshot that is in "
         "no run folder",
     )
-    output.add_argument("--num_videos", type=int, default=4, help="default: %(default)s")
+    output.add_argument(
+        "--num_videos", type=int, action=Number, least=0, default=4, help="default: %(default)s"
+    )
     output.add_argument("--no_video", action="store_true", help="write no videos")
     output.add_argument(
         "--cameras",
@@ -75,7 +98,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="topdown, side, front, iso, wrist_cam; four make a 2x2 grid (default: %(default)s)",
     )
     output.add_argument(
-        "--frame_size", type=int, default=256, help="pixels per camera (default: %(default)s)"
+        "--frame_size",
+        type=int,
+        action=Number,
+        least=32,
+        most=1280,
+        default=256,
+        help="pixels per camera (default: %(default)s)",
     )
     output.add_argument(
         "--full_meshes",
@@ -91,7 +120,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates the snapshot."""
+    _choose_episodes(args)
+    if args.reward_version is not None:
+        from so101_robobase.sim.rewards import Reward
+
+        Reward(args.reward_version)  # known, or it says which are
     from so101_robobase.evaluation.session import run_evaluation
 
     run_evaluation(args)
     return 0
+
+
+def _choose_episodes(args: argparse.Namespace) -> None:
+    if args.final and args.seed is not None:
+        raise UserError(f"--final has the seeds from {FINAL_SEED}; leave out --seed {args.seed}")
+    if args.seed is None:
+        args.seed = FINAL_SEED if args.final else DEFAULT_SEED
+    if args.num_episodes is None:
+        args.num_episodes = FINAL_EPISODES if args.final else DEFAULT_EPISODES

@@ -22,12 +22,6 @@ from robobase.evaluation import evaluate
 from robobase.run_snapshot import locate
 from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation import report
-from so101_robobase.evaluation.evaluate_command import (
-    DEFAULT_EPISODES,
-    DEFAULT_SEED,
-    FINAL_EPISODES,
-    FINAL_SEED,
-)
 from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy
 from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode, Summary, summarise
@@ -38,7 +32,6 @@ from so101_robobase.sim.scene import SUBSTEPS, build_scene
 from so101_robobase.sim.views import Views
 
 MOST_ENVS = 16  # simulations at once where --num_envs is not given
-FRAME_SIZES = (32, 1280)  # pixels; the upper end is the offscreen buffer of the scene
 
 
 def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
@@ -47,8 +40,6 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
     Raises:
         UserError: any argument that cannot be used; nothing has been played by then.
     """
-    _choose_episodes(args)
-    _check(args)
     device = compute.usable_device(args.device)
     args.snapshot = locate(args.snapshot)
     policy = load_policy(args.snapshot, device, _overrides(args), args.trust)
@@ -125,29 +116,10 @@ def play(
     return episodes, recorder
 
 
-def _choose_episodes(args: argparse.Namespace) -> None:
-    if args.final and args.seed is not None:
-        raise UserError(f"--final has the seeds from {FINAL_SEED}; leave out --seed {args.seed}")
-    if args.seed is None:
-        args.seed = FINAL_SEED if args.final else DEFAULT_SEED
-    if args.num_episodes is None:
-        args.num_episodes = FINAL_EPISODES if args.final else DEFAULT_EPISODES
-
-
 def width_of(num_episodes: int, num_envs: int | None) -> int:
     """How many simulations play `num_episodes`: `num_envs`, by default up to `MOST_ENVS`."""
     waves = math.ceil(num_episodes / MOST_ENVS)
     return min(num_envs or math.ceil(num_episodes / waves), num_episodes)
-
-
-def _check(args: argparse.Namespace) -> None:
-    for name, least in (("num_episodes", 1), ("num_envs", 1), ("num_videos", 0), ("seed", 0)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} {value} is too small; give {least} or more")
-    low, high = FRAME_SIZES
-    if not low <= args.frame_size <= high:
-        raise UserError(f"--frame_size {args.frame_size} must be from {low} to {high} pixels")
 
 
 def parse_overrides(words: Sequence[str], option: str = "--overrides") -> dict[str, Any]:

@@ -4,13 +4,12 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
+from so101_robobase.arguments import NETWORK, Device, FrameSize, Input, Number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument(
-        "--segmentation", type=Path, metavar="CKPT", help="best.pt of `segmentation train`"
-    )
+    parser.add_argument("--segmentation", action=Input, what=NETWORK, metavar="CKPT", help=NETWORK)
     parser.add_argument(
         "--depth",
         metavar="FOLDER",
@@ -21,11 +20,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--input_sizes",
         nargs="+",
         type=int,
+        action=Number,
+        least=14,
+        most=4096,
         metavar="PIXELS",
         help="shorter edges that the depth network sees (default: the processor's, 518)",
     )
     parser.add_argument(
         "--frame_size",
+        action=FrameSize,
         default="640x480",
         help="of the camera, width x height (default: %(default)s)",
     )
@@ -33,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--threads",
         nargs="+",
         type=int,
+        action=Number,
+        least=1,
         metavar="N",
         help="CPU threads (default: 1, and as many as there are cores)",
     )
@@ -43,9 +48,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=["torch", "onnx"],
         help="onnx runs on the CPU whatever the device (default: both)",
     )
-    parser.add_argument("--device", default="cpu", help="for torch (default: %(default)s)")
     parser.add_argument(
-        "--seconds", type=float, default=5.0, help="to spend on each row (default: %(default)s)"
+        "--device", action=Device, default="cpu", help="for torch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        action=Number,
+        least=0,
+        default=5.0,
+        help="to spend on each row (default: %(default)s)",
     )
 
 
@@ -55,8 +67,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             "no network to measure: give --segmentation CKPT, --depth FOLDER, --depth untrained"
         )
-    if args.threads is not None and min(args.threads) < 1:
-        raise UserError(f"--threads {min(args.threads)}: give 1 or more")
     from tempfile import TemporaryDirectory
 
     from tqdm import tqdm

@@ -3,6 +3,15 @@
 import argparse
 from pathlib import Path
 
+from so101_robobase.arguments import (
+    ALIGNMENT,
+    PICTURES,
+    SEEDS,
+    FrameSize,
+    Input,
+    Number,
+)
+
 CONTACT_SHEET = "contact_sheet.png"
 _SHOWN = 32  # pictures on the contact sheet
 
@@ -11,28 +20,47 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     render = parser.add_argument_group("render")
     render.add_argument("--output", type=Path, metavar="DIR", help="where the dataset goes")
-    render.add_argument("--num_images", type=int, default=20_000, help="default: %(default)s")
     render.add_argument(
-        "--size", default="640x480", help="width x height in pixels (default: %(default)s)"
+        "--num_images",
+        type=int,
+        action=Number,
+        least=1,
+        default=20_000,
+        help="default: %(default)s",
+    )
+    render.add_argument(
+        "--size",
+        action=FrameSize,
+        default="640x480",
+        help="width x height in pixels (default: %(default)s)",
     )
     render.add_argument(
         "--seed",
         type=int,
+        action=Number,
+        **SEEDS,
         default=0,
         help="another seed, other pictures (default: %(default)s)",
     )
     render.add_argument(
-        "--workers", type=int, help="processes (default: the cores that may be used)"
+        "--workers",
+        type=int,
+        action=Number,
+        least=1,
+        help="processes (default: the cores that may be used)",
     )
     render.add_argument(
         "--widen",
         type=float,
+        action=Number,
+        least=0,
         default=1.0,
         help="widths of all ranges; 1.2 for held-out data (default: %(default)s)",
     )
     render.add_argument(
         "--alignment",
-        type=Path,
+        action=Input,
+        what=ALIGNMENT,
         metavar="YAML",
         help="a real arm's, whose camera looks vary about; see `robot align camera`",
     )
@@ -42,6 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     render.add_argument(
         "--preview",
         type=int,
+        action=Number,
+        least=1,
         metavar="N",
         help=f"only {CONTACT_SHEET} of the first N pictures, to look at before a long run",
     )
@@ -55,13 +85,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     labelled.add_argument(
         "--check",
-        type=Path,
+        action=Input,
+        what=PICTURES,
         metavar="DIR",
         help="read every pair of DIR, print what is in it; contact sheet to --output, if given",
     )
     labelled.add_argument(
         "--class_map",
-        type=Path,
+        action=Input,
+        what="YAML of `name there: name here`",
         metavar="FILE",
         help="YAML of `name there: name here` (default: class_map.yaml in DIR)",
     )
@@ -73,16 +105,19 @@ def run(args: argparse.Namespace) -> int:
 
     if args.export_coco:
         folder, file = args.export_coco
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder; give {PICTURES}")
         return _export(folder, file, args.class_map)
     if args.check:
         return _check(args.check, args.class_map, args.output)
     if args.output is None:
         raise UserError("say where the dataset goes: --output DIR")
+    if args.no_randomization and args.widen != 1:
+        raise UserError("--widen says how wide the ranges are; --no_randomization has none")
     return _render(args)
 
 
 def _render(args: argparse.Namespace) -> int:
-    from robobase.errors import UserError
     from so101_robobase.alignment import measured_camera
     from so101_robobase.perception import dataset
     from so101_robobase.perception.contact_sheet import evenly, write_contact_sheet
@@ -90,8 +125,6 @@ def _render(args: argparse.Namespace) -> int:
     from so101_robobase.perception.frames import parse_frame_size
     from so101_robobase.sim.threads import usable_threads
 
-    if args.no_randomization and args.widen != 1:
-        raise UserError("--widen says how wide the ranges are; --no_randomization has none")
     height, width = parse_frame_size(args.size)
     camera = measured_camera(args.alignment) if args.alignment else None
     values = {"width": width, "height": height, "seed": args.seed, "camera": camera}

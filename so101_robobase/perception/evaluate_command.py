@@ -3,11 +3,15 @@
 import argparse
 from pathlib import Path
 
+from so101_robobase.arguments import NETWORK, PICTURES, Device, Input
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("checkpoint", type=Path, help="a best.pt of `segmentation train`")
-    parser.add_argument("data", type=Path, nargs="+", help="folders of labelled pictures")
+    parser.add_argument("checkpoint", action=Input, what=NETWORK, help=NETWORK)
+    parser.add_argument(
+        "data", action=Input, what=PICTURES, nargs="+", help="folders of labelled pictures"
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -15,7 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "runs/<name> for a checkpoint that is in none)",
     )
     parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+        "--device",
+        action=Device,
+        default="auto",
+        help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)",
     )
 
 

@@ -3,13 +3,14 @@
 import argparse
 from pathlib import Path
 
+from robobase.errors import UserError
+from so101_robobase.arguments import NETWORK, FrameSize, Input, Number
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument(
-        "--segmentation", type=Path, metavar="CKPT", help="best.pt of `segmentation train`"
-    )
+    network.add_argument("--segmentation", action=Input, what=NETWORK, metavar="CKPT", help=NETWORK)
     network.add_argument(
         "--depth", metavar="FOLDER", help="Depth Anything: a folder, or a name on Hugging Face"
     )
@@ -17,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     depth = parser.add_argument_group("depth")
     depth.add_argument(
         "--frame_size",
+        action=FrameSize,
         default="640x480",
         help="width x height of the camera's frames; the file works for no other (default: "
         "%(default)s)",
@@ -24,6 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     depth.add_argument(
         "--input_size",
         type=int,
+        action=Number,
+        least=14,
+        most=4096,
         metavar="PIXELS",
         help="shorter edge of what the network sees; smaller is faster (default: the processor's, "
         "518)",
@@ -32,13 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and prints how far it is from the original."""
-    from robobase.errors import UserError
+    if args.output.suffix != ".onnx":
+        raise UserError(f"--output {args.output} must end in .onnx")
     from so101_robobase.evaluation.report import table
     from so101_robobase.perception.frames import parse_frame_size
     from so101_robobase.perception.onnx_export import export_depth, export_segmentation
 
-    if args.output.suffix != ".onnx":
-        raise UserError(f"--output {args.output} must end in .onnx")
     if args.segmentation is not None:
         from so101_robobase.perception.segmentation.inference import SegmentationInference
 

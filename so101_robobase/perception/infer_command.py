@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robobase.errors import UserError
+from so101_robobase.arguments import NETWORK, Device, Input, Number
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -16,9 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", help="a picture, a folder of pictures, a video, or a camera's number (0, 1 ...)"
     )
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="a best.pt of `segmentation train`"
-    )
+    parser.add_argument("--checkpoint", action=Input, what=NETWORK, required=True, help=NETWORK)
     parser.add_argument(
         "--output", type=Path, default=Path("runs/segmented"), help="folder (default: %(default)s)"
     )
@@ -28,26 +29,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="write class ids 0 to 5 as grey PNG files instead of coloured overlays",
     )
     parser.add_argument(
-        "--max_frames", type=int, help="stop after so many frames (default: all; a camera: Ctrl-C)"
+        "--max_frames",
+        type=int,
+        action=Number,
+        least=1,
+        help="stop after so many frames (default: all; a camera: Ctrl-C)",
     )
     parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+        "--device",
+        action=Device,
+        default="auto",
+        help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Segments the source; Ctrl-C ends a camera's recording, what is done stays."""
+    if not args.source.isdecimal() and not Path(args.source).exists():
+        raise UserError(
+            f"{args.source} does not exist; give a picture, a folder, a video or a camera's number"
+        )
     from itertools import islice
 
     from tqdm import tqdm
 
-    from robobase.errors import UserError
     from robobase.signals import StopRequest
     from so101_robobase.perception.segmentation.inference import SegmentationInference
     from so101_robobase.perception.segmentation.sources import open_source
 
-    if args.max_frames is not None and args.max_frames < 1:
-        raise UserError(f"--max_frames {args.max_frames}: give 1 or more")
     inference = SegmentationInference(args.checkpoint, args.device)
     source = open_source(args.source)
     frames = islice(source.frames, args.max_frames)

@@ -3,6 +3,18 @@
 import argparse
 from pathlib import Path
 
+from robobase.errors import UserError
+from so101_robobase.arguments import (
+    ALIGNMENT,
+    NETWORK,
+    SEEDS,
+    SNAPSHOT,
+    Device,
+    FrameSize,
+    Input,
+    Number,
+)
+
 NUM_IMAGES = 500
 SEED = 1_000_000  # of scenes that no dataset has seen whose seed is smaller
 WIDEN = 1.2
@@ -11,7 +23,12 @@ WIDEN = 1.2
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
-        "--segmentation", metavar="CHECKPOINT", help="default: the simulator's own class ids"
+        "--segmentation",
+        action=Input,
+        what=NETWORK,
+        type=str,
+        metavar="CHECKPOINT",
+        help="default: the simulator's own class ids",
     )
     parser.add_argument(
         "--depth",
@@ -21,20 +38,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the report")
     pictures = parser.add_argument_group("pictures")
-    pictures.add_argument("--num_images", type=int, default=NUM_IMAGES, help="default: %(default)s")
-    pictures.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
     pictures.add_argument(
-        "--widen", type=float, default=WIDEN, help="ranges of looks, times this (%(default)s)"
+        "--num_images",
+        type=int,
+        action=Number,
+        least=1,
+        default=NUM_IMAGES,
+        help="default: %(default)s",
+    )
+    pictures.add_argument(
+        "--seed", type=int, action=Number, **SEEDS, default=SEED, help="default: %(default)s"
+    )
+    pictures.add_argument(
+        "--widen",
+        type=float,
+        action=Number,
+        least=0,
+        default=WIDEN,
+        help="ranges of looks, times this (%(default)s)",
     )
     pictures.add_argument(
         "--alignment",
-        type=Path,
+        action=Input,
+        what=ALIGNMENT,
         metavar="YAML",
         help="a real arm's, whose camera looks vary about; not of --snapshot's episodes",
     )
-    pictures.add_argument("--size", default="640x480", help="of the frames (default: %(default)s)")
+    pictures.add_argument(
+        "--size", action=FrameSize, default="640x480", help="of the frames (default: %(default)s)"
+    )
     policy = parser.add_argument_group("policy")
-    policy.add_argument("--snapshot", type=Path, help="also let this policy act on what they see")
+    policy.add_argument(
+        "--snapshot", action=Input, what=SNAPSHOT, help="also let this policy act on what they see"
+    )
     policy.add_argument(
         "--overrides",
         nargs="+",
@@ -42,12 +78,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="key=value",
         help="changes to the snapshot's config, as of `evaluate`",
     )
-    policy.add_argument("--num_episodes", type=int, default=100, help="default: %(default)s")
-    parser.add_argument("--device", default="cpu", help="of the networks (default: %(default)s)")
+    policy.add_argument(
+        "--num_episodes", type=int, action=Number, least=1, default=100, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--device", action=Device, default="cpu", help="of the networks (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares, prints a table and writes parity.json and parity.png."""
+    if args.overrides and args.snapshot is None:
+        raise UserError("--overrides changes the config of a snapshot; give --snapshot too")
+    if args.segmentation is None and args.depth == "scene":
+        raise UserError("nothing to compare: give --segmentation CHECKPOINT, --depth, or both")
     from so101_robobase.perception.parity_report import run_parity
 
     run_parity(args)

@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from robobase.errors import UserError
 from robobase.run_snapshot import locate
 from so101_robobase import pictures
 from so101_robobase.alignment import measured_camera
@@ -36,13 +35,6 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: an argument that cannot be used; nothing has been written by then.
     """
-    if args.overrides and args.snapshot is None:
-        raise UserError("--overrides changes the config of a snapshot; give --snapshot too")
-    if args.segmentation is None and args.depth == SCENE:
-        raise UserError("nothing to compare: give --segmentation CHECKPOINT, --depth, or both")
-    for name in ("num_images", "num_episodes"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} {getattr(args, name)} is too small; give 1 or more")
     height, width = parse_frame_size(args.size)
     if args.snapshot is not None:
         args.snapshot = locate(args.snapshot)

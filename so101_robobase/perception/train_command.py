@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from so101_robobase.arguments import PICTURES, Input, Number
+
 if TYPE_CHECKING:
     from so101_robobase.perception.segmentation.training import Training
 
@@ -16,31 +18,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pictures = parser.add_argument_group("labelled pictures")
     pictures.add_argument(
         "--data",
-        type=Path,
-        action="append",
+        action=Input,
+        what=PICTURES,
+        append=True,
         metavar="DIR",
         help="folder of `segmentation dataset`; as the other folders, may be given repeatedly",
     )
     pictures.add_argument(
         "--extra",
-        type=Path,
-        action="append",
+        action=Input,
+        what=PICTURES,
+        append=True,
         default=[],
         metavar="DIR",
         help="further labelled pictures, real ones for example: masks or COCO",
     )
     pictures.add_argument(
         "--validation",
-        type=Path,
-        action="append",
+        action=Input,
+        what=PICTURES,
+        append=True,
         default=[],
         metavar="DIR",
         help="choose the best network by this folder (default: by a share of each folder)",
     )
     pictures.add_argument(
         "--test",
-        type=Path,
-        action="append",
+        action=Input,
+        what=PICTURES,
+        append=True,
         default=[],
         metavar="DIR",
         help="measure the best network on this folder in the end",
@@ -57,10 +63,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, help="run folder (default: runs/segmentation/<date and time>)"
     )
     folder.add_argument(
-        "--resume", type=Path, metavar="RUN", help="continue the run of this folder"
+        "--resume",
+        action=Input,
+        what="the folder of a run to continue",
+        metavar="RUN",
+        help="continue the run of this folder",
     )
     run_.add_argument(
-        "--time_limit_minutes", type=float, help="stop after this long, as if by Ctrl-C"
+        "--time_limit_minutes",
+        type=float,
+        action=Number,
+        least=0,
+        help="stop after this long, as if by Ctrl-C",
     )
     parser.add_argument(
         "overrides",

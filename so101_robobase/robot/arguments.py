@@ -1,7 +1,8 @@
 """Arguments that several `so101_robobase robot` commands have."""
 
 import argparse
-from pathlib import Path
+
+from so101_robobase.arguments import FrameSize, Input, Number
 
 REAL, SIM, EMULATED = "real", "sim", "emulated"
 """Values of --robot."""
@@ -21,7 +22,11 @@ def add_port(parser: argparse._ActionsContainer) -> None:
 def add_calibration(parser: argparse._ActionsContainer) -> None:
     """--calibration."""
     parser.add_argument(
-        "--calibration", type=Path, metavar="JSON", help="LeRobot's calibration file of this arm"
+        "--calibration",
+        action=Input,
+        what="the file that lerobot-calibrate wrote",
+        metavar="JSON",
+        help="LeRobot's calibration file of this arm",
     )
 
 
@@ -30,6 +35,7 @@ def add_camera(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--camera", help="index or path of the wrist camera, such as 0")
     parser.add_argument(
         "--camera_size",
+        action=FrameSize,
         default="640x480",
         metavar="WxH",
         help="one that it delivers, in pixels (default: %(default)s)",
@@ -37,6 +43,9 @@ def add_camera(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--camera_fps",
         type=int,
+        action=Number,
+        least=1,
+        most=1000,
         default=30,
         metavar="N",
         help="frames a second that it delivers (default: %(default)s)",

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robobase.errors import UserError
+from so101_robobase.arguments import NETWORK, Device, Input, Number
 from so101_robobase.robot.arguments import add_arm, add_camera
 
 if TYPE_CHECKING:
@@ -54,11 +56,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     arm = parser.add_argument_group("arm, for --live or to take the pictures with")
     add_arm(arm)
     add_camera(arm)
-    arm.add_argument("--num_frames", type=int, default=6, help="default: %(default)s")
+    arm.add_argument(
+        "--num_frames", type=int, action=Number, least=1, default=6, help="default: %(default)s"
+    )
     pose = parser.add_argument_group("where to begin, in the gripper's frame")
     pose.add_argument("--camera_pos", type=float, nargs=3, metavar=("X", "Y", "Z"), help="m")
     pose.add_argument("--camera_euler", type=float, nargs=3, metavar=("A", "B", "C"), help="rad")
-    pose.add_argument("--camera_fovy", type=float, help="degrees, vertical")
+    pose.add_argument(
+        "--camera_fovy", type=float, action=Number, least=1, most=179, help="degrees, vertical"
+    )
     fit = parser.add_argument_group("fit")
     fit.add_argument(
         "--fit", action="store_true", help="find the pose whose class ids agree with the pictures'"
@@ -68,10 +74,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     fit.add_argument(
         "--segmentation",
+        action=Input,
+        what=NETWORK,
+        type=str,
         metavar="CHECKPOINT",
         help="network that finds class ids in pictures for which frames.json names none",
     )
-    fit.add_argument("--device", default="cpu", help="of the network (default: %(default)s)")
+    fit.add_argument(
+        "--device", action=Device, default="cpu", help="of the network (default: %(default)s)"
+    )
     parser.add_argument(
         "--adjust",
         action="store_true",
@@ -81,19 +92,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Finds the pose live, or in pictures by hand or by a fit, and writes the alignment."""
-    from dataclasses import replace
-
-    from robobase.errors import UserError
-    from so101_robobase import alignment as alignments
-    from so101_robobase.alignment import Alignment, Units
-    from so101_robobase.robot.align.overlay import draw_comparisons, load_frames, nominal_pose
-    from so101_robobase.sim.scene import build_scene
-
     live = args.live or args.live_png is not None
     if live and (args.frames or args.fit or args.adjust):
         raise UserError("--live goes without --frames, --fit and --adjust: one after the other")
     if not live and args.frames is None:
         raise UserError("give --frames, a folder of pictures, or --live")
+    if not live and args.port is None and not args.frames.is_dir():
+        raise UserError(
+            f"{args.frames} does not exist; record with --port and --camera, or give a folder of "
+            "pictures with a frames.json"
+        )
+    from dataclasses import replace
+
+    from so101_robobase import alignment as alignments
+    from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.robot.align.overlay import draw_comparisons, load_frames, nominal_pose
+    from so101_robobase.sim.scene import build_scene
+
     alignment = alignments.load(args.output) if args.output.exists() else Alignment()
     scene = build_scene()
     units = Units(alignment, scene.model.actuator_ctrlrange)
@@ -149,7 +164,6 @@ def _live(
 ) -> int:
     import shutil
 
-    from robobase.errors import UserError
     from so101_robobase.robot.align.live_overlay import HELP, PoseEditor, live_overlay
     from so101_robobase.robot.keys import has_keys, terminal_keys
 
@@ -196,7 +210,6 @@ def _arm(
     args: argparse.Namespace, alignment: Alignment
 ) -> Iterator[tuple[LeRobotDriver, LeRobotCamera]]:
     """Arm and camera, open and checked; closed at the end."""
-    from robobase.errors import UserError
     from so101_robobase.alignment import check_same_arm
     from so101_robobase.perception.frames import parse_frame_size
     from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
@@ -219,11 +232,8 @@ def _arm(
 
 
 def _capture(args: argparse.Namespace, alignment: Alignment, units: Units) -> None:
-    from robobase.errors import UserError
     from so101_robobase.robot.align.overlay import capture, save_frames
 
-    if args.num_frames < 1:
-        raise UserError(f"--num_frames {args.num_frames} is too small; give 1 or more")
     with _arm(args, alignment) as (driver, camera):
         print("Hold the arm: torque goes off now.")
         frames = capture(driver, units, lambda: camera.grab()[1], input, args.num_frames)
@@ -262,7 +272,6 @@ def _adjust(
     scene: Scene, frames: Sequence[Frame], pose: CameraPose, overlays: Path
 ) -> CameraPose | None:
     """The pose that the person is content with; None if they are not."""
-    from robobase.errors import UserError
     from so101_robobase.robot.align.overlay import adjusted, draw_comparisons
 
     print(

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from robobase.errors import UserError
+from so101_robobase.arguments import Input
 from so101_robobase.robot.arguments import add_arm
 
 
@@ -17,7 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_arm(parser)
     parser.add_argument(
         "--readings",
-        type=Path,
+        action=Input,
+        what="readings.yaml that an earlier run wrote",
         help="servo units by pose, as an earlier run wrote them, in place of an arm",
     )
     parser.add_argument(
@@ -31,9 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Asks for the poses, reads the servos, fits and writes the alignment."""
+    if args.readings is None and (args.port is None or args.calibration is None):
+        raise UserError("give --port and --calibration of the arm, or --readings of a file")
     from dataclasses import replace
 
-    from robobase.errors import UserError
     from so101_robobase import alignment as alignments
     from so101_robobase.robot.align.joints import (
         draw_poses,
@@ -49,8 +53,6 @@ def run(args: argparse.Namespace) -> int:
     if args.readings is not None:
         servo = load_readings(args.readings)
     else:
-        if args.port is None or args.calibration is None:
-            raise UserError("give --port and --calibration of the arm, or --readings of a file")
         if present is not None:
             alignments.check_same_arm(present, args.output, args.calibration)
         try:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from so101_robobase.arguments import SEEDS, Input, Number
+
 LINK = "/tmp/so101"
 
 
@@ -11,12 +13,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--link", type=Path, default=Path(LINK), help="path of the port (default: %(default)s)"
     )
-    parser.add_argument("--faults", type=Path, metavar="YAML", help="list of faults to come")
     parser.add_argument(
-        "--seed", type=int, default=0, help="start state of arm and cube (default: %(default)s)"
+        "--faults",
+        action=Input,
+        what="YAML with a list of faults",
+        metavar="YAML",
+        help="list of faults to come",
     )
     parser.add_argument(
-        "--arm", type=int, default=0, help="which arm: others are calibrated otherwise (0)"
+        "--seed",
+        type=int,
+        action=Number,
+        **SEEDS,
+        default=0,
+        help="start state of arm and cube (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--arm",
+        type=int,
+        action=Number,
+        **SEEDS,
+        default=0,
+        help="which arm: others are calibrated otherwise (0)",
     )
     calibration = parser.add_argument_group("calibration")
     calibration.add_argument(

@@ -43,7 +43,8 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
         UserError: an argument that cannot be used, an arm that is not as it should be; nothing has
             moved by then.
     """
-    _check(args, alignment)
+    if args.robot == REAL:
+        check_same_arm(alignment, args.output, args.calibration)
     physics = build_scene().model
     joint_range = physics.actuator_ctrlrange.copy()
     excitations = [
@@ -81,22 +82,6 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
         result = excite.run()
     _report(folder, result, events)
     return result.episodes == args.num_episodes and not (result.stopped or result.unconfirmed)
-
-
-def _check(args: argparse.Namespace, alignment: Alignment) -> None:
-    if args.num_episodes < 1:
-        raise UserError(f"--num_episodes {args.num_episodes} is too small; give 1 or more")
-    if not 4 <= args.duration <= 600:
-        raise UserError(f"--duration {args.duration:g} must be 4 to 600 s")
-    if args.robot == REAL and (args.port is None or args.calibration is None):
-        raise UserError(
-            "--record needs --port and --calibration of the arm; to try without an arm use "
-            "--robot sim or --robot emulated"
-        )
-    if args.robot == REAL:
-        check_same_arm(alignment, args.output, args.calibration)
-    if any(args.record.glob("*.npz")):
-        raise UserError(f"{args.record} holds recordings already; name another folder to --record")
 
 
 def _assemble(

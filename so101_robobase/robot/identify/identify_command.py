@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robobase.errors import UserError
+from so101_robobase.arguments import SEEDS, Input, Number
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot.arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
 
@@ -18,7 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
         "recordings",
-        type=Path,
+        action=Input,
+        what="files or folders of .npz that `robot rollout` or --record wrote, or LeRobotDatasets",
         nargs="*",
         help="files or folders of .npz that `robot rollout` or --record wrote, or LeRobotDatasets; "
         "at least two episodes in free air",
@@ -45,9 +48,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     add_arm(recording)
-    recording.add_argument("--num_episodes", type=int, default=6, help="default: %(default)s")
     recording.add_argument(
-        "--duration", type=float, default=20.0, help="of an episode, s (default: %(default)s)"
+        "--num_episodes", type=int, action=Number, least=1, default=6, help="default: %(default)s"
+    )
+    recording.add_argument(
+        "--duration",
+        type=float,
+        action=Number,
+        least=4,
+        most=600,
+        default=20.0,
+        help="of an episode, s (default: %(default)s)",
     )
     add_on_stop(recording)
     recording.add_argument("--yes", action="store_true", help="begin without asking")
@@ -55,33 +66,58 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--held_out",
         type=int,
+        action=Number,
+        least=1,
         help="how many episodes, from the last, only judge the result (default: a quarter)",
     )
     search = parser.add_argument_group("search")
     search.add_argument(
-        "--population", type=int, default=32, help="arms at once (default: %(default)s)"
+        "--population",
+        type=int,
+        action=Number,
+        least=2,
+        most=10_000,
+        default=32,
+        help="arms at once (default: %(default)s)",
     )
     search.add_argument(
-        "--generations", type=int, default=45, help="of the search (default: %(default)s)"
+        "--generations",
+        type=int,
+        action=Number,
+        least=6,
+        default=45,
+        help="of the search (default: %(default)s)",
     )
     search.add_argument(
-        "--seed", type=int, default=0, help="of search and excitations (default: %(default)s)"
+        "--seed",
+        type=int,
+        action=Number,
+        **SEEDS,
+        default=0,
+        help="of search and excitations (default: %(default)s)",
     )
-    search.add_argument("--num_threads", type=int, default=0, help="0: all cores (default)")
+    search.add_argument(
+        "--num_threads",
+        type=int,
+        action=Number,
+        least=0,
+        most=1024,
+        default=0,
+        help="0: all cores (default)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Records if asked to, fits, prints the error before and after, and writes the alignment."""
-    from robobase.errors import UserError
-    from so101_robobase import alignment as alignments
-    from so101_robobase.alignment import Alignment
-
     if not args.recordings and args.record is None:
         raise UserError("give recordings to fit to, or --record FOLDER to make some")
     if args.no_fit and args.record is None:
         raise UserError("--no_fit needs --record FOLDER: there is nothing else to do")
-    if args.generations < 6:
-        raise UserError(f"--generations {args.generations} is too small; give 6 or more")
+    if args.record is not None:
+        _check_recording(args)
+    from so101_robobase import alignment as alignments
+    from so101_robobase.alignment import Alignment
+
     alignment = alignments.load(args.output) if args.output.exists() else Alignment()
     recordings = list(args.recordings)
     if args.record is not None:
@@ -96,12 +132,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_recording(args: argparse.Namespace) -> None:
+    if args.robot == REAL and (args.port is None or args.calibration is None):
+        raise UserError(
+            "--record needs --port and --calibration of the arm; to try without an arm use "
+            "--robot sim or --robot emulated"
+        )
+    if any(args.record.glob("*.npz")):
+        raise UserError(f"{args.record} holds recordings already; name another folder to --record")
+
+
 def _fit(args: argparse.Namespace, recordings: Sequence[Path], alignment: Alignment) -> None:
     from dataclasses import replace
 
     from tqdm import tqdm
 
-    from robobase.errors import UserError
     from so101_robobase import alignment as alignments
     from so101_robobase.alignment import Units
     from so101_robobase.robot.identify.fit import identify

@@ -3,18 +3,29 @@
 import argparse
 from pathlib import Path
 
+from so101_robobase.arguments import ALIGNMENT, Input, Number
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
-        "recording", type=Path, help="an .npz of `robot rollout`, or the folder of a LeRobotDataset"
+        "recording",
+        action=Input,
+        what="an .npz of `robot rollout`, or the folder of a LeRobotDataset",
+        help="an .npz of `robot rollout`, or the folder of a LeRobotDataset",
     )
     parser.add_argument(
-        "--episode", type=int, default=0, help="of a dataset or folder (default: %(default)s)"
+        "--episode",
+        type=int,
+        action=Number,
+        least=0,
+        default=0,
+        help="of a dataset or folder (default: %(default)s)",
     )
     parser.add_argument(
         "--alignment",
-        type=Path,
+        action=Input,
+        what=ALIGNMENT,
         help="whose servos to simulate, and the units of a dataset (default: the recording's own)",
     )
     parser.add_argument(

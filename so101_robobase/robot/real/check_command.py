@@ -2,8 +2,8 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
+from so101_robobase.arguments import ALIGNMENT, Input
 from so101_robobase.robot.arguments import add_calibration, add_camera, add_port
 
 
@@ -14,7 +14,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_calibration(calibration)
     calibration.add_argument("--id", help="LeRobot's id of this arm, whose file is in its folder")
     parser.add_argument(
-        "--alignment", type=Path, help="what `so101_robobase robot align` measured (YAML)"
+        "--alignment",
+        action=Input,
+        what=ALIGNMENT,
+        help="what `so101_robobase robot align` measured (YAML)",
     )
     parser.add_argument(
         "--no_directions",

@@ -3,6 +3,16 @@
 import argparse
 from pathlib import Path
 
+from robobase.errors import UserError
+from so101_robobase.arguments import (
+    ALIGNMENT,
+    NETWORK,
+    SEEDS,
+    SNAPSHOT,
+    Device,
+    Input,
+    Number,
+)
 from so101_robobase.robot.arguments import (
     EMULATED,
     REAL,
@@ -20,9 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "recorded; 130 Ctrl-C; 2 not begun, nothing has moved. With an arm: docs/robot.md."
     )
     parser.add_argument(
-        "snapshot",
-        type=Path,
-        help="a *_snapshot.pt that `python -m robobase.train` wrote, or its run folder: the latest",
+        "snapshot", action=Input, what=SNAPSHOT, help=f"{SNAPSHOT}, whose latest is meant"
     )
     parser.add_argument(
         "--robot",
@@ -33,7 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--alignment",
-        type=Path,
+        action=Input,
+        what=ALIGNMENT,
         metavar="YAML",
         help="what `so101_robobase robot align` measured; of a simulated arm its camera and servos",
     )
@@ -46,6 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     sight.add_argument(
         "--segmentation",
+        action=Input,
+        what=NETWORK,
+        type=str,
         metavar="CHECKPOINT",
         help="best.pt of `so101_robobase segmentation train`, for policies that see class ids",
     )
@@ -56,19 +68,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "depth-anything/Depth-Anything-V2-Small-hf, for policies that see disparity",
     )
     sight.add_argument(
-        "--device", default="auto", help="of all networks: cpu, cuda ... (default: %(default)s)"
+        "--device",
+        action=Device,
+        default="auto",
+        help="of all networks: cpu, cuda ... (default: %(default)s)",
     )
     run = parser.add_argument_group("run")
-    run.add_argument("--num_episodes", type=int, default=1, metavar="N", help="default: 1")
+    run.add_argument(
+        "--num_episodes",
+        type=int,
+        action=Number,
+        least=1,
+        default=1,
+        metavar="N",
+        help="default: 1",
+    )
     run.add_argument(
         "--episode_time_s",
         type=float,
+        action=Number,
+        least=0.1,
+        most=600,
         metavar="S",
         help="default: the length of episodes in training",
     )
     run.add_argument(
         "--action_scale",
         type=float,
+        action=Number,
+        least=0.01,
+        most=1,
         default=1.0,
         metavar="X",
         help="the policy's actions times this, for careful first runs (default: 1)",
@@ -83,6 +112,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--seed",
         type=int,
+        action=Number,
+        **SEEDS,
         default=2_000_000,
         metavar="N",
         help="of the first simulated cube; `evaluate` with the same has the same cubes "
@@ -90,7 +121,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--limits",
-        type=Path,
+        action=Input,
+        what="YAML with groups safety and monitor (docs/robot.md)",
         metavar="FILE",
         help="YAML with limits of your own, groups safety and monitor (docs/robot.md)",
     )
@@ -130,6 +162,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the rollout; returns the exit code."""
+    _check(args)
     from so101_robobase.robot.rollout.session import run_rollout
 
     return run_rollout(args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from so101_robobase.robot.keys import has_keys
+
+    if args.dry_run and args.on_stop == "hold":
+        raise UserError(
+            "--on_stop hold needs torque, and --dry_run has none; leave one of them out"
+        )
+    if args.robot == REAL:
+        missing = [
+            name for name in ("port", "camera", "calibration") if getattr(args, name) is None
+        ]
+        if missing:
+            raise UserError(
+                f"--robot real needs {', '.join(f'--{name}' for name in missing)}; "
+                "to try without an arm use --robot sim or --robot emulated"
+            )
+    if not has_keys():
+        for needed, why in (
+            (args.robot == REAL, "--robot real: a person must be able to stop the arm"),
+            (args.step, "--step: each action waits for a key"),
+        ):
+            if needed:
+                raise UserError(f"{why}; start it in the foreground of a terminal")

@@ -27,7 +27,7 @@ from so101_robobase.files import output_folder, timed
 from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot.arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import CONTROL_PERIOD, HOLD
+from so101_robobase.robot.arm_loop import CONTROL_PERIOD
 from so101_robobase.robot.arms import ArmParts, monitor_limits
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
@@ -75,7 +75,6 @@ def run_rollout(args: argparse.Namespace) -> int:
         UserError: any argument that cannot be used, an arm or a camera that is not as it should;
             nothing has moved by then.
     """
-    _check(args)
     args.device = str(compute.usable_device(args.device))
     if args.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
         torch.set_num_threads(1)
@@ -132,36 +131,6 @@ def run_rollout(args: argparse.Namespace) -> int:
         return INTERRUPTED
     failed = any(observer.failure is not None for observer in observers)
     return CUT_SHORT if result.stopped or result.unconfirmed or failed else 0
-
-
-def _check(args: argparse.Namespace) -> None:
-    for name, least in (("num_episodes", 1), ("seed", 0)):
-        if getattr(args, name) < least:
-            raise UserError(f"--{name} {getattr(args, name)} is too small; give {least} or more")
-    if args.episode_time_s is not None and not 0 < args.episode_time_s <= 600:
-        raise UserError(f"--episode_time_s {args.episode_time_s} must be above 0, at most 600")
-    if not 0 < args.action_scale <= 1:
-        raise UserError(f"--action_scale {args.action_scale} must be above 0 and at most 1")
-    if args.dry_run and args.on_stop == HOLD:
-        raise UserError(
-            "--on_stop hold needs torque, and --dry_run has none; leave one of them out"
-        )
-    if args.robot == REAL:
-        missing = [
-            name for name in ("port", "camera", "calibration") if getattr(args, name) is None
-        ]
-        if missing:
-            raise UserError(
-                f"--robot real needs {', '.join(f'--{name}' for name in missing)}; "
-                "to try without an arm use --robot sim or --robot emulated"
-            )
-    if not has_keys():
-        for needed, why in (
-            (args.robot == REAL, "--robot real: a person must be able to stop the arm"),
-            (args.step, "--step: each action waits for a key"),
-        ):
-            if needed:
-                raise UserError(f"{why}; start it in the foreground of a terminal")
 
 
 def _replaced(args: argparse.Namespace) -> dict[str, Any]:

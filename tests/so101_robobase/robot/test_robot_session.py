@@ -157,8 +157,8 @@ def test_a_folder_with_a_rollout_is_left_alone(rollout, seg, tmp_path):
 @pytest.mark.parametrize("robot", ["real", "emulated"])
 def test_without_lerobot_the_extra_is_named(seg, tmp_path, capsys, monkeypatch, robot):
     monkeypatch.setitem(sys.modules, "lerobot", None)
-    monkeypatch.setattr("so101_robobase.robot.rollout.session.has_keys", lambda: True)
-    words = ["--port", "/dev/null", "--camera", "0", "--calibration", "arm.json"]
+    monkeypatch.setattr("so101_robobase.robot.keys.has_keys", lambda: True)
+    words = ["--port", "/dev/null", "--camera", "0", "--calibration", "/dev/null"]
     code = cli.main(
         ["robot", "rollout", str(seg), "--robot", robot, "--output_dir", f"{tmp_path}/out", *words]
     )
@@ -170,7 +170,8 @@ def test_a_real_arm_needs_its_files_and_a_person(seg, tmp_path, capsys):
     command = ["robot", "rollout", str(seg), "--output_dir", str(tmp_path / "out")]
     code = cli.main(command)
     assert_one_line(code, capsys.readouterr().err, "needs --port, --camera, --calibration")
-    code = cli.main([*command, "--port", "x", "--camera", "0", "--calibration", "x.json", "--yes"])
+    arm = ["--port", "x", "--camera", "0", "--calibration", "/dev/null"]
+    code = cli.main([*command, *arm, "--yes"])
     assert_one_line(code, capsys.readouterr().err, "a person must be able to stop the arm")
 
 
