@@ -8,19 +8,6 @@ import pytest
 
 from so101_robobase import cli
 
-HEAVY = ("torch", "mujoco", "matplotlib", "hydra", "cv2")
-
-
-@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in cli.COMMANDS)])
-def test_help_imports_nothing_heavy(words):
-    code = (
-        "import sys\nfrom so101_robobase.cli import main\n"
-        f"try: main({words!r})\nexcept SystemExit as exit: assert not exit.code\n"
-        f"print('loaded', [name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "loaded []"
-
 
 def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit):

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from robobase.errors import UserError
-
-INSTALL = "pip install 'so101-robobase[robot]'"
+from so101_robobase.extras import install
 
 _VIDEO_CODEC = "h264"  # a few ms a frame, where LeRobot's default takes a core to itself
 _LEAST_ROOM = 100_000_000  # bytes on the disk that an episode may begin with
@@ -212,7 +211,7 @@ def _import_lerobot() -> Any:
         import datasets
         from lerobot.datasets import lerobot_dataset
     except ImportError as error:
-        raise UserError(f"--record needs LeRobot ({error}): {INSTALL}") from error
+        raise UserError(f"--record needs LeRobot ({error}): {install('robot')}") from error
     # Their notices would be printed across the loop's own lines.
     datasets.disable_progress_bars()
     av.logging.set_libav_level(av.logging.ERROR)

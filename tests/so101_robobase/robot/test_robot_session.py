@@ -162,7 +162,7 @@ def test_without_lerobot_the_extra_is_named(seg, tmp_path, capsys, monkeypatch, 
     code = cli.main(
         ["robot", "rollout", str(seg), "--robot", robot, "--output_dir", f"{tmp_path}/out", *words]
     )
-    assert_one_line(code, capsys.readouterr().err, "pip install 'so101-robobase[robot]'")
+    assert_one_line(code, capsys.readouterr().err, '-e ".[robot]"')
     assert not (tmp_path / "out").exists()
 
 
