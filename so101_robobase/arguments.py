@@ -14,7 +14,7 @@ from robobase.errors import UserError
 
 SNAPSHOT = "a *_snapshot.pt that `python -m robobase.train` wrote, or its run folder"
 NETWORK = "a best.pt of `so101_robobase segmentation train`"
-ALIGNMENT = "what `so101_robobase robot align` wrote"
+ALIGNMENT = "an alignment; make it with `so101_robobase robot align`"
 PICTURES = "a folder of labelled pictures, such as `so101_robobase segmentation dataset` writes"
 
 SEEDS = {"least": 0, "most": 2**31 - 1}

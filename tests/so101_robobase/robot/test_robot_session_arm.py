@@ -60,7 +60,7 @@ REAL = {  # words, kind of policy, camera, part of the error line
         ["--calibration", "/nowhere/arm.json"],
         "rgb",
         {},
-        "calibration /nowhere/arm.json cannot be read",
+        "/nowhere/arm.json does not exist; give the file that lerobot-calibrate wrote",
     ),
     "another arm": (
         ["--calibration", "OTHER"],
@@ -95,12 +95,12 @@ REAL = {  # words, kind of policy, camera, part of the error line
         {},
         "name the network that finds them with --segmentation",
     ),
-    "no depth": (["--segmentation", "x.pt"], "seg_depth", {}, "name a depth network or its folder"),
+    "no depth": (["--segmentation", "."], "seg_depth", {}, "name a depth network or its folder"),
     "no checkpoint": (
         ["--segmentation", "x.pt", "--depth", "y"],
         "seg_depth",
         {},
-        "checkpoint x.pt does not exist",
+        "x.pt does not exist; give a best.pt",
     ),
 }
 
