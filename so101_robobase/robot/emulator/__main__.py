@@ -4,23 +4,26 @@ Reads `EmulatorConfig` as one line of JSON from stdin, writes one line of JSON t
 ({"calibration": ...} or {"error": ...}), and stops when stdin ends.
 """
 
+import argparse
 import json
 import signal
 import sys
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.emulator.server import Server
 
 
-def main(link: str, folder: str) -> int:
+def main() -> int:
     """Run one emulator; returns the exit code."""
+    args = _arguments()
+    from so101_robobase.robot.emulator.config import EmulatorConfig
+    from so101_robobase.robot.emulator.server import Server
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends stdin
     try:
         # Not through sys.stdin, which would read ahead of the watch.
         config = EmulatorConfig.from_json(_first_line(0))
-        server = Server(config, Path(link), Path(folder))
+        server = Server(config, args.link, args.folder)
     except UserError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 2
@@ -32,10 +35,21 @@ def main(link: str, folder: str) -> int:
     return 0
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m so101_robobase.robot.emulator",
+        description="An emulated arm for a program, with its settings on stdin; for people there "
+        "is `so101_robobase robot emulator`.",
+    )
+    parser.add_argument("link", type=Path, help="path of the serial port to make")
+    parser.add_argument("folder", type=Path, help="for the sockets and files that it is reached by")
+    return parser.parse_args()
+
+
 def _first_line(file: int) -> str:
     with open(file, "rb", buffering=0, closefd=False) as stream:
         return stream.readline().decode()
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

@@ -314,7 +314,7 @@ def test_no_torch_in_the_process(bus):
     if not Path("/proc/self/maps").exists():
         pytest.skip("needs /proc")
     assert "libtorch" not in Path(f"/proc/{bus.pid}/maps").read_text()
-    check = "import sys, so101_robobase.robot.emulator.__main__ as m; " + (
+    check = "import sys, so101_robobase.robot.emulator.server; " + (
         "sys.exit(bool({'torch', 'lerobot'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
