@@ -92,6 +92,25 @@ def test_help_takes_less_than_a_second(command):
     assert taken - before.children_user - before.children_system < 1
 
 
+MODULES = {"so101_robobase.robot.emulator": ()}  # and what their help cannot do without
+RUN_MODULE = f"""
+import contextlib, runpy, sys
+sys.argv[1:] = ["--help"]
+with contextlib.suppress(SystemExit):
+    runpy.run_module(sys.argv[0], run_name="__main__")
+print("loaded", *(name for name in {HEAVY!r} if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_help_of_a_module_imports_nothing_heavy(module):
+    program = RUN_MODULE.replace("sys.argv[0]", repr(module))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    _, *loaded = done.stdout.splitlines()[-1].split()
+    assert done.stdout.count("\n") > 3
+    assert set(loaded) <= set(MODULES[module])
+
+
 WRONG = {
     "evaluate nope.pt": "nope.pt does not exist; give a *_snapshot.pt",
     "evaluate . --num_episodes 0": "--num_episodes 0 is too small; give 1 or more",
