@@ -1,6 +1,7 @@
 """From a run's config to wrapped environments and demonstrations: the engine's `EnvFactory`."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -93,6 +94,10 @@ class SO101Factory(EnvFactory):
         if cfg.execution_length < cfg.action_sequence:
             return None
         return self._vector_env(cfg, _config(cfg, evaluation=True), num_envs)
+
+    def evaluation_command(self, snapshot: Path) -> list[str]:
+        """Of 100 episodes by which no snapshot was chosen."""
+        return ["so101_robobase", "evaluate", str(snapshot), "--num_episodes", "100"]
 
     def collect_or_fetch_demos(self, cfg: DictConfig, num_demos: int) -> None:
         """Play `num_demos` successful episodes with the scripted pick; they stay in memory.

@@ -28,16 +28,17 @@ class _Panel:
     columns: tuple[str, ...]  # of train.csv; the first one is also looked up in eval.csv
     in_eval: bool = False
     is_share: bool = False  # between 0 and 1
+    from_zero: bool = False
     log_scale: bool = False  # used where all values are positive
 
 
 _PANELS = (
-    _Panel("success rate", ("episode_success",), in_eval=True, is_share=True),
-    _Panel("episode reward", ("episode_reward",), in_eval=True),
-    _Panel("episode length (control steps)", ("episode_length",), in_eval=True),
+    _Panel("success rate (%)", ("episode_success",), in_eval=True, is_share=True),
+    _Panel("episode reward (sum)", ("episode_reward",), in_eval=True),
+    _Panel("episode length (env steps)", ("episode_length",), in_eval=True, from_zero=True),
     _Panel("critic loss", ("critic_loss",), log_scale=True),
     _Panel("actor loss", ("actor_loss", "actor_bc_loss")),
-    _Panel("Q values", ("critic_target_q", "critic_q1", "critic_q2")),
+    _Panel("Q values (scaled reward)", ("critic_target_q", "critic_q1", "critic_q2")),
 )
 
 
@@ -65,7 +66,7 @@ def plot_learning_curves(run_dir: Path, path: Path) -> bool:
         axes.set_xlim(0, max(float(last_step), 1.0))
         if k >= len(panels) - columns:
             axes.set_xlabel("environment steps")
-    figure.suptitle(run_dir.resolve().name, fontsize=11, color="#444444")
+    figure.suptitle("/".join(run_dir.resolve().parts[-2:]), fontsize=11, color="#444444")
     temporary = path.with_name(f".{path.name}.part")
     try:
         figure.savefig(temporary, format="png")
@@ -91,7 +92,10 @@ def _draw_panel(axes: Axes, panel: _Panel, train: Table, evaluation: Table) -> N
         window = max(1, len(value) // _SMOOTHING_POINTS)
         if window > 1:
             axes.plot(step, value, color=colour, alpha=0.25, linewidth=0.8)
-        axes.plot(step, moving_average(value, window), color=colour, linewidth=1.6, label=label)
+        smooth = moving_average(value, window)
+        axes.plot(
+            step, smooth, color=colour, linewidth=1.6, label=label, clip_on=not panel.is_share
+        )
     if panel.in_eval:
         step, value = _series(evaluation, panel.columns[0])
         if len(step):
@@ -100,18 +104,24 @@ def _draw_panel(axes: Axes, panel: _Panel, train: Table, evaluation: Table) -> N
                 label="evaluation", clip_on=False, zorder=3,
             )  # fmt: skip
     if panel.is_share:
-        axes.set_ylim(-0.02, 1.02)
+        axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if panel.log_scale and all((value > 0).all() for _, _, value in lines):
         axes.set_yscale("log")
+    if panel.from_zero:
+        axes.set_ylim(bottom=0)
     if len(axes.get_legend_handles_labels()[1]) > 1:
-        axes.legend(frameon=False, fontsize=8)
+        # Above the curves, where it hides none of them; the title is on the left.
+        axes.legend(
+            frameon=False, fontsize=8, ncols=len(lines) + panel.in_eval, loc="lower right",
+            bbox_to_anchor=(1.02, 1.02), borderaxespad=0, columnspacing=1, handlelength=1.5,
+        )  # fmt: skip
     axes.set_title(panel.title, fontsize=10, loc="left")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, colors="#444444")
+    axes.tick_params(labelsize=8, colors="#444444", which="both")
 
 
 def _has_data(panel: _Panel, train: Table, evaluation: Table) -> bool:

@@ -38,7 +38,12 @@ class SB3Logger(Logger):
 
     def print_metrics(self, means: dict[str, float], prefix: str) -> None:
         named = sb3_names(means, prefix)
-        tqdm.write(format_table({k: v for k, v in named.items() if not k.startswith("env/")}))
+        for name in [name for name in named if name.startswith("env/")]:
+            del named[name]
+        for name in [name for name in named if name.endswith("/unstable_episodes")]:
+            if not named[name]:  # as it should be
+                del named[name]
+        tqdm.write(format_table(named))
 
     def close(self) -> None:
         super().close()

@@ -11,6 +11,7 @@ _TRAIN_NAMES = {
     "episode_length": "rollout/ep_len_mean",
     "episode_reward": "rollout/ep_rew_mean",
     "episode_success": "rollout/success_rate",
+    "unstable_episodes": "rollout/unstable_episodes",
     "env_steps_per_second": "time/fps",
     "agent_batched_updates_per_second": "time/update_fps",
     "agent_updates_per_second": "time/update_samples_per_second",

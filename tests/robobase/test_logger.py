@@ -136,52 +136,10 @@ def test_tensorboard_folder_can_be_named(tmp_path):
     assert (tmp_path / "all" / "mine").is_dir()
 
 
-class _Recorder:
-    def __init__(self):
-        self.logged = []
-        self.finished = False
-
-    def log(self, values, step):
-        self.logged.append((values, step))
-
-    def finish(self):
-        self.finished = True
-
-
-def test_weights_and_biases_gets_the_same(tmp_path, monkeypatch):
-    run, arguments = _Recorder(), {}
-
-    def init(**kwargs):
-        arguments.update(kwargs)
-        return run
-
-    fake = types.SimpleNamespace(
-        init=init,
-        Image=lambda image: ("image", image.shape),
-        Video=lambda frames, fps, format: ("video", frames.shape, fps, format),
-    )
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-    logger = Logger(tmp_path, _cfg(wandb={"use": True, "project": "p", "name": None}))
-    video = {"video": np.zeros((4, 8, 6, 3), np.uint8), "fps": 4}
-    logger.log_metrics({"x": 1, "rgb": np.zeros((8, 6, 3)), "v": video}, 5, "eval")
-    logger.close()
-    assert arguments["project"] == "p"
-    assert arguments["config"]["save_csv"] is True
-    assert ({"eval/x": 1.0}, 5) in run.logged
-    assert ({"eval/rgb": ("image", (8, 6, 3))}, 5) in run.logged
-    assert ({"eval/v": ("video", (4, 3, 8, 6), 4, "mp4")}, 5) in run.logged
-    assert run.finished
-
-
 def test_a_missing_wandb_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="pip install wandb"):
         Logger(tmp_path, _cfg(wandb={"use": True, "project": "p", "name": None}))
-
-
-def test_tensorboard_and_wandb_together_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"tb\.use and wandb\.use"):
-        Logger(tmp_path, _cfg(tb={"use": True}, wandb={"use": True}))
 
 
 def test_importing_the_logger_imports_neither_backend():

@@ -28,7 +28,8 @@ def test_a_run_writes_its_artefacts(tmp_path):
     make(tmp_path, "log_eval_video=true", "log_eval_video_every_n_evals=2").train()
     assert [int(r["step"]) for r in rows(tmp_path / "train.csv")] == [100, 200, 300, 400]
     assert [int(r["step"]) for r in rows(tmp_path / "eval.csv")] == [0, 200, 400]
-    assert {p.name for p in (tmp_path / "eval_videos").iterdir()} == {"0.mp4", "400.mp4"}
+    names = {p.name for p in (tmp_path / "eval_videos").iterdir()}
+    assert names == {"0.mp4", "400.mp4", "best.mp4", "last.mp4"}
     names = {p.name for p in (tmp_path / "snapshots").iterdir()}
     assert {"400_snapshot.pt", "latest_snapshot.pt", "best_snapshot.pt"} <= names
     assert "env_name: tiny" in (tmp_path / "config.yaml").read_text()
@@ -186,7 +187,7 @@ def test_every_evaluation_while_pretraining_has_its_own_video(tmp_path):
     settings = ["demos=1", "num_pretrain_steps=4", "log_pretrain_every=2", "eval_every_steps=2"]
     make(tmp_path, *settings, "num_train_frames=0", "log_eval_video=true").train()
     names = {p.name for p in (tmp_path / "eval_videos").iterdir()}
-    assert names == {"pretrain_0.mp4", "pretrain_2.mp4", "0.mp4"}
+    assert names == {"pretrain_0.mp4", "pretrain_2.mp4", "0.mp4", "best.mp4", "last.mp4"}
 
 
 def test_state_observations_train(tmp_path):

@@ -63,6 +63,8 @@ def test_2000_steps_train_and_write_every_artefact(tmp_path, settings):
         "eval.csv",
         "learning_curves.png",
         "eval_videos/0.mp4",
+        "eval_videos/best.mp4",
+        "eval_videos/last.mp4",
         "snapshots/latest_snapshot.pt",
         "snapshots/best_snapshot.pt",
     ):

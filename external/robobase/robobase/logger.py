@@ -1,4 +1,4 @@
-"""Logs the metrics of a run: a console line, CSV tables, and TensorBoard or Weights & Biases."""
+"""Logs the metrics of a run: a console line, CSV tables, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from robobase.errors import UserError
 from robobase.metrics_csv import MetricsCsv
-from robobase.metrics_sinks import Sink, TensorBoardSink, WandbSink
+from robobase.metrics_sinks import OFFLINE, Sink, TensorBoardSink, WandbSink
 
 Format = list[tuple[str, str, str]]  # (metric, label on the console, kind: int, float or time)
 
@@ -124,13 +124,13 @@ class MetersGroup:
 class Logger:
     """Writes the metrics of a run.
 
-    Reads `cfg.save_csv`, `cfg.wandb.{use,project,entity,name}` and `cfg.tb.{use,log_dir,name}`;
-    what is missing is off. Tables are `<log_dir>/{train,eval,pretrain,pretrain_eval}.csv`.
-    TensorBoard events go to `<log_dir>/tb`, or with `tb.log_dir` to
-    `<tb.log_dir>/<tb.name or the time>`.
+    Reads `cfg.save_csv`, `cfg.wandb.{use,mode,project,entity,name}` and
+    `cfg.tb.{use,log_dir,name}`; what is missing is off. Tables are
+    `<log_dir>/{train,eval,pretrain,pretrain_eval}.csv`. TensorBoard events go to `<log_dir>/tb`,
+    or with `tb.log_dir` to `<tb.log_dir>/<tb.name or the time>`.
 
     Raises:
-        UserError: both TensorBoard and Weights & Biases are on, or the package of one is missing.
+        UserError: the package of what is on is missing, or Weights & Biases does not start.
     """
 
     def __init__(self, log_dir: Path, cfg: DictConfig):
@@ -138,7 +138,7 @@ class Logger:
         self.cfg = cfg
         self._save_csv = bool(OmegaConf.select(cfg, "save_csv", default=False))
         self._groups: dict[str, MetersGroup] = {}
-        self._sink = _make_sink(self.log_dir, cfg)
+        self._sinks = _make_sinks(self.log_dir, cfg)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int, prefix: str) -> None:
         """Log `metrics` at `step` (environment steps).
@@ -168,8 +168,8 @@ class Logger:
         if not means:
             return
         group.store(means, step)
-        if self._sink is not None:
-            self._sink.scalars(self.display_names(means, prefix), step)
+        for sink in self._sinks:
+            sink.scalars(self.display_names(means, prefix), step)
         self.print_metrics(means, prefix)
 
     def display_names(self, means: dict[str, float], prefix: str) -> dict[str, float]:
@@ -182,9 +182,8 @@ class Logger:
 
     def close(self) -> None:
         """Finish all outputs; can be called twice."""
-        if self._sink is not None:
-            self._sink.close()
-            self._sink = None
+        while self._sinks:
+            self._sinks.pop().close()
 
     def _group(self, prefix: str) -> MetersGroup:
         if prefix not in self._groups:
@@ -197,12 +196,12 @@ class Logger:
 
     def _log_video(self, key: str, value: Mapping[str, Any], step: int) -> None:
         frames = np.asarray(value["video"], dtype=np.uint8)
-        if self._sink is not None and len(frames):
-            self._sink.video(key, frames, value.get("fps", 20), step)
+        for sink in self._sinks if len(frames) else ():
+            sink.video(key, frames, value.get("fps", 20), step)
 
     def _log_image(self, key: str, array: np.ndarray, step: int) -> None:
-        if self._sink is not None:
-            self._sink.image(key, _as_image(array), step)
+        for sink in self._sinks:
+            sink.image(key, _as_image(array), step)
 
 
 def coloured(text: str, colour: str) -> str:
@@ -212,20 +211,16 @@ def coloured(text: str, colour: str) -> str:
     return f"\033[{_ANSI_COLOURS[colour]}m{text}\033[0m"
 
 
-def _make_sink(log_dir: Path, cfg: DictConfig) -> Sink | None:
-    use_tb = bool(OmegaConf.select(cfg, "tb.use", default=False))
-    use_wandb = bool(OmegaConf.select(cfg, "wandb.use", default=False))
-    if use_tb and use_wandb:
-        raise UserError(
-            "tb.use and wandb.use are both true; allowed: one of them; set one to false"
-        )
-    if use_tb:
-        return TensorBoardSink(_tensorboard_dir(log_dir, cfg))
-    if use_wandb:
+def _make_sinks(log_dir: Path, cfg: DictConfig) -> list[Sink]:
+    sinks: list[Sink] = []
+    if OmegaConf.select(cfg, "wandb.use", default=False):  # first: it may refuse to start
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
         where = {key: OmegaConf.select(cfg, f"wandb.{key}") for key in _WANDB_KEYS}
-        return WandbSink(log_dir, config, **where)
-    return None
+        mode = OmegaConf.select(cfg, "wandb.mode", default=OFFLINE)
+        sinks.append(WandbSink(log_dir, config, mode, **where))
+    if OmegaConf.select(cfg, "tb.use", default=False):
+        sinks.append(TensorBoardSink(_tensorboard_dir(log_dir, cfg)))
+    return sinks
 
 
 def _tensorboard_dir(log_dir: Path, cfg: DictConfig) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,11 @@ import imageio.v3 as iio
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.video import write_video
+
+OFFLINE, ONLINE = "offline", "online"
+MODES = (OFFLINE, ONLINE)
+"""Of Weights & Biases: without network and login, or sent to its server while the run goes on."""
 
 # A GIF in an event file is a preview; unbounded ones would make the file grow by gigabytes.
 _GIF_FRAMES = 100
@@ -74,10 +80,17 @@ class TensorBoardSink:
 
 
 class WandbSink:
-    """Logs to Weights & Biases."""
+    """Logs to Weights & Biases: into `<log_dir>/wandb`, and with `mode="online"` to its server too.
 
-    def __init__(self, log_dir: Path, config: Any, **where: str | None):
+    Steps are values of their own, `env_steps` and `pretrain_steps`, because those of Weights &
+    Biases may never fall, as they do from pre-training to training. Videos are encoded here: its
+    own way needs moviepy.
+    """
+
+    def __init__(self, log_dir: Path, config: Any, mode: str = OFFLINE, **where: str | None):
         """`where`: `project`, `entity` and `name` of the run."""
+        if mode not in MODES:
+            raise UserError(f"wandb.mode={mode} is not allowed; give {' or '.join(MODES)}")
         try:
             import wandb
         except ImportError as error:
@@ -86,17 +99,39 @@ class WandbSink:
                 "wandb.use=false"
             ) from error
         self._wandb = wandb
-        self._run = wandb.init(dir=str(log_dir), config=config, **where)
+        settings = wandb.Settings(console="off")  # the console's lines stay this program's
+        try:
+            self._run = wandb.init(
+                dir=str(log_dir), config=config, mode=mode, settings=settings, **where
+            )
+        except (wandb.Error, OSError) as error:  # no login, no network, no room
+            reason = " ".join(str(error).split())[:200]
+            remedy = "run `wandb login`, or set wandb.mode=offline" if mode == ONLINE else ""
+            raise UserError(
+                f"Weights & Biases does not start ({reason}); {remedy or 'set wandb.use=false'}"
+            ) from error
+        for group, steps in (("*", "env_steps"), ("pretrain*", "pretrain_steps")):
+            self._run.define_metric(steps, hidden=True)
+            self._run.define_metric(group, step_metric=steps)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
-        self._run.log(values, step=step)
+        for steps, prefixed in (("pretrain_steps", True), ("env_steps", False)):
+            part = {k: v for k, v in values.items() if k.startswith("pretrain") is prefixed}
+            if part:
+                self._run.log({**part, steps: step})
 
     def image(self, key: str, image: np.ndarray, step: int) -> None:
-        self._run.log({key: self._wandb.Image(image)}, step=step)
+        self._log(key, self._wandb.Image(image), step)
 
     def video(self, key: str, frames: np.ndarray, fps: float, step: int) -> None:
-        video = self._wandb.Video(frames.transpose(0, 3, 1, 2), fps=fps, format="mp4")
-        self._run.log({key: video}, step=step)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "video.mp4")
+            write_video(file, frames, fps)
+            self._log(key, self._wandb.Video(str(file), format="mp4"), step)  # takes a copy
 
     def close(self) -> None:
         self._run.finish()
+
+    def _log(self, key: str, value: Any, step: int) -> None:
+        steps = "pretrain_steps" if key.startswith("pretrain") else "env_steps"
+        self._run.log({key: value, steps: step})

@@ -6,6 +6,9 @@ import time
 from types import FrameType
 from typing import Any, Self
 
+TIME_LIMIT = "time limit"
+"""Why to stop where nobody asked for it at this moment."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -29,7 +32,7 @@ class StopRequest:
         if self._signal:
             return self._signal
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            return "time limit"
+            return TIME_LIMIT
         return None
 
     def __bool__(self) -> bool:

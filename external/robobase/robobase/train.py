@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from robobase import sweep
+from robobase import console, sweep
 from robobase.errors import UserError
 from robobase.workspace import Workspace
 
@@ -76,8 +76,10 @@ def main() -> None:
     """Command line: bad input ends with one line on stderr and exit code 2."""
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to here instead of printing them
+    console.print_lines_at_once()
     try:
-        _hydra_main()
+        with console.stop_without_reader():
+            _hydra_main()
     except KeyboardInterrupt:
         sys.exit(ABORTED)
     except (HydraException, OmegaConfBaseException) as error:

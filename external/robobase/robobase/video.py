@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +57,25 @@ class VideoRecorder:
         if not self.enabled or not self.frames:
             return
         assert self.save_dir is not None
-        path = self.save_dir / file_name
-        temporary = path.with_stem(f".{path.stem}.part")
         factor = max(1, self.render_size // self.frames[0].shape[0])
-        # macro_block_size=1: imageio would otherwise rescale to multiples of 16.
-        writer: Any = imageio.get_writer(temporary, fps=self.fps, macro_block_size=1)
+        enlarged = (frame.repeat(factor, axis=0).repeat(factor, axis=1) for frame in self.frames)
+        write_video(self.save_dir / file_name, enlarged, self.fps)
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Encode `frames`, each `(H, W, 3)` uint8, as H.264; the file appears only when complete."""
+    temporary = path.with_stem(f".{path.stem}.part")
+    # macro_block_size=1: imageio would otherwise rescale to multiples of 16.
+    writer: Any = imageio.get_writer(temporary, fps=fps, macro_block_size=1)
+    try:
         try:
-            try:
-                for frame in self.frames:
-                    writer.append_data(_even(frame.repeat(factor, axis=0).repeat(factor, axis=1)))
-            finally:
-                writer.close()  # imageio's own context manager leaves ffmpeg running on an error
-            os.replace(temporary, path)
+            for frame in frames:
+                writer.append_data(_even(frame))
         finally:
-            temporary.unlink(missing_ok=True)
+            writer.close()  # imageio's own context manager leaves ffmpeg running on an error
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _even(frame: np.ndarray) -> np.ndarray:

@@ -21,10 +21,11 @@ from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from robobase import compute, evaluation, run_folder, run_state, sanity, snapshot, utils
+from robobase import closing, compute, evaluation, run_folder, run_state, sanity, snapshot, utils
 from robobase.build import create_default_envs as _create_default_envs
 from robobase.build import create_default_replay_buffer as _create_default_replay_buffer
 from robobase.build import instantiate, make_agent, surplus_settings
+from robobase.console import ProgressBar
 from robobase.envs.env import EnvFactory
 from robobase.envs.vector_compat import final_obs_batch, require_same_step
 from robobase.errors import UserError
@@ -35,7 +36,7 @@ from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from robobase.rollout import EpisodeTracker, Rates, env_info
 from robobase.run_snapshot import locate
 from robobase.self_imitation import SelfImitation
-from robobase.signals import StopRequest
+from robobase.signals import TIME_LIMIT, StopRequest
 from robobase.teaching import Teaching
 from robobase.triton_first import load_triton
 from robobase.video import VideoRecorder
@@ -138,7 +139,7 @@ class Workspace:
                 if self.agent.logging:
                     metrics |= self.episodes.metrics(cfg.action_repeat)
                     self._log(metrics, "train")
-                    bar.set_postfix(_headline(metrics), refresh=False)
+                    bar.note(**_headline(metrics))
                 self._evaluate_and_save(
                     evaluate=self._due(cfg.eval_every_steps), save=self._due(cfg.snapshot_every_n)
                 )
@@ -159,7 +160,10 @@ class Workspace:
             evaluate=bool(self.cfg.eval_every_steps) and not evaluated,
             save=self._saved_at != steps,
         )
+        if not self._stop or self._stop.reason == TIME_LIMIT:  # who stops a run is waiting
+            closing.record_best_and_last(self)
         if self.cfg.save_snapshot:
+            closing.tell_best(self)
             if self._stop and self.cfg.snapshot_replay == run_state.ON_STOP:
                 self._add_replay()
             how = "to continue" if self._stop else "to go on, with a larger num_train_frames"
@@ -373,14 +377,9 @@ class Workspace:
         """Seconds since the run began, over all its resumptions."""
         return self.past_time + self._timer.total_time()
 
-    def _progress_bar(self) -> tqdm:
-        return tqdm(
-            total=self.cfg.num_train_frames,
-            initial=self.progress.env_steps,
-            unit="step",
-            dynamic_ncols=True,
-            disable=None if self.cfg.progress_bar else True,  # None: only on a terminal
-        )
+    def _progress_bar(self) -> ProgressBar:
+        done = self.progress.env_steps
+        return ProgressBar(self.cfg.num_train_frames, done, enabled=bool(self.cfg.progress_bar))
 
     # ---- Snapshots
 

@@ -1,6 +1,7 @@
 """What an environment plugin implements (`EnvFactory`) and how demonstrations are replayed."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -39,6 +40,10 @@ class EnvFactory:
 
     def make_eval_vector_env(self, cfg: DictConfig, num_envs: int) -> gym.vector.VectorEnv | None:
         """`num_envs` evaluation environments, or None: then `make_eval_env` is used alone."""
+        return None
+
+    def evaluation_command(self, snapshot: Path) -> list[str] | None:
+        """What to type to measure the policy of `snapshot`, as words; None: there is nothing."""
         return None
 
     def collect_or_fetch_demos(self, cfg: DictConfig, num_demos: int) -> None:
