@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 
+from robobase import console
 from robobase.errors import UserError
 from so101_robobase import __version__
 
@@ -42,8 +43,23 @@ _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code (0 done, 2 bad input, 130 interrupted)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    """Runs one command; returns its exit code (0 done, 2 bad input, 130 interrupted).
+
+    141 where nobody reads its output any more, as in `... | head`.
+    """
+    console.print_lines_at_once()
+    try:
+        code = _run(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not console.reader_has_gone():
+            raise
+        console.forget_reader()
+        return console.PIPE_CLOSED
+
+
+def _run(argv: list[str]) -> int:
     try:
         args = _parse(argv)
         return args.run(args)

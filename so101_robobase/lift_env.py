@@ -6,21 +6,27 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from robobase.errors import UserError
 from so101_robobase.config import LiftConfig, from_mapping
 from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import STATE_NAMES, state_observation
+from so101_robobase.sim.observer import STATE_NAMES, Observer, state_observation
 from so101_robobase.sim.spectator import Spectator
+from so101_robobase.teacher import Teacher
 from so101_robobase.vector_env import FRAMES_PER_SECOND
 
 _ONLY = np.array([0])  # this environment is member 0 of a batch of one
+_OF_PICTURES = ("image_size", "renderer")  # settings that a state vector has no use for
 
 
 class LiftEnv(gym.Env):
-    """Lift a cube with an SO-101 arm: one episode, observed as a state vector.
+    """Lift a cube with an SO-101 arm: one episode.
 
-    Wrap it in `SegDepth` or `WristCamera` (`so101_robobase.wrappers`) to see what the robot sees.
+    With the setting `observation` (seg_depth, seg, rgb or state) it is observed as a member of
+    `LiftVectorEnv`: a dict as of `Observer`, without the cube where there is a picture. Without, as
+    a vector that holds the cube; `SegDepth` or `WristCamera` (`so101_robobase.wrappers`) around it
+    show what the robot sees.
 
-    Observation, `Box(21)` float32:
+    Observation without the setting, `Box(21)` float32:
 
     | index | meaning                                              | unit   |
     |-------|------------------------------------------------------|--------|
@@ -33,16 +39,17 @@ class LiftEnv(gym.Env):
     Action, `Box(-1, 1)` float32: 6 joint deltas (`control.mode=joint_delta`) or 4 numbers
     (`cartesian_delta`), see `so101_robobase.control`. It is held for `action_repeat` control steps.
     Reward and end of the episode are those of `LiftConfig`; infos are those of `LiftTask.info`
-    without `task_success`, which `SuccessInfo` adds.
+    without `task_success`, which `SuccessInfo` adds; with `teacher`, `teacher_action` (A,) too.
 
     Args:
-        config: the task; `observation` and `renderer` are the wrappers' business.
+        config: the task; `observation`, `image_size` and `renderer` in it are the wrappers'
+            business.
         render_mode: "rgb_array" or None.
         settings: fields of `LiftConfig` in place of `config`, as plain values; a group such as
             `control` or `scene` is a dict.
 
     Raises:
-        UserError: a setting is unknown or not allowed.
+        UserError: a setting is unknown, not allowed, or would have no effect.
     """
 
     metadata = {  # noqa: RUF012 - declared so by gymnasium
@@ -53,6 +60,16 @@ class LiftEnv(gym.Env):
     def __init__(
         self, config: LiftConfig | None = None, render_mode: str | None = None, **settings: Any
     ):
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise UserError(f"render_mode={render_mode!r} is unknown; give 'rgb_array' or None")
+        if config is not None and settings:
+            raise UserError(f"give a config, or {', '.join(settings)}; not both")
+        for name in _OF_PICTURES if "observation" not in settings else ():
+            if name in settings:
+                raise UserError(
+                    f"{name}={settings[name]!r} has no effect without observation; give "
+                    "observation='seg_depth', 'seg' or 'rgb' too"
+                )
         self.config = config if config is not None else from_mapping(LiftConfig, settings, "lift")
         self.render_mode = render_mode
         self.metadata = {
@@ -60,24 +77,37 @@ class LiftEnv(gym.Env):
             "render_fps": FRAMES_PER_SECOND / self.config.action_repeat,
         }
         self.task = LiftTask(self.config, num_envs=1)
-        self.observation_space = spaces.Box(-np.inf, np.inf, (len(STATE_NAMES),), np.float32)
+        self._observer: Observer | None = None
+        self.observation_space: spaces.Space = spaces.Box(
+            -np.inf, np.inf, (len(STATE_NAMES),), np.float32
+        )
+        kind = "state"
+        if "observation" in settings:
+            kind = self.config.observation
+            pictures = self.config.image_size, self.config.renderer
+            self._observer = Observer(self.task, kind, *pictures)
+            self.observation_space = self._observer.space
         self.action_space = spaces.Box(-1.0, 1.0, (self.task.action_dim,), np.float32)
-        self._spectator = Spectator(self.task, "state")
+        self._teacher = Teacher(self.task) if self.config.teacher else None
+        self._spectator = Spectator(self.task, kind)
+        self._picture: np.ndarray | None = None  # of the latest observation
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode; equal seeds give equal episodes."""
         super().reset(seed=seed)
         self.task.seed([seed])
         self.task.reset(_ONLY)
-        return state_observation(self.task)[0], self._info()
+        if self._teacher is not None:
+            self._teacher.reset()
+        return self._observe(), self._info()
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Hold `action` (A,) for `action_repeat` control steps."""
         result = self.task.step(np.asarray(action)[None])
         return (
-            state_observation(self.task)[0],
+            self._observe(),
             float(result.reward[0]),
             bool(result.terminated[0]),
             bool(result.truncated[0]),
@@ -85,16 +115,27 @@ class LiftEnv(gym.Env):
         )
 
     def render(self) -> np.ndarray | None:
-        """A view of the scene, (H, W, 3) uint8."""
+        """A view of the scene beside the observed picture, if any, (H, W, 3) uint8."""
         if self.render_mode is None:
             return None
-        return self._spectator.draw(0, None)
+        return self._spectator.draw(0, self._picture)
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Free the renderers."""
         self._spectator.close()
+        if self._observer is not None:
+            self._observer.close()
+
+    def _observe(self) -> Any:
+        if self._observer is None:
+            return state_observation(self.task)[0]
+        observation = {key: rows[0].copy() for key, rows in self._observer.observe().items()}
+        self._picture = observation.get("rgb")
+        return observation
 
     def _info(self) -> dict[str, Any]:
         info = {key: value[0].item() for key, value in self.task.info().items()}
         del info["task_success"]
+        if self._teacher is not None:
+            info["teacher_action"] = self._teacher.act()[0]
         return info

@@ -72,6 +72,10 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             raise UserError(f"num_envs={num_envs} must be at least 1")
         if action_sequence is not None and action_sequence < 1:
             raise UserError(f"action_sequence={action_sequence} must be at least 1")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise UserError(f"render_mode={render_mode!r} is unknown; give 'rgb_array' or None")
+        if config is not None and settings:
+            raise UserError(f"give a config, or {', '.join(settings)}; not both")
         config = config if config is not None else from_mapping(LiftConfig, settings, "lift")
         self.config = config
         self.num_envs = num_envs

@@ -3,38 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
-from robobase import console
-from robobase.console import ProgressBar
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
-    return now
-
-
-def test_into_a_file_progress_is_a_line_now_and_then(clock, capsys):
-    with ProgressBar(10_000, 1_000) as bar:
-        bar.note(success="40%")
-        for _ in range(70):
-            clock[0] += 1
-            bar.update(50)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == (
-        "1,500 of 10,000 steps (15%), 50 steps/s, 00:10 so far, 02:50 to go, success 40%"
-    )
-    assert second.startswith("4,500 of 10,000 steps (45%)")
-
-
-def test_progress_that_is_switched_off_is_silent(clock, capfd):
-    with ProgressBar(100, 0, enabled=False) as bar:
-        clock[0] += 100
-        bar.update(50)
-    assert capfd.readouterr() == ("", "")
-
 
 def _reader_of_one_line(code: str) -> tuple[str, str, int]:
     """First line, stderr and exit code of `python -c code | head -1`."""

@@ -62,3 +62,25 @@ def test_module_and_console_script_are_one_command():
     )
     assert done.returncode == 0
     assert done.stdout.startswith("so101_robobase ")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["evaluate", "--help"], ["compare", "."]])
+def test_without_a_reader_there_is_no_traceback(words, tmp_path):
+    for number in range(200):
+        run = tmp_path / f"run_{number}"
+        run.mkdir()
+        header = "env_steps,total_time,episode_success,episode_reward"
+        (run / "eval.csv").write_text(f"{header}\n0,1,0,1\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "so101_robobase", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()  # sooner than any line
+    assert process.stderr.read() == ""
+    # argparse itself takes no notice of help that nobody reads.
+    assert process.wait(timeout=120) == (0 if "--help" in words else 141)

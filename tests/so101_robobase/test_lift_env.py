@@ -59,3 +59,63 @@ def test_infos_are_plain_numbers():
     assert info["stage"] == 1
     assert isinstance(info["cube_z"], float)
     assert "task_success" not in info
+
+
+@pytest.mark.parametrize("kind", ["seg_depth", "seg", "rgb", "state"])
+def test_the_setting_observation_is_obeyed_as_by_the_vector_environment(kind):
+    settings = {"stage": 3, "observation": kind, "image_size": 42, "renderer": "auto"}
+    if kind == "state":
+        settings = {"stage": 3, "observation": kind}
+    single = gym.make("so101_robobase/Lift-v0", **settings)
+    several = gym.make_vec("so101_robobase/Lift-v0", num_envs=1, **settings)
+    assert single.observation_space == several.single_observation_space
+    action = np.full(6, 0.2, np.float32)
+    ours, theirs = [single.reset(seed=4)[0]], [several.reset(seed=[4])[0]]
+    ours.append(single.step(action)[0])
+    theirs.append(several.step(action[None])[0])
+    for one, many in zip(ours, theirs, strict=True):
+        assert one.keys() == many.keys()
+        for key in one:
+            if key != "rgb":
+                np.testing.assert_array_equal(one[key], many[key][0])
+        assert single.observation_space.contains(one)
+    numbers = 21 if kind == "state" else 18
+    assert ours[0]["low_dim_state"].shape == (numbers,)
+    single.close()
+    several.close()
+
+
+def test_pictures_stand_beside_the_scene_when_they_are_observed():
+    env = gym.make("so101_robobase/Lift-v0", observation="seg", render_mode="rgb_array")
+    env.reset(seed=0)
+    assert env.render().shape == (256, 3 * 256, 3)
+    env.close()
+
+
+@pytest.mark.parametrize("setting", [{"image_size": 64}, {"renderer": "ray"}])
+def test_a_setting_without_effect_is_refused(setting):
+    with pytest.raises(UserError, match="has no effect without observation"):
+        gym.make("so101_robobase/Lift-v0", **setting)
+
+
+def test_the_teacher_speaks_in_the_infos():
+    env = gym.make("so101_robobase/Lift-v0", stage=3, teacher=True)
+    _, info = env.reset(seed=0)
+    action = info["teacher_action"]
+    assert action.shape == (6,)
+    for _ in range(100):
+        *_, terminated, truncated, info = env.step(info["teacher_action"])
+        if terminated or truncated:
+            break
+    assert info["is_success"]
+
+
+def test_a_config_and_settings_exclude_each_other():
+    from so101_robobase.config import LiftConfig
+    from so101_robobase.lift_env import LiftEnv
+
+    for make in (LiftEnv, LiftVectorEnv):
+        with pytest.raises(UserError, match="give a config, or stage; not both"):
+            make(LiftConfig(), stage=3)
+        with pytest.raises(UserError, match="render_mode='human' is unknown"):
+            make(LiftConfig(), render_mode="human")

@@ -25,12 +25,12 @@ from robobase import closing, compute, evaluation, run_folder, run_state, sanity
 from robobase.build import create_default_envs as _create_default_envs
 from robobase.build import create_default_replay_buffer as _create_default_replay_buffer
 from robobase.build import instantiate, make_agent, surplus_settings
-from robobase.console import ProgressBar
 from robobase.envs.env import EnvFactory
 from robobase.envs.vector_compat import final_obs_batch, require_same_step
 from robobase.errors import UserError
 from robobase.evaluation_video import EvaluationVideo
 from robobase.method.core import OnPolicyMethod, TaughtMethod
+from robobase.progress_bar import ProgressBar
 from robobase.replay_buffer.rollout_buffer import RolloutBuffer
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from robobase.rollout import EpisodeTracker, Rates, env_info
