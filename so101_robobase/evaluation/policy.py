@@ -23,6 +23,7 @@ from robobase.evaluation import act
 from robobase.method.core import Method
 from robobase.run_snapshot import locate
 from so101_robobase.config import LiftConfig
+from so101_robobase.factory import SO101Factory
 from so101_robobase.sim.sight import SCENE, SIMULATED
 
 OPENED: dict[str, tuple[Any, ...]] = {
@@ -61,6 +62,18 @@ class Policy:
         key = next(iter(space.spaces))
         batched = observation[key].ndim > len(space[key].shape or ())
         return act(self.agent, dict(observation), TRAINED, eval_mode=True, batched=batched)
+
+    def task(self) -> LiftConfig:
+        """The lift task of `make_env`. Raises UserError for the policy of another environment."""
+        if not isinstance(self.factory, SO101Factory):
+            kind = type(self.factory)
+            raise UserError(
+                f"this works on the lift task alone, and the snapshot's environments are those of "
+                f"{kind.__module__}.{kind.__qualname__}; to evaluate it type its training command "
+                "again with num_train_envs=0 resume_from=<snapshot>, or derive the factory from "
+                "so101_robobase.factory.SO101Factory"
+            )
+        return LiftConfig.from_cfg(self.cfg, evaluation=True)
 
     def make_env(self, num_envs: int = 1) -> VectorEnv:
         """`num_envs` evaluation environments as one vector environment; close it after use."""

@@ -43,7 +43,7 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
     device = compute.usable_device(args.device)
     args.snapshot = locate(args.snapshot)
     policy = load_policy(args.snapshot, device, _overrides(args), args.trust)
-    task = LiftConfig.from_cfg(policy.cfg, evaluation=True)
+    task = policy.task()
     with ExitStack() as resources:
         videos = None if args.no_video or not args.num_videos else _videos(args, task, resources)
         folder = report.prepare_output(args.output_dir or _default_folder(args.snapshot))
@@ -100,6 +100,7 @@ def play(
             unit="episode",
             smoothing=0,
             miniters=0,
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # s
             leave=False,
         ) as bar,
     ):

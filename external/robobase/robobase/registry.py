@@ -94,7 +94,9 @@ def _check_name(name: Any, kind: str, key: str, where: str, trusted: Sequence[st
     else:
         package = name.split(".")[0]
         held_to_list = {other.split(".")[0] for names in _registered.values() for other in names}
-        allowed = package in trusted and package not in held_to_list and _is_a(name, kind)
+        allowed = package in trusted and package not in held_to_list
+        if allowed and (refusal := _why_not(name, kind)):
+            raise UserError(f"{where} wants to run {_short(name)} as {key}, which {refusal}")
     if not allowed:
         raise UserError(
             f"{where} wants to run {_short(name)} as {key}, which is none of "
@@ -103,17 +105,20 @@ def _check_name(name: Any, kind: str, key: str, where: str, trusted: Sequence[st
         )
 
 
-def _is_a(name: str, kind: str) -> bool:
-    """Whether `name`, of a trusted package, is a class of this kind defined in that package."""
-    base = _BASES.get(kind)
+def _why_not(name: str, kind: str) -> str | None:
+    """Why `name`, of a trusted package, is no class of this kind defined there; None: it is one."""
+    base, package = _BASES.get(kind), name.split(".")[0]
     if base is None or not _NAME.fullmatch(name):
-        return False
+        return f"is no class of the kind {kind!r}"
     try:
         part = _find(name)
-    except Exception:  # whatever an import may raise
-        return False
-    inside = getattr(part, "__module__", "").split(".")[0] == name.split(".")[0]
-    return inside and isinstance(part, type) and issubclass(part, _find(base))
+    except Exception as error:  # whatever an import may raise
+        told = f"{type(error).__name__}: {_short(str(error))}"
+        return f"cannot be imported ({told}); is the folder of {package} on PYTHONPATH?"
+    inside = getattr(part, "__module__", "").split(".")[0] == package
+    if not (inside and isinstance(part, type) and issubclass(part, _find(base))):
+        return f"is no {base} defined in {package}"
+    return None
 
 
 def _find(name: str) -> Any:

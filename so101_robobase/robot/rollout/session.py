@@ -145,7 +145,7 @@ def _replaced(args: argparse.Namespace) -> dict[str, Any]:
 
 def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
     """The snapshot's task; a simulated arm and its camera are as the command line says."""
-    config = LiftConfig.from_cfg(policy.cfg, evaluation=True)
+    config = policy.task()
     for name, what, kinds in (
         ("segmentation", "class ids", ("seg", "seg_depth")),
         ("depth", "disparity", ("seg_depth",)),
