@@ -14,6 +14,7 @@ from so101_robobase.robot.arm_loop import CONTROL_PERIOD, RELEASE, ArmLoop, Endi
 from so101_robobase.robot.keys import Keys, no_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.records import Observer, PolicyTick
+from so101_robobase.robot.rollout.picture_guard import PictureGuard
 from so101_robobase.robot.rollout.policy import RobotPolicy
 from so101_robobase.robot.rollout.scenes import Scene
 from so101_robobase.robot.rollout.sight import Picture, Sight
@@ -44,6 +45,7 @@ class Result(Ending):
     """A rollout."""
 
     outcomes: list[Outcome] = field(default_factory=list)
+    bad_frames: dict[str, int] = field(default_factory=dict)  # what was wrong -> how many
 
 
 class Rollout:
@@ -75,6 +77,7 @@ class Rollout:
         say: "Say" = print,
     ):
         self.arm, self.sight, self.policy, self.scene = arm, sight, policy, scene
+        self._pictures = PictureGuard(sight, arm)
         self.settings, self.start = settings, start
         self._observers = list(observers)
         self._logger = logger
@@ -93,12 +96,13 @@ class Rollout:
 
         Raises UserError where the rollout could not begin; nothing has moved by then.
         """
-        result = Result()
+        result = Result(bad_frames=self._pictures.flawed)
         with ExitStack() as at_the_end:
             for observer in self._observers:
                 at_the_end.callback(observer.close)
             at_the_end.callback(self.sight.close)
             self.sight.start()
+            self._pictures.await_good()
             self.policy.warm_up()
             self._loop.run(lambda: self._run_episodes(result), result)
         return result
@@ -133,8 +137,9 @@ class Rollout:
         self.policy.begin()
         self._controller.reset(self.arm.command[None])
         self.arm.monitor.watch_frames(True)
+        self._pictures.forget()
         prepared = self.arm.clock.now()
-        while self._look().time < prepared:  # an older picture shows the table of before
+        while self._pictures.look().time < prepared:  # an older picture shows the table of before
             self._loop.tick()
         self._begin(episode)
         try:
@@ -187,7 +192,7 @@ class Rollout:
                 return over(True, "lifted and held")
             deciding = ticks % self._repeat == 0
             if deciding:
-                picture = self._look()
+                picture = self._pictures.look()
             if not may_move or paused:
                 continue
             if deciding:
@@ -210,11 +215,6 @@ class Rollout:
                 self._tell(ticks, picture, action, decision.value)
             ticks += 1
         return self._judge_late(over(False if not self.scene.asks else None, "out of time"))
-
-    def _look(self) -> Picture:
-        picture = self.sight.latest()
-        self.arm.monitor.on_frame(picture.time)
-        return picture
 
     def _judge_late(self, ended: tuple[Outcome, bool]) -> tuple[Outcome, bool]:
         """Where a person judges, hold until they have."""

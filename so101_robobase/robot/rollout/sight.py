@@ -11,6 +11,7 @@ from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.observation import rgb, seg, seg_depth
 from so101_robobase.robot.clock import Clock
+from so101_robobase.robot.rollout.frame_watch import Flaw, FrameWatch
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.observer import Observer
 from so101_robobase.sim.sight import SCENE, SIMULATED
@@ -24,6 +25,8 @@ class Picture(NamedTuple):
     time: float  # s, of the loop's clock, when the frame was taken
     picture: np.ndarray  # (C, H, W) uint8
     frame: np.ndarray | None  # (h, w, 3) uint8 BGR that it was made from
+    flaw: Flaw | None = None  # what is wrong with it; noted by `Sight`s, as the next
+    same_since: float | None = None  # when its very pixels were first seen
 
 
 class Eyes(Protocol):
@@ -166,7 +169,7 @@ class PromptSight:
     """Looks when asked, in the caller's thread: for clocks that stand still meanwhile."""
 
     def __init__(self, eyes: Eyes):
-        self._eyes = eyes
+        self._eyes, self._watch = eyes, FrameWatch()
         self._open = False
 
     def start(self) -> None:
@@ -175,7 +178,7 @@ class PromptSight:
             self._open = True
 
     def latest(self) -> Picture:
-        return self._eyes.look()
+        return self._watch.note(self._eyes.look())
 
     def close(self) -> None:
         self._eyes.close()
@@ -191,7 +194,7 @@ class BackgroundSight:
     """
 
     def __init__(self, eyes: Eyes, clock: Clock, interval: float = 0.0, patience: float = 600.0):
-        self._eyes, self._clock = eyes, clock
+        self._eyes, self._watch, self._clock = eyes, FrameWatch(), clock
         self._interval, self._patience = interval, patience
         self._newest: Picture | None = None
         self._error: UserError | None = None
@@ -226,7 +229,7 @@ class BackgroundSight:
             self._eyes.open()
             while not self._stop.is_set():
                 due = self._clock.now() + self._interval
-                self._newest = self._eyes.look()
+                self._newest = self._watch.note(self._eyes.look())
                 self._first.set()
                 self._clock.wait_until(due)
         except UserError as error:

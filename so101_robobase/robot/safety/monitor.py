@@ -65,8 +65,8 @@ class MonitorLimits:
 
     Attributes:
         reading_hold, reading_stop: age of the joint state: one control tick, two.
-        frame_hold, frame_stop: age of the camera frame while frames are watched. A 30 Hz camera
-            and its networks take 0.1 s.
+        frame_hold, frame_stop: age of the last good camera frame while frames are watched, or how
+            long bad ones have come among good ones. A 30 Hz camera and its networks take 0.1 s.
         temperature_hold, temperature_stop: of any servo. An STS3215 drops its torque by itself at
             its own limit, by default 70 degrees; the arm must be at rest before that.
         load: share of the greatest torque, either way, above which a servo is overloaded: for
@@ -162,7 +162,9 @@ class Monitor:
         self._now = -np.inf
         self._reading: float | None = None
         self._answered = True
-        self._frame: float | None = None
+        self._frame: float | None = None  # when the last good one was taken
+        self._bad_frames: tuple[float, float] | None = None  # when the first and last were taken
+        self._bad_because = ""
         self._frames_watched = True
         self._frames_since: float | None = None  # from when a frame's age counts
         self._servos: dict[str, _Servo] = {}
@@ -181,12 +183,26 @@ class Monitor:
         self._passes(time)
 
     def on_frame(self, time: float) -> None:
-        """The newest camera frame was taken at `time`."""
+        """The newest camera frame was taken at `time` and is good."""
         self._frame = time
+        if self._bad_frames is not None and time - self._bad_frames[1] > self.limits.frame_hold:
+            self._bad_frames = None
+
+    def on_bad_frame(self, time: float, because: str, last_good: float | None = None) -> None:
+        """The newest camera frame, taken at `time`, shows nothing that may be acted on.
+
+        Args:
+            because: why, in words.
+            last_good: when the last good one was taken, where that is known only now.
+        """
+        first = time if self._bad_frames is None else self._bad_frames[0]
+        self._bad_frames, self._bad_because = (first, time), because
+        if last_good is not None:
+            self._frame = last_good
 
     def watch_frames(self, watch: bool) -> None:
         """Whether frames matter now; their age counts anew from here."""
-        self._frames_watched, self._frames_since = watch, None
+        self._frames_watched, self._frames_since, self._bad_frames = watch, None, None
 
     def on_health(self, health: MotorHealth) -> None:
         """One servo told how it is, at the time of the latest reading or verdict."""
@@ -252,9 +268,16 @@ class Monitor:
         if self._frames_since is None:
             self._frames_since = now
         taken = self._frames_since if self._frame is None else max(self._frames_since, self._frame)
-        yield from _by_age(
-            "camera frame", now - taken, self.limits.frame_hold, self.limits.frame_stop
-        )
+        hold, stop = self.limits.frame_hold, self.limits.frame_stop
+        if self._bad_frames is None:
+            yield from _by_age("camera frame", now - taken, hold, stop)
+            return
+        first, last = self._bad_frames
+        good = f"{self._bad_because}, the last good one"
+        yield from _by_age(good, now - taken, hold, stop)
+        if last - first > hold:
+            kind = HOLD if last - first <= stop else STOP
+            yield Verdict(kind, f"{self._bad_because} for {1e3 * (last - first):.0f} ms")
 
     def _health(self, now: float) -> Iterator[Verdict]:
         for motor in JOINTS:
