@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.robot.emulator.faults import KINDS, Fault
+from so101_robobase.robot.emulator.faults import CAMERA, KINDS, Fault
 from so101_robobase.robot.emulator.schedule import draw_schedule
 from so101_robobase.robot.rollout.sight import Eyes, Picture
 
 HANG, LOST, KILL, STOP = "camera hangs", "camera lost", "SIGKILL", "SIGSTOP"
 OF_CAMERA, OF_PROCESS = (HANG, LOST), (KILL, STOP)
-ALL: Sequence[str] = (*KINDS, *OF_CAMERA, *OF_PROCESS)
+ALL: Sequence[str] = (*KINDS, *CAMERA, *OF_CAMERA, *OF_PROCESS)
 AT_CONNECT = ("model", "firmware")  # nobody asks for these later
 ONE_IN = 25  # faults, of which one concerns the process
 
@@ -35,11 +35,16 @@ def plan(number: int, seed: int) -> list[Planned]:
     """`number` faults in random order, all kinds equally often but those of the process."""
     rng = np.random.default_rng(seed)
     of_process = [OF_PROCESS[k % 2] for k in range(number // ONE_IN)]
-    others = [*KINDS, *OF_CAMERA]
+    others = [*KINDS, *CAMERA, *OF_CAMERA]
     kinds = [*of_process, *(others[k % len(others)] for k in range(number - len(of_process)))]
     planned = []
     for kind in rng.permutation(kinds):
         start, duration = rng.uniform(0.05, 1.2), rng.uniform(0.05, _GAP / 2)
+        if kind in CAMERA:
+            # Shown to the end: until the loop stops.
+            fault = Fault(str(kind), start=round(start, 3), value=_every(str(kind), rng))
+            planned.append(Planned(str(kind), start, 2 * _GAP, fault, False))
+            continue
         if kind not in KINDS:
             # A kill may come before the watchdog is there; a camera may hang for longer.
             start = start - 0.05 if kind in OF_PROCESS else start
@@ -56,6 +61,11 @@ def plan(number: int, seed: int) -> list[Planned]:
         fault = replace(fault, start=round(start, 3))
         planned.append(Planned(str(kind), start, fault.duration or _GAP, fault, connecting))
     return planned
+
+
+def _every(kind: str, rng: np.random.Generator) -> float | None:
+    """Which pictures are spoilt: all, every second or every third."""
+    return None if kind == "camera_frozen" else float(rng.integers(1, 4))
 
 
 def is_out_of_reach(planned: Planned) -> bool:

@@ -17,6 +17,7 @@ from _trouble import Interval, Rollout, Torque, longest
 
 from robobase.errors import UserError
 from so101_robobase.robot.emulator.client import EmulatedBus
+from so101_robobase.robot.emulator.faults import CAMERA
 from so101_robobase.robot.emulator.shared import GOAL
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
@@ -32,6 +33,8 @@ ALLOWED = {
     # These hold first and stop when it lasts.
     "low_voltage": STIFF_SERVOS.voltage_stop + SOON,
     HANG: STIFF_SERVOS.frame_stop + SOON,
+    # Every second or third is told after as many; frozen ones when the arm has moved.
+    **dict.fromkeys(CAMERA, STIFF_SERVOS.frame_stop + 2 * SOON),
     KILL: 0.5,
     STOP: 0.5,
 }

@@ -39,6 +39,7 @@ from so101_robobase.robot.safety.audit import Look, Witness
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
 from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.sim.scene import build_scene
 
 POLICY = Path(__file__).parents[1] / "policies" / "whole_task_snapshot.pt"
@@ -125,7 +126,8 @@ class Rig:
         self.calibration = self.bus.write_calibration(folder, "emulated_arm")
         self.driver = LeRobotDriver(self.bus.port, self.calibration)
         mirror = Mirror(loop.config)
-        eyes = spoil(SimulatedEyes(mirror.task, loop.clock, partial(mirror.follow, self.bus)))
+        seen = SimulatedEyes(mirror.task, loop.clock, partial(mirror.follow, self.bus))
+        eyes = spoil(FaultyEyes(seen, CameraFaults(self.bus.state)))
         self.scene = EmulatedScene(self.bus, mirror, seed)
         self.sight = KeptSight(lambda: BackgroundSight(eyes, loop.clock, CAMERA_INTERVAL))
         self._resources.callback(self.sight.end)
@@ -198,12 +200,13 @@ class StillScene:
 
 
 class StillEyes:
-    """A camera with one picture for all times."""
+    """A camera with one picture for all times, but for a pixel that says that it is new."""
 
     def __init__(self, config: LiftConfig, clock: RealClock):
         self._eyes = SimulatedEyes(Body(config).task, clock)
         self._clock = clock
         self._picture: np.ndarray | None = None
+        self._count = 0
 
     def open(self) -> None:
         self._eyes.open()
@@ -211,7 +214,10 @@ class StillEyes:
 
     def look(self) -> Picture:
         assert self._picture is not None, "open first"
-        return Picture(self._clock.now(), self._picture, None)
+        picture = self._picture.copy()
+        picture[-1, 0, 0] ^= self._count % 2
+        self._count += 1
+        return Picture(self._clock.now(), picture, None)
 
     def close(self) -> None:
         self._eyes.close()

@@ -44,6 +44,8 @@ class BusState(NamedTuple):
     plugged: bool  # the port is there
     slips: int  # how often physics could not keep up
     slipped: float  # s left out then
+    camera: int  # what is wrong with it: place in `faults.CAMERA`, from 1; 0: nothing
+    camera_every: int  # pictures, of which one is spoilt
     packets: int  # instruction packets that arrived whole
     rejected: int  # those that did not
     events: int

@@ -40,7 +40,19 @@ KINDS = {
     "brown_out": Kind("the supply is gone: RAM is lost, torque is off when it returns"),
     "unplug": Kind("the port is gone; servos go on"),
 }
-"""By name."""
+"""By name: of bus and servos."""
+
+CAMERA = {
+    "camera_frozen": Kind("the camera gives the picture that it gave last"),
+    "camera_black": Kind("every value-th picture is black", 1, 1, 100),
+    "camera_white": Kind("every value-th picture is overexposed", 1, 1, 100),
+    "camera_flat": Kind("every value-th picture is of one colour", 1, 1, 100),
+    "camera_torn": Kind("the lower half of every value-th picture is green", 1, 1, 100),
+    "camera_stuck_rows": Kind("in every value-th picture one row goes on downwards", 1, 1, 100),
+}
+"""By name: of the wrist camera; whoever looks through it spoils its pictures accordingly."""
+
+_ALL = {**KINDS, **CAMERA}
 
 
 @dataclass(frozen=True)
@@ -48,13 +60,13 @@ class Fault:
     """One fault.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `KINDS` or `CAMERA`.
         servos: ids that it concerns; None: all of them.
         probability: that it strikes a packet.
         count: of packets that it strikes at most; None: no bound.
         start: s from its injection until it begins.
         duration: s that it lasts; None: until it is cleared.
-        value: see `KINDS`; None: the value there.
+        value: see there; None: the value there.
     """
 
     kind: str
@@ -66,9 +78,9 @@ class Fault:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UserError(f"fault kind {self.kind!r} is unknown; known: {', '.join(KINDS)}")
-        kind = KINDS[self.kind]
+        if self.kind not in _ALL:
+            raise UserError(f"fault kind {self.kind!r} is unknown; known: {', '.join(_ALL)}")
+        kind = _ALL[self.kind]
         if self.servos is not None and not all(0 <= servo < 254 for servo in self.servos):
             raise UserError(f"fault {self.kind}: servos={self.servos} must be ids from 0 to 253")
         if not 0 < self.probability <= 1:
@@ -87,7 +99,7 @@ class Fault:
 
     def amount(self) -> float:
         """`value`, or the kind's own."""
-        return KINDS[self.kind].value if self.value is None else self.value
+        return _ALL[self.kind].value if self.value is None else self.value
 
     def concerns(self, servo: int) -> bool:
         """Whether the servo with this id is among `servos`."""
@@ -110,7 +122,7 @@ class _Injected:
     def spent(self) -> bool:
         """Whether it has struck as many packets as it may."""
         count = self.fault.count
-        return KINDS[self.fault.kind].per_packet and count is not None and self.struck >= count
+        return _ALL[self.fault.kind].per_packet and count is not None and self.struck >= count
 
     def strike(self, now: float) -> None:
         self.struck += 1
@@ -150,7 +162,7 @@ class Faults:
             begun = self._all[heapq.heappop(self._waiting)[1]]
             if not begun.over:
                 self._present.append(begun)
-                if not KINDS[begun.fault.kind].per_packet:
+                if not _ALL[begun.fault.kind].per_packet:
                     begun.strike(now)
         for fault in self._present:
             fault.over = now >= fault.ends or fault.spent
@@ -160,6 +172,15 @@ class Faults:
     def unplugged(self) -> bool:
         """Whether the port is gone."""
         return any(present.fault.kind == "unplug" for present in self._present)
+
+    @property
+    def camera(self) -> tuple[int, int]:
+        """What the camera suffers: place in `CAMERA`, counted from 1 (0: nothing), and value."""
+        for present in self._present:
+            if present.fault.kind in CAMERA:
+                number = list(CAMERA).index(present.fault.kind) + 1
+                return number, int(present.fault.amount())
+        return 0, 1
 
     def conditions(self, servo: int) -> Conditions:
         """What the servo with id `servo` suffers."""

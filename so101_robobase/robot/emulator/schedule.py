@@ -8,7 +8,7 @@ import yaml
 
 from robobase.errors import UserError
 from so101_robobase.config import from_mapping
-from so101_robobase.robot.emulator.faults import KINDS, Fault
+from so101_robobase.robot.emulator.faults import CAMERA, KINDS, Fault
 
 _ONE_SERVO = ("dead", "model", "firmware", "overload", "overcurrent", "angle", "overheat")
 
@@ -32,7 +32,7 @@ def load_schedule(path: Path) -> list[Fault]:
 def make_fault(entry: dict, where: str = "fault") -> Fault:
     """A fault from plain containers. Raises UserError naming `where`."""
     if "kind" not in entry:
-        raise UserError(f"{where} has no kind; known: {', '.join(KINDS)}")
+        raise UserError(f"{where} has no kind; known: {', '.join((*KINDS, *CAMERA))}")
     return from_mapping(Fault, entry, where)
 
 

@@ -30,6 +30,8 @@ STATE = np.dtype(
         ("plugged", "?"),  # the port is there
         ("slips", "u8"),  # how often physics could not keep up
         ("slipped", "f8"),  # s that were left out then
+        ("camera", "u1"),  # what is wrong with it: place in `faults.CAMERA`, from 1; 0: nothing
+        ("camera_every", "u2"),  # pictures, of which one is spoilt
         ("packets", "u8"),  # instruction packets that arrived whole
         ("rejected", "u8"),  # those that did not
         ("events", "u8"),  # length of the event file

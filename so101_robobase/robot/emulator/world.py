@@ -93,6 +93,7 @@ class World:
         state["complaints"] = [servo.complaints for servo in self.servos]
         state["lifted"], state["succeeded"] = body.task.lifted, body.succeeded
         state["held"] = body.held
+        state["camera"], state["camera_every"] = self.faults.camera
         state["slips"], state["slipped"] = self.slips, self.slipped
         state["events"] = self._events.count
 

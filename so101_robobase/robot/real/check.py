@@ -27,6 +27,7 @@ from so101_robobase.robot.real.servo_registers import (
     State,
     parse_position,
 )
+from so101_robobase.robot.rollout.frame_watch import REMEDIES, Flaw, flaw_of
 
 _READS = 200  # for the loop's rate
 _SLOWEST_READ = 0.010  # s, half a control tick
@@ -212,14 +213,15 @@ def read_counts(bus: LeRobotBus) -> np.ndarray:
 
 
 def check_camera(camera: LeRobotCamera) -> Item:
-    """Size, rate and age of its frames."""
+    """Size, rate and age of its frames, and whether there is something to be seen in them."""
     try:
         camera.open()
         with closing(camera):
-            ages = []
+            ages, frames = [], []
             for _ in range(_FRAMES):
                 came, frame = camera.grab()
                 ages.append(time.monotonic() - came)
+                frames.append(frame)
     except UserError as error:
         return Item("camera", False, str(error))
     height, width = frame.shape[:2]
@@ -227,6 +229,16 @@ def check_camera(camera: LeRobotCamera) -> Item:
     facts = f"{width}x{height}, {camera.frame_rate:.1f} frames a second, {1e3 * age:.0f} ms old"
     if age > _OLDEST_FRAME:
         return Item("camera", False, f"{facts}: too old; close other programs, use another port")
+    flaws = [flaw for frame in frames if (flaw := flaw_of(frame)) is not None]
+    if flaws:
+        many = f"{len(flaws)} of {_FRAMES}" if len(flaws) < _FRAMES else "its"
+        return Item(
+            "camera", False, f"{facts}: {many} pictures are {flaws[0]}: {REMEDIES[flaws[0]]}"
+        )
+    if all(np.array_equal(frame, frames[0]) for frame in frames[1:]):
+        # A sensor's noise makes each picture another one.
+        remedy = REMEDIES[Flaw.FROZEN]
+        return Item("camera", False, f"{facts}: gave the same picture {_FRAMES} times; {remedy}")
     return Item("camera", True, facts)
 
 

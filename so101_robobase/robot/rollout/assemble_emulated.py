@@ -1,6 +1,7 @@
 """`--robot emulated`: LeRobot's driver on emulated servos, whose arm is simulated in real time."""
 
 import argparse
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,12 @@ from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.arms import emulated_arm
 from so101_robobase.robot.emulator.client import EmulatedBus
+from so101_robobase.robot.emulator.faults import Fault
+from so101_robobase.robot.emulator.schedule import load_schedule
 from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.sim.scene import SUBSTEPS
 
 _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
@@ -27,13 +31,15 @@ def assemble(
     resources: ExitStack,
 ) -> Parts:
     """The parts of a rollout on emulated servos."""
+    faults = load_schedule(args.faults) if args.faults is not None else []
     arm, bus = emulated_arm(config, args.seed, alignment, folder, resources)
     mirror = Mirror(config)
     eyes = SimulatedEyes(mirror.task, arm.clock, partial(mirror.follow, bus))
+    faulty = FaultyEyes(eyes, CameraFaults(bus.state))
     return Parts(
         arm=arm,
-        sight=BackgroundSight(eyes, arm.clock, _CAMERA_INTERVAL),
-        scene=EmulatedScene(bus, mirror, args.seed),
+        sight=BackgroundSight(faulty, arm.clock, _CAMERA_INTERVAL),
+        scene=EmulatedScene(bus, mirror, args.seed, faults),
         state=lambda: {"cube": bus.state().qpos[NUM_JOINTS:].tolist()},
     )
 
@@ -67,16 +73,19 @@ class EmulatedScene:
 
     asks = False
 
-    def __init__(self, bus: EmulatedBus, mirror: Mirror, seed: int):
+    def __init__(self, bus: EmulatedBus, mirror: Mirror, seed: int, faults: Sequence[Fault] = ()):
         self._bus, self._mirror, self._seed = bus, mirror, seed
+        self._faults = list(faults)  # to come from the first episode on
 
     def prepare(self, episode: int) -> None:
         seed = self._seed + episode
         try:
             self._bus.place_cube(seed)
+            self._bus.inject(*self._faults)
         except RuntimeError as error:  # it has died
             raise UserError(str(error)) from error
         self._mirror.change(seed)
+        self._faults.clear()
 
     def succeeded(self) -> bool:
         return self._bus.state().succeeded

@@ -120,6 +120,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     run.add_argument(
+        "--faults",
+        type=Path,
+        metavar="YAML",
+        help="with --robot emulated: list of faults of bus, servos and camera, counted from the "
+        "first episode on, as of `robot emulator`",
+    )
+    run.add_argument(
         "--limits",
         action=Input,
         what="YAML with groups safety and monitor (docs/robot.md)",
@@ -175,6 +182,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(
             "--on_stop hold needs torque, and --dry_run has none; leave one of them out"
         )
+    if args.faults is not None and args.robot != EMULATED:
+        raise UserError("--faults need --robot emulated: no other arm has faults to order")
     if args.robot == REAL:
         missing = [
             name for name in ("port", "camera", "calibration") if getattr(args, name) is None

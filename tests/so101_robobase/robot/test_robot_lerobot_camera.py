@@ -28,6 +28,7 @@ class Device:
     rate = 30.0  # of the frames, whatever is promised
     frames = 10**9  # until it dies
     hangs = 0.0  # s, of each read after that
+    frozen = black = False
 
     def __init__(self, source, backend):
         self.source = source
@@ -53,8 +54,11 @@ class Device:
             time.sleep(self.hangs)
             return False, None
         size = int(self.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self.get(cv2.CAP_PROP_FRAME_WIDTH))
-        frame = np.full((*size, 3), BLUE, np.uint8)
-        frame[0, 0] = self.count % 256
+        frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        frame[10, 10] = BLUE
+        frame[0, 0] = 0 if self.frozen else self.count % 256
+        if self.black:
+            frame[:] = self.count % 2
         return True, frame
 
     def release(self) -> None:
@@ -166,6 +170,20 @@ def test_a_check_of_a_good_camera_measures_it(plug):
     assert item.text.startswith("64x48, ")
     rate = float(item.text.split(" ")[1])
     assert 20 < rate < 31
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ({"black": True}, "pictures are black: take the lens cap off"),
+        ({"frozen": True}, "gave the same picture 10 times"),
+    ],
+)
+def test_a_check_looks_at_the_pictures_too(plug, kind, message):
+    plug(**kind)
+    item = check_camera(camera())
+    assert not item.ok
+    assert message in item.text
 
 
 def test_a_check_of_a_missing_camera_says_so():

@@ -1,0 +1,75 @@
+"""What an emulated arm's `faults.CAMERA` do to the pictures of whoever looks through its camera."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from so101_robobase.observation import ClassId
+from so101_robobase.robot.emulator.client import BusState
+from so101_robobase.robot.emulator.faults import CAMERA
+from so101_robobase.robot.rollout.sight import Eyes, Picture
+
+_GREEN = np.array([0, 135, 0], np.uint8)  # what a decoder makes of zeros
+_FLAT = np.array([120, 120, 120], np.uint8)
+
+
+class CameraFaults:
+    """Spoils one picture after the other as `state` says.
+
+    Args:
+        state: of the emulator.
+    """
+
+    def __init__(self, state: Callable[[], BusState]):
+        self._state = state
+        self._count = 0
+        self._last: np.ndarray | None = None
+
+    def spoil(self, picture: np.ndarray) -> np.ndarray:
+        """`picture` (h, w, C) uint8, or what is left of it: C is 3 for colours, else see `sight`.
+
+        Class ids have no colours: what is black or green has no class, and disparity 0.
+        """
+        state = self._state()
+        self._count += 1
+        kind = list(CAMERA)[state.camera - 1] if state.camera else ""
+        if kind == "camera_frozen" and self._last is not None:
+            return self._last
+        if kind and self._count % state.camera_every == 0:
+            picture = _spoilt(picture, kind)
+        self._last = picture
+        return picture
+
+
+class FaultyEyes:
+    """`eyes` of an emulated arm's camera under its faults."""
+
+    def __init__(self, eyes: Eyes, faults: CameraFaults):
+        self._eyes, self._faults = eyes, faults
+
+    def open(self) -> None:
+        self._eyes.open()
+
+    def look(self) -> Picture:
+        seen = self._eyes.look()
+        picture = self._faults.spoil(np.moveaxis(seen.picture, 0, -1))
+        return seen._replace(picture=np.ascontiguousarray(np.moveaxis(picture, -1, 0)))
+
+    def close(self) -> None:
+        self._eyes.close()
+
+
+def _spoilt(picture: np.ndarray, kind: str) -> np.ndarray:
+    half = picture.shape[0] // 2
+    spoilt = picture.copy()
+    has_colors = picture.shape[-1] == 3
+    if kind == "camera_stuck_rows":
+        spoilt[half:] = picture[half]
+    elif kind == "camera_torn":
+        spoilt[half:] = _GREEN if has_colors else ClassId.UNLABELED
+    elif not has_colors:
+        spoilt[..., 0] = ClassId.UNLABELED if kind == "camera_black" else ClassId.TABLE
+        spoilt[..., 1:] = 0
+    else:
+        spoilt[:] = {"camera_black": 0, "camera_white": 255, "camera_flat": _FLAT}[kind]
+    return spoilt
