@@ -23,6 +23,8 @@ class Arm:
         command: (6,) rad, what the servos were last told.
         time: s of the loop's clock, of the newest reading.
         servo_pos, servo_command: both in servo units.
+        wanted: (6,) rad, what `send` was asked for last; `limited`: names of the limits that made
+            something else of it.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class Arm:
         self.joint_pos: np.ndarray = np.zeros(NUM_JOINTS)
         self.joint_vel: np.ndarray = np.zeros(NUM_JOINTS)
         self.time: float = -np.inf
+        self.wanted: np.ndarray = np.zeros(NUM_JOINTS)
+        self.limited: tuple[str, ...] = ()
         self.connected = False  # the driver holds the arm
         self._asked = 0
 
@@ -96,12 +100,15 @@ class Arm:
         Where they cannot be told, or the joints were measured too long ago, both of which is
         logged, `command` stays what it was.
         """
+        self.wanted, self.limited = np.array(target, np.float64), ()
         age = self.clock.now() - self.time
         if age > self.monitor.limits.reading_stop + _ROUNDING:
             self.events.add("stale", age=round(age, 4))  # reading, seeing or thinking took long
+            self.limited = ("age of the joint state",)
             return
         before = self.command
         decision = self.safety.filter(target, self.joint_pos)
+        self.limited = tuple(str(reason) for reason in decision.interventions)
         if decision.interventions:
             self.events.add("limited", reasons=decision.interventions)
         try:

@@ -13,12 +13,14 @@ from robobase.errors import UserError
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.driver import DriverError
 from so101_robobase.robot.keys import ESCAPE, Keys, no_keys
+from so101_robobase.robot.safety.filter import TICK
 from so101_robobase.robot.safety.joint_path import joint_path
 from so101_robobase.robot.safety.monitor import GO, STOP
 from so101_robobase.robot.ticker import Ticker, Timing
+from so101_robobase.robot.words import REAL_ARM, Words
 
 RELEASE, HOLD = "release", "hold"
-CONTROL_PERIOD = 0.02  # s, of the control steps that policies are trained with
+CONTROL_PERIOD = TICK  # s, of the control steps that policies are trained with
 _HEALTH_EVERY = 5  # control ticks between two questions to one servo: all six in 0.6 s
 _SETTLED = 0.05  # rad, from the goal, at the end of a slow move
 _SETTLE_TICKS = 50
@@ -79,6 +81,7 @@ class ArmLoop:
     Args:
         on_stop: `RELEASE` or `HOLD`, what to do with the arm when work is cut short.
         start_watchdog: called before the arm is connected.
+        words: what a person is told to do with this arm.
 
     Attributes:
         key: pressed before the newest tick; None where there was none.
@@ -91,8 +94,10 @@ class ArmLoop:
         on_stop: str = RELEASE,
         start_watchdog: Callable[[], Watchdog] | None = None,
         keys: Keys = no_keys,
+        words: Words = REAL_ARM,
     ):
         self.arm = arm
+        self._words = words
         self.key: str | None = None
         self.ticker = Ticker(arm.clock, CONTROL_PERIOD)
         self._on_stop = on_stop
@@ -139,7 +144,7 @@ class ArmLoop:
             if ending.unconfirmed:
                 motors = ", ".join(ending.unconfirmed)
                 raise UserError(
-                    f"{error}; torque may still be on in {motors}: switch the arm's power off"
+                    f"{error}; torque may still be on in {motors}: {self._words.cut_power}"
                 ) from error
             raise
         except BaseException as error:

@@ -19,6 +19,7 @@ from so101_robobase.robot.driver import Driver
 from so101_robobase.robot.safety.monitor import STIFF_SERVOS, MonitorLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
+from so101_robobase.robot.words import REAL_ARM, SIMULATED_ARM, Words, words_for
 
 if TYPE_CHECKING:
     from so101_robobase.robot.emulator.client import EmulatedBus
@@ -36,6 +37,7 @@ class ArmParts:
     start_watchdog: Callable[[], Watchdog]  # called before the driver is connected
     alignment: Alignment  # of this arm's servo units with the model
     what: str  # a line about it for people
+    words: Words  # what they are told to do with it
 
 
 def simulated_arm(body: Body, alignment: Alignment) -> ArmParts:
@@ -47,6 +49,7 @@ def simulated_arm(body: Body, alignment: Alignment) -> ArmParts:
         start_watchdog=NoWatchdog,
         alignment=alignment,
         what="simulated (MuJoCo), in step with the loop",
+        words=SIMULATED_ARM,
     )
 
 
@@ -84,6 +87,7 @@ def emulated_arm(
         # Emulated servos are put together as the model's.
         alignment=Alignment(camera=alignment.camera, servos=alignment.servos),
         what=f"LeRobot's driver on emulated servos at {bus.port}",
+        words=words_for(bus.port),
     )
     return arm, bus
 
@@ -98,6 +102,7 @@ def real_arm(port: str, calibration: Path, alignment: Alignment, folder: Path) -
     extras.require("lerobot")
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 
+    words = words_for(port)
     driver = LeRobotDriver(port, calibration)
     try:
         driver.bus.open()
@@ -109,7 +114,8 @@ def real_arm(port: str, calibration: Path, alignment: Alignment, folder: Path) -
         clock=RealClock(),
         start_watchdog=_watchdog_of(port, folder),
         alignment=alignment,
-        what=f"SO-101 at {port}",
+        what=f"SO-101 at {port}" if words is REAL_ARM else f"an emulated SO-101 at {port}",
+        words=words,
     )
 
 

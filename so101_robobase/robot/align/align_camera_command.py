@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from so101_robobase.alignment import Alignment, CameraPose, Units
     from so101_robobase.robot.align.live_overlay import Screen
     from so101_robobase.robot.align.overlay import Frame
-    from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
+    from so101_robobase.robot.cameras import WristCamera
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
     from so101_robobase.sim.scene import Scene
 
@@ -208,18 +208,18 @@ def _screen(args: argparse.Namespace) -> Screen:
 @contextmanager
 def _arm(
     args: argparse.Namespace, alignment: Alignment
-) -> Iterator[tuple[LeRobotDriver, LeRobotCamera]]:
+) -> Iterator[tuple[LeRobotDriver, WristCamera]]:
     """Arm and camera, open and checked; closed at the end."""
     from so101_robobase.alignment import check_same_arm
     from so101_robobase.perception.frames import parse_frame_size
-    from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
+    from so101_robobase.robot.cameras import make_camera
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 
     if args.port is None or args.calibration is None or args.camera is None:
         raise UserError("an arm needs --port, --calibration and --camera")
     check_same_arm(alignment, args.output, args.calibration)
     height, width = parse_frame_size(args.camera_size)
-    camera = LeRobotCamera(args.camera, width, height, args.camera_fps)
+    camera = make_camera(args.camera, width, height, args.camera_fps)
     driver = LeRobotDriver(args.port, args.calibration)
     try:
         camera.open()

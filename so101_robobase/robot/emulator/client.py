@@ -51,6 +51,15 @@ class BusState(NamedTuple):
     events: int
 
 
+def state_of(reader: StateReader) -> BusState:
+    """The newest state that `reader` gives."""
+    record = reader.read()
+    values = (record[name] for name in BusState._fields)
+    return BusState._make(
+        value if isinstance(value, np.ndarray) else value.item() for value in values
+    )
+
+
 class EmulatedBus:
     """An emulated arm in a process of its own; ends with this object or its process.
 
@@ -107,11 +116,7 @@ class EmulatedBus:
 
     def state(self) -> BusState:
         """The newest state; costs microseconds and does not disturb the emulator."""
-        record = self._state.read()
-        values = (record[name] for name in BusState._fields)
-        return BusState._make(
-            value if isinstance(value, np.ndarray) else value.item() for value in values
-        )
+        return state_of(self._state)
 
     def events(self) -> np.ndarray:
         """Goals and changes of torque so far, (n,) of type `shared.EVENT`; also after `close`."""
@@ -129,6 +134,10 @@ class EmulatedBus:
     def begin(self, seed: int) -> None:
         """Arm and cube as episode `seed` begins; servos with torque hold that pose."""
         self._ask("begin", seed=seed)
+
+    def lead(self, goals: Mapping[str, float], seconds: float = 1.0) -> None:
+        """Let a hand bring joints without torque to their goals, rad. Raises ValueError."""
+        self._ask("hand", goals=dict(goals), seconds=seconds)
 
     def inject(self, *faults: Fault) -> list[int]:
         """Let faults come, each `fault.start` s from now; their numbers. They are there at once."""

@@ -4,12 +4,16 @@ import argparse
 from pathlib import Path
 
 from so101_robobase.arguments import SEEDS, Input, Number
+from so101_robobase.robot.emulator import hand_command
 
 LINK = "/tmp/so101"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
+    """Adds the command's arguments, and the one command that it has."""
+    commands = parser.add_subparsers(dest="emulator_command", metavar="hand", required=False)
+    what = "Move the joints of an emulator that runs, where they have no torque."
+    hand_command.configure(commands.add_parser("hand", help=what, description=what), LINK)
     parser.add_argument(
         "--link", type=Path, default=Path(LINK), help="path of the port (default: %(default)s)"
     )
@@ -49,6 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Starts the emulator, says how to use it, and shows how it is until Ctrl-C."""
+    if args.emulator_command == "hand":
+        return hand_command.run(args)
     from so101_robobase.robot.emulator.session import run_session
 
     run_session(args)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from so101_robobase.joints import JOINTS
 from so101_robobase.robot.emulator.bus import Bus
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.emulator.control import SOCKET_FILE, ControlServer, Request
@@ -17,8 +18,9 @@ from so101_robobase.robot.emulator.faults import Faults
 from so101_robobase.robot.emulator.port import Port, check_free
 from so101_robobase.robot.emulator.protocol import Packet, Parser
 from so101_robobase.robot.emulator.schedule import make_fault
-from so101_robobase.robot.emulator.shared import STATE, EventWriter, StateWriter
+from so101_robobase.robot.emulator.shared import CONFIG_FILE, STATE, EventWriter, StateWriter
 from so101_robobase.robot.emulator.world import World
+from so101_robobase.robot.words import MARKER
 
 _PATIENCE = 0.02  # s without a byte, after which a packet that has begun is given up
 
@@ -40,6 +42,10 @@ class Server:
         # Not epoll: its waits are whole milliseconds.
         self._selector = selectors.SelectSelector()
         self._port = Port(link)
+        (folder / CONFIG_FILE).write_text(config.to_json())
+        self._marker = Path(f"{link}{MARKER}")
+        self._marker.unlink(missing_ok=True)  # of one that was killed
+        self._marker.symlink_to(folder)
         self._selector.register(self._port, selectors.EVENT_READ, self._receive)
         self._control = ControlServer(
             folder / SOCKET_FILE,
@@ -50,6 +56,8 @@ class Server:
                 "faults": lambda _: {"faults": self.faults.report()},
                 "place_cube": lambda request: self._place(self._world.place_cube, request),
                 "begin": lambda request: self._place(self._world.begin, request),
+                "hand": self._lead,
+                "release_hand": lambda _: self._release_hand(),
                 "status": lambda _: self._status(),
                 "quit": lambda _: self._quit(),
             },
@@ -78,6 +86,7 @@ class Server:
         finally:
             self._control.close()
             self._port.unplug()
+            self._marker.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Leave `run` soon; for signal handlers."""
@@ -156,6 +165,18 @@ class Server:
             raise ValueError(f"seed={seed!r} must be a whole number, 0 or more")
         place(seed)
         self._publish()
+        return {}
+
+    def _lead(self, request: Request) -> dict[str, Any]:
+        goals = {JOINTS.index(name): float(angle) for name, angle in request["goals"].items()}
+        seconds = float(request["seconds"])
+        if not 0.01 <= seconds <= 600 or not np.isfinite(list(goals.values())).all():
+            raise ValueError(f"goals={request['goals']} and seconds={seconds} must be finite")
+        self._world.lead(goals, seconds)
+        return {}
+
+    def _release_hand(self) -> dict[str, Any]:
+        self._world.hand.let_go()
         return {}
 
     def _status(self) -> dict[str, Any]:

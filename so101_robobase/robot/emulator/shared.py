@@ -12,7 +12,7 @@ import numpy as np
 
 from so101_robobase.joints import NUM_JOINTS
 
-STATE_FILE, EVENT_FILE = "state", "events"
+STATE_FILE, EVENT_FILE, CONFIG_FILE = "state", "events", "config.json"
 
 STATE = np.dtype(
     [

@@ -1,5 +1,6 @@
 """Servos and simulated arm, moving in real time."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.emulator.calibration import calibrate
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Faults
+from so101_robobase.robot.emulator.hand import Hand
 from so101_robobase.robot.emulator.servo import Servo
 from so101_robobase.robot.emulator.shared import GOAL, LIMP, STATE, EventWriter
 from so101_robobase.robot.simulated.body import Body
@@ -21,6 +23,7 @@ class World:
     Attributes:
         calibration: LeRobot's of this arm.
         simulated: s, of physics so far.
+        hand: what moves joints without torque.
         slips, slipped: how often the world fell too far behind the clock, and s left out then.
     """
 
@@ -39,6 +42,7 @@ class World:
         self.simulated, self.slips, self.slipped = 0.0, 0, 0.0
         self._time = 0.0
         self._targets = np.zeros(NUM_JOINTS)
+        self.hand, self._limp = Hand(), np.ones(NUM_JOINTS, bool)
         self.body.limp = True
         self.begin(config.seed)
         if config.pose is not None:
@@ -51,6 +55,7 @@ class World:
     def begin(self, seed: int) -> None:
         """Arm and cube as episode `seed` begins; servos with torque hold that pose."""
         self.body.begin(seed)
+        self.hand.let_go()
         told = self.body.task.joint_target[0]
         self._feel(0)
         for servo, angle in zip(self.servos, told, strict=True):
@@ -72,7 +77,10 @@ class World:
         timestep = self.body.timestep
         substeps = int((now - self._time) / timestep)
         if substeps:
-            self._targets[:] = [servo.target for servo in self.servos]
+            held = self.hand.holds
+            driven = [servo.target for servo in self.servos]
+            self._targets[:] = np.where(held, self.hand.angles(now), driven)
+            self.body.limp = self._limp & ~held
             self.body.advance(self._targets, substeps)
             self._time += substeps * timestep
             self.simulated += substeps * timestep
@@ -89,13 +97,18 @@ class World:
         body = self.body
         state["time"], state["simulated"] = self._time, self.simulated
         state["qpos"], state["qvel"] = body.task.qpos, body.task.joint_vel
-        state["target"], state["limp"] = [servo.target for servo in self.servos], body.limp
+        state["target"], state["limp"] = [servo.target for servo in self.servos], self._limp
         state["complaints"] = [servo.complaints for servo in self.servos]
         state["lifted"], state["succeeded"] = body.task.lifted, body.succeeded
         state["held"] = body.held
         state["camera"], state["camera_every"] = self.faults.camera
         state["slips"], state["slipped"] = self.slips, self.slipped
         state["events"] = self._events.count
+
+    def lead(self, goals: Mapping[int, float], seconds: float) -> None:
+        """Let the hand bring joints, by number, to angles in rad. Raises ValueError."""
+        present = self.body.joint_pos
+        self.hand.lead(goals, seconds, self._time, present, self._limp)
 
     def after_packet(self) -> None:
         """Let torque that a packet switched take effect at once."""
@@ -109,8 +122,9 @@ class World:
 
     def _switch(self, servo: Servo) -> None:
         limp = servo.limp
-        if limp != self.body.limp[servo.joint]:
-            self.body.limp[servo.joint] = limp
+        if limp != self._limp[servo.joint]:
+            self._limp[servo.joint] = self.body.limp[servo.joint] = limp
+            self.hand.give_way(self._limp)
             angle = float(self.body.task.joint_pos[0, servo.joint])
             self._events.add(LIMP, servo.joint, int(limp), angle)
 

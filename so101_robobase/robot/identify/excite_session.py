@@ -20,15 +20,17 @@ from so101_robobase.robot.arms import (
     real_arm,
     simulated_arm,
 )
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.events import EventLog, meanings
 from so101_robobase.robot.identify.excite import Excite, Excited
 from so101_robobase.robot.identify.fit import excitation
 from so101_robobase.robot.keys import has_keys, no_keys, terminal_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
+from so101_robobase.robot.recording.room import check_room
 from so101_robobase.robot.rollout.rollout_report import ask_to_begin, tell_what_went_wrong
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
+from so101_robobase.robot.words import Words
 from so101_robobase.sim.scene import SceneConfig, build_scene
 
 
@@ -52,6 +54,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
         for number in range(args.num_episodes)
     ]
     folder = prepare_output(args.record)
+    check_room(folder)
     with ExitStack() as resources:
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
         parts = _assemble(args, alignment, folder, resources)
@@ -78,9 +81,10 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
             on_stop=args.on_stop,
             start_watchdog=parts.start_watchdog,
             keys=keys,
+            words=parts.words,
         )
         result = excite.run()
-    _report(folder, result, events)
+    _report(folder, result, events, parts.words)
     return result.episodes == args.num_episodes and not (result.stopped or result.unconfirmed)
 
 
@@ -112,11 +116,9 @@ def _announce(args: argparse.Namespace, parts: ArmParts) -> None:
         ask_to_begin("Clear half a metre around the arm, take the cube out of its gripper")
 
 
-def _report(folder: Path, result: Excited, events: EventLog) -> None:
+def _report(folder: Path, result: Excited, events: EventLog, words: Words) -> None:
     timing = result.timing
     ticks = f" in {timing.ticks} ticks, {timing.missed} left out" if timing else ""
     print(f"{result.episodes} episodes recorded to {folder}{ticks}")
-    if events.counts:
-        listed = ", ".join(f"{kind} {count}" for kind, count in sorted(events.counts.items()))
-        print(f"events: {listed}")
-    tell_what_went_wrong(result, events)
+    print(meanings(events.counts))
+    tell_what_went_wrong(result, events, words)

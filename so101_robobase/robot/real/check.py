@@ -15,11 +15,11 @@ from robobase.errors import UserError
 from so101_robobase.alignment import GRIPPER, Units
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot.align.directions import Item, Person, check_joint
+from so101_robobase.robot.cameras import WristCamera
 from so101_robobase.robot.driver import DriverError
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.lerobot_bus import LeRobotBus, uncalibrated
 from so101_robobase.robot.real.lerobot_calibration import Calibration, kept_by
-from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
 from so101_robobase.robot.real.servo_registers import (
     PRESENT_POSITION,
     TORQUE_ENABLE,
@@ -212,7 +212,7 @@ def read_counts(bus: LeRobotBus) -> np.ndarray:
     return np.array([parse_position(answer) for answer in answers])
 
 
-def check_camera(camera: LeRobotCamera) -> Item:
+def check_camera(camera: WristCamera) -> Item:
     """Size, rate and age of its frames, and whether there is something to be seen in them."""
     try:
         camera.open()

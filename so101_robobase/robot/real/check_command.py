@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
         _check_arm(args, report)
     if args.camera is not None:
         from so101_robobase.perception.frames import parse_frame_size
+        from so101_robobase.robot.cameras import make_camera
         from so101_robobase.robot.real.check import check_camera
-        from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
 
         height, width = parse_frame_size(args.camera_size)
-        report(check_camera(LeRobotCamera(args.camera, width, height, args.camera_fps)))
+        report(check_camera(make_camera(args.camera, width, height, args.camera_fps)))
     return 1 if problems else 0
 
 

@@ -34,9 +34,6 @@ from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundOb
 from so101_robobase.robot.recording.dataset_store import EpisodeStore
 from so101_robobase.robot.recording.records import PolicyTick
 
-POLICY_RATE = 25
-"""Steps per second that datasets are written for."""
-
 STATE, ACTION = "observation.state", "action"
 WRIST, IDS = "observation.images.wrist", "observation.images.ids"
 DISPARITY, RGB = "observation.images.disparity", "observation.images.rgb"
@@ -60,6 +57,7 @@ class DatasetRecorder(BackgroundObserver):
         picture: shape (C, H, W) of the policy's pictures: C is 1 for seg, 2 for seg_depth, 3 for
             rgb.
         num_actions: A, of the policy.
+        fps: steps a second, as `records_per_second` has it.
         frame: (height, width) of the camera's frames; None: there is no camera.
         robot_type: LeRobot's name of the arm.
         say: prints a line for the person.
@@ -75,7 +73,7 @@ class DatasetRecorder(BackgroundObserver):
         num_actions: int,
         frame: tuple[int, int] | None = None,
         *,
-        fps: int = POLICY_RATE,
+        fps: int,
         robot_type: str = "so101_follower",
         task: str = "Lift the cube.",
         most_waiting: int = MOST_WAITING,

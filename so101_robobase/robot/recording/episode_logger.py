@@ -17,6 +17,9 @@ class EpisodeLogger:
     Args:
         meta: what every file says of itself.
         state: called when an episode begins, for what this one says beside it.
+
+    Attributes:
+        failure: in words, why an episode could not be written, or None.
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class EpisodeLogger:
         state: Callable[[], Mapping[str, Any]] = dict,
     ):
         self._folder, self._meta, self._state = folder, dict(meta), state
+        self.failure: str | None = None
         self._episode = 0
         self._begin_meta: dict[str, Any] = {}
         self._rows: list[tuple[float, np.ndarray, np.ndarray]] = []
@@ -40,10 +44,14 @@ class EpisodeLogger:
         self._rows.append((time, measured.copy(), commanded.copy()))
 
     def end(self, keep: bool) -> None:
-        """The episode is over."""
+        """The episode is over. Never raises for a disk that is full; see `failure`."""
         rows, self._rows = self._rows, []
         if not keep or len(rows) < _LEAST_TICKS:
             return
         times, measured, commanded = (np.array(column) for column in zip(*rows, strict=True))
         log = EpisodeLog(times - times[0], measured, commanded, self._begin_meta)
-        log.save(self._folder / f"episode_{self._episode:03d}.npz")
+        path = self._folder / f"episode_{self._episode:03d}.npz"
+        try:
+            log.save(path)
+        except OSError as error:
+            self.failure = f"{path} cannot be written ({error.strerror or error})"

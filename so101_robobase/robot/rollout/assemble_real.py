@@ -9,7 +9,7 @@ from so101_robobase.alignment import Alignment, check_same_arm
 from so101_robobase.config import LiftConfig
 from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.robot.arms import real_arm
-from so101_robobase.robot.real.lerobot_camera import LeRobotCamera
+from so101_robobase.robot.cameras import make_camera
 from so101_robobase.robot.rollout.scenes import PersonsScene
 from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, CameraEyes
@@ -27,7 +27,7 @@ def assemble(
         check_same_arm(alignment, args.alignment, args.calibration)
     arm = real_arm(args.port, args.calibration, alignment, folder)
     height, width = parse_frame_size(args.camera_size)
-    camera = LeRobotCamera(args.camera, width, height, args.camera_fps)
+    camera = make_camera(args.camera, width, height, args.camera_fps)
     eyes = CameraEyes(camera, config, args.segmentation, args.depth, args.device)
     return Parts(
         arm=replace(arm, what=f"{arm.what}, camera {args.camera}"),

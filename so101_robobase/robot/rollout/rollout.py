@@ -13,11 +13,13 @@ from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import CONTROL_PERIOD, RELEASE, ArmLoop, Ending, Watchdog
 from so101_robobase.robot.keys import Keys, no_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
-from so101_robobase.robot.recording.records import Observer, PolicyTick
+from so101_robobase.robot.recording.records import Observer, PolicyTick, ticks_per_record
 from so101_robobase.robot.rollout.picture_guard import PictureGuard
 from so101_robobase.robot.rollout.policy import RobotPolicy
 from so101_robobase.robot.rollout.scenes import Scene
 from so101_robobase.robot.rollout.sight import Picture, Sight
+from so101_robobase.robot.rollout.step_line import step_line
+from so101_robobase.robot.words import REAL_ARM, Words
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Settings:
     episode_time: float = 4.0
     action_scale: float = 1.0  # of the policy's actions
     step: bool = False  # one action per key press
+    tell_steps: bool = False  # a line for each step of the policy
     on_stop: str = RELEASE  # or HOLD: what to do with the arm when a rollout is cut short
 
 
@@ -59,6 +62,7 @@ class Rollout:
         logger: keeps every control tick.
         start_watchdog: called before the arm is connected.
         say: prints a line for the person.
+        words: what that person is told to do with this arm.
     """
 
     def __init__(
@@ -75,19 +79,21 @@ class Rollout:
         start_watchdog: Callable[[], Watchdog] | None = None,
         keys: Keys = no_keys,
         say: "Say" = print,
+        words: Words = REAL_ARM,
     ):
         self.arm, self.sight, self.policy, self.scene = arm, sight, policy, scene
         self._pictures = PictureGuard(sight, arm)
         self.settings, self.start = settings, start
         self._observers = list(observers)
         self._logger = logger
-        self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys)
+        self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys, words)
         self._say = say
         config = policy.config
         self._controller = make_controller(
             config.control, kinematics, arm.safety.joint_range, 1, arm.safety.clearance
         )
         self._repeat = config.action_repeat
+        self._told_every = ticks_per_record(config.action_repeat)
         self._asked_for_step = False
         self._acted_on: float | None = None  # when the frame of the last action was taken
 
@@ -119,8 +125,11 @@ class Rollout:
                 result.outcomes.append(outcome)
                 verdict = {True: "success", False: "failure", None: "not judged"}[outcome.success]
                 self._say(f"episode {episode + 1}: {verdict} ({outcome.reason})")
-                if outcome.reason == "quit":
-                    return
+            if self._logger is not None and self._logger.failure is not None:
+                result.stopped = self._logger.failure  # what cannot be kept need not be played
+                return
+            if outcome is not None and outcome.reason == "quit":
+                return
 
     def _wait_for_person(self, episode: int) -> bool:
         """Hold until space is pressed; False to quit."""
@@ -169,6 +178,7 @@ class Rollout:
         limit = round(self.settings.episode_time / CONTROL_PERIOD)
         ticks = 0  # control ticks that the policy has moved the arm in
         action: np.ndarray = np.zeros(self._controller.action_dim)
+        value: float | None = None
         paused = False
 
         def over(success: bool | None, reason: str, keep: bool = True) -> tuple[Outcome, bool]:
@@ -207,14 +217,19 @@ class Rollout:
                 self._acted_on = picture.time
                 decision = self.policy.act(picture.picture, self.arm.joint_pos, self.arm.joint_vel)
                 action = decision.action * self.settings.action_scale
+                value = decision.value
                 self.arm.monitor.on_action(action)
             self._send(action)
             if self._logger is not None:
                 self._logger.tick(self.arm.time, self.arm.joint_pos, self.arm.command)
-            if deciding:
-                self._tell(ticks, picture, action, decision.value)
+            if deciding and self.settings.tell_steps:
+                self._say_step(ticks // self._repeat + 1)
+            if ticks % self._told_every == 0:
+                self._tell(ticks, picture, action, value)
             ticks += 1
-        return self._judge_late(over(False if not self.scene.asks else None, "out of time"))
+        # An arm that nothing was sent to has not failed.
+        judged = self.scene.asks or not self.arm.obeys
+        return self._judge_late(over(None if judged else False, "out of time"))
 
     def _judge_late(self, ended: tuple[Outcome, bool]) -> tuple[Outcome, bool]:
         """Where a person judges, hold until they have."""
@@ -234,12 +249,18 @@ class Rollout:
     def _send(self, action: np.ndarray) -> None:
         if action.shape != (self._controller.action_dim,) or not np.isfinite(action).all():
             self.arm.events.add("bad_action", action=action.tolist())
+            self.arm.wanted, self.arm.limited = self.arm.command, ("an action that is no number",)
             return  # the servos hold; the monitor counts
         if np.abs(action).max() > 1:
             self.arm.events.add("action_out_of_range", action=action.tolist())
         target = self._controller(action[None], self.arm.joint_pos[None])[0]
         self.arm.send(target)
         self._controller.target[0] = self.arm.command  # what safety held back is not owed
+
+    def _say_step(self, step: int) -> None:
+        arm, to_servo = self.arm, self.arm.units.to_servo
+        wanted, sent = to_servo(arm.wanted), arm.servo_command
+        self._say(step_line(step, arm.servo_pos, wanted, sent, arm.limited, not arm.obeys))
 
     def _tell(self, ticks: int, picture: Picture, action: np.ndarray, value: float | None) -> None:
         now = self.arm.clock.now()

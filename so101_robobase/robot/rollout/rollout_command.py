@@ -121,7 +121,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--faults",
-        type=Path,
+        action=Input,
+        what="YAML with a list of faults",
         metavar="YAML",
         help="with --robot emulated: list of faults of bus, servos and camera, counted from the "
         "first episode on, as of `robot emulator`",

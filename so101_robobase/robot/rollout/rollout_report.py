@@ -15,9 +15,10 @@ from so101_robobase.evaluation.statistics import CONFIDENCE, wilson_interval
 from so101_robobase.files import written_whole
 from so101_robobase.robot.arguments import REAL, SIM
 from so101_robobase.robot.arm_loop import HOLD, Ending
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.events import EventLog, meanings
 from so101_robobase.robot.rollout.rollout import Result, Settings
 from so101_robobase.robot.ticker import Timing
+from so101_robobase.robot.words import Words
 
 _CTRL_C = "Ctrl-C"
 _NAMES = {"SIGINT": _CTRL_C, "KeyboardInterrupt": _CTRL_C}
@@ -27,6 +28,7 @@ _LEFT = {"release": "released, its torque is off", "hold": "held, its torque is 
 def announce(
     args: argparse.Namespace,
     what: str,
+    words: Words,
     settings: Settings,
     start: np.ndarray,
     folder: Path,
@@ -44,7 +46,7 @@ def announce(
             "with `so101_robobase robot align`"
         )
     if args.dry_run:
-        print("dry run: torque goes off, nothing is sent; move the arm by hand")
+        print(f"dry run: torque goes off, nothing is sent; {words.hand}")
     else:
         degrees = " ".join(str(round(angle)) for angle in np.rad2deg(start))
         print(f"start pose (degrees): {degrees}, reached slowly; then back to where the arm is now")
@@ -77,8 +79,12 @@ def report(
     result: Result,
     events: EventLog,
     folder: Path,
-) -> None:
-    """Prints figures, how the arm was left and what went wrong; writes rollout.json."""
+    words: Words,
+) -> bool:
+    """Prints figures, how the arm was left and what went wrong; writes rollout.json.
+
+    Returns whether that could be written.
+    """
     judged = [outcome.success for outcome in result.outcomes if outcome.success is not None]
     rows = [["episodes", str(len(result.outcomes))]]
     summary: dict[str, Any] = {"episodes": len(result.outcomes), "judged": len(judged)}
@@ -91,9 +97,15 @@ def report(
         summary |= {"successes": sum(judged), "success_interval": [low, high]}
     if result.timing and args.robot != SIM:
         rows += _timing_rows(result.timing)
-    rows += [[f"events: {kind}", str(count)] for kind, count in sorted(events.counts.items())]
+    if args.dry_run and not judged:
+        rows += [["success", "a dry run: nothing was sent"]]
+    rows += [[f"pictures that were {flaw}", str(n)] for flaw, n in result.bad_frames.items()]
     print(table(rows), flush=True)
-    tell_what_went_wrong(result, events)
+    print(meanings(events.counts))
+    tell_what_went_wrong(result, events, words)
+    failed = sorted(folder.glob("episode_*_failed.png"))
+    if failed:
+        print(f"what was seen last: {', '.join(path.name for path in failed)} in {folder}")
     record = {
         "snapshot": str(args.snapshot.resolve()),
         "robot": args.robot,
@@ -105,10 +117,16 @@ def report(
         "left": result.left,
         "unconfirmed": result.unconfirmed,
         "timing": asdict(result.timing) if result.timing else None,
+        "bad_frames": result.bad_frames,
         "events": events.counts,
     }
-    with written_whole(folder / "rollout.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n")
+    try:
+        with written_whole(folder / "rollout.json") as partial:
+            partial.write_text(json.dumps(record, indent=2) + "\n")
+    except OSError as error:
+        _warn(f"the report could not be written to {folder}: {error.strerror}")
+        return False
+    return True
 
 
 def was_interrupted(result: Result) -> bool:
@@ -116,22 +134,26 @@ def was_interrupted(result: Result) -> bool:
     return result.stopped in _NAMES
 
 
-def tell_what_went_wrong(result: Ending, events: EventLog) -> None:
+def tell_what_went_wrong(result: Ending, events: EventLog, words: Words) -> None:
     """Prints why work was cut short, how the arm was left, and what may be dangerous."""
     lines = []
     if result.stopped:
         reason = _NAMES.get(result.stopped, result.stopped)
         left = "" if result.unconfirmed else f"; the arm is {_LEFT[result.left]}"
         lines.append(f"stopped: {reason}{left}")
-    if result.left == HOLD:
-        lines.append("hold the arm before you switch its power off")
+    if result.left == HOLD and words.before_cut:
+        lines.append(words.before_cut)
     if result.unconfirmed:
         motors = ", ".join(result.unconfirmed)
-        lines.append(f"torque may still be on in {motors}: switch the arm's power off")
+        lines.append(f"torque may still be on in {motors}: {words.cut_power}")
     if events.lost:
         lines.append(f"{events.lost} events could not be written to {events.path}")
     for line in lines:
-        print(f"so101_robobase: {line}", file=sys.stderr)
+        _warn(line)
+
+
+def _warn(line: str) -> None:
+    print(f"so101_robobase: {line}", file=sys.stderr)
 
 
 def _timing_rows(timing: Timing) -> list[list[str]]:

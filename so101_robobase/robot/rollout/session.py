@@ -34,6 +34,9 @@ from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.keys import has_keys, terminal_keys
 from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundObserver
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
+from so101_robobase.robot.recording.last_pictures import LastPictures
+from so101_robobase.robot.recording.records import records_per_second
+from so101_robobase.robot.recording.room import check_room
 from so101_robobase.robot.rollout.policy import RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.rollout_report import (
@@ -91,6 +94,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     robot_policy = RobotPolicy(policy, kinematics, judge)
     start = start_pose(config)
     settings = Settings(
+        tell_steps=args.step or args.dry_run,
         num_episodes=args.num_episodes,
         episode_time=args.episode_time_s or config.episode_length * CONTROL_PERIOD,
         action_scale=args.action_scale,
@@ -99,7 +103,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     )
     with _output_folder(args) as folder, ExitStack() as resources:
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
-        observers = _observers(args, config, resources)
+        observers = _observers(args, config, folder, resources)
         parts = _assemble(args, config, alignment, folder, resources)
         resources.callback(parts.sight.close)
         driver = DryRun(parts.arm.driver) if args.dry_run else parts.arm.driver
@@ -109,7 +113,7 @@ def run_rollout(args: argparse.Namespace) -> int:
         if parts.scene.asks:
             print("starting the camera and what looks at its pictures", flush=True)
             parts.sight.start()
-        announce(args, parts.arm.what, settings, start, folder, has_keys())
+        announce(args, parts.arm.what, parts.arm.words, settings, start, folder, has_keys())
         if parts.scene.asks and not args.yes:
             ask_to_begin()
         rollout = Rollout(
@@ -123,14 +127,15 @@ def run_rollout(args: argparse.Namespace) -> int:
             observers=observers,
             logger=EpisodeLogger(folder, _meta(args, parts.arm.alignment), parts.state),
             start_watchdog=parts.arm.start_watchdog,
+            words=parts.arm.words,
             keys=resources.enter_context(terminal_keys()),
         )
         result = rollout.run()
-    report(args, settings, result, events, folder)
+    written = report(args, settings, result, events, folder, parts.arm.words)
     if was_interrupted(result):
         return INTERRUPTED
     failed = any(observer.failure is not None for observer in observers)
-    return CUT_SHORT if result.stopped or result.unconfirmed or failed else 0
+    return CUT_SHORT if result.stopped or result.unconfirmed or failed or not written else 0
 
 
 def _replaced(args: argparse.Namespace) -> dict[str, Any]:
@@ -181,6 +186,7 @@ def _output_folder(args: argparse.Namespace) -> Iterator[Path]:
         raise UserError(f"{folder} holds a rollout already; name another --output_dir")
     prepare_output(folder)
     try:
+        check_room(folder)  # an arm that moves must not find the disk full
         yield folder
     except (UserError, KeyboardInterrupt):
         with contextlib.suppress(OSError):  # something is in it
@@ -193,9 +199,10 @@ def _default_folder(snapshot: Path) -> Path:
 
 
 def _observers(
-    args: argparse.Namespace, config: LiftConfig, resources: ExitStack
+    args: argparse.Namespace, config: LiftConfig, folder: Path, resources: ExitStack
 ) -> list[BackgroundObserver]:
-    observers: list[BackgroundObserver] = []
+    observers: list[BackgroundObserver] = [LastPictures(folder)]
+    resources.callback(observers[-1].close)
     if args.record is not None:
         from so101_robobase.perception.frames import parse_frame_size
         from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
@@ -207,6 +214,7 @@ def _observers(
                 (CHANNELS[config.observation], size, size),
                 num_actions(config.control),
                 parse_frame_size(args.camera_size) if args.robot == REAL else None,
+                fps=records_per_second(config.action_repeat),
                 robot_type="so101_mujoco" if args.robot == SIM else "so101_follower",
                 # A simulation may be quicker; nothing of it is left out.
                 most_waiting=sys.maxsize if args.robot == SIM else MOST_WAITING,

@@ -163,7 +163,7 @@ class Monitor:
         self._reading: float | None = None
         self._answered = True
         self._frame: float | None = None  # when the last good one was taken
-        self._bad_frames: tuple[float, float] | None = None  # when the first and last were taken
+        self._bad_frames: tuple[float, float] | None = None  # first was taken, last was seen
         self._bad_because = ""
         self._frames_watched = True
         self._frames_since: float | None = None  # from when a frame's age counts
@@ -185,7 +185,7 @@ class Monitor:
     def on_frame(self, time: float) -> None:
         """The newest camera frame was taken at `time` and is good."""
         self._frame = time
-        if self._bad_frames is not None and time - self._bad_frames[1] > self.limits.frame_hold:
+        if not self._bad_lately(self._now):
             self._bad_frames = None
 
     def on_bad_frame(self, time: float, because: str, last_good: float | None = None) -> None:
@@ -196,7 +196,7 @@ class Monitor:
             last_good: when the last good one was taken, where that is known only now.
         """
         first = time if self._bad_frames is None else self._bad_frames[0]
-        self._bad_frames, self._bad_because = (first, time), because
+        self._bad_frames, self._bad_because = (first, max(time, self._now)), because
         if last_good is not None:
             self._frame = last_good
 
@@ -272,12 +272,14 @@ class Monitor:
         if self._bad_frames is None:
             yield from _by_age("camera frame", now - taken, hold, stop)
             return
-        first, last = self._bad_frames
-        good = f"{self._bad_because}, the last good one"
-        yield from _by_age(good, now - taken, hold, stop)
-        if last - first > hold:
-            kind = HOLD if last - first <= stop else STOP
-            yield Verdict(kind, f"{self._bad_because} for {1e3 * (last - first):.0f} ms")
+        yield from _by_age(f"{self._bad_because}, the last good one", now - taken, hold, stop)
+        lasts = now - self._bad_frames[0]
+        if self._bad_lately(now) and lasts > hold + _ROUNDING:  # good ones come in between
+            kind = HOLD if lasts <= stop + _ROUNDING else STOP
+            yield Verdict(kind, f"{self._bad_because}, some at least, for {1e3 * lasts:.0f} ms")
+
+    def _bad_lately(self, now: float) -> bool:
+        return self._bad_frames is not None and now - self._bad_frames[1] <= self.limits.frame_hold
 
     def _health(self, now: float) -> Iterator[Verdict]:
         for motor in JOINTS:

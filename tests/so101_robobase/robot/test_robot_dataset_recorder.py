@@ -44,7 +44,7 @@ def record(root, episodes, said=None, **options):
     camera = any(tick.frame is not None for ticks, _, _ in episodes for tick in ticks)
     options.setdefault("frame", FRAME_SIZE if camera else None)
     said = [] if said is None else said
-    recorder = DatasetRecorder(root, PICTURE, 6, say=said.append, **options)
+    recorder = DatasetRecorder(root, PICTURE, 6, say=said.append, **{"fps": 25, **options})
     for number, (ticks, success, keep) in enumerate(episodes):
         play(recorder, number, ticks)
         recorder.end(success, keep)
@@ -114,7 +114,7 @@ def test_camera_frames_are_a_video_in_rgb(tmp_path):
 def test_pictures_of_other_policies(tmp_path):
     for channels, folder in ((1, "seg"), (3, "rgb")):
         ticks = make_ticks(2, channels=channels)
-        recorder = DatasetRecorder(tmp_path / folder, (channels, 84, 84), 6, say=str)
+        recorder = DatasetRecorder(tmp_path / folder, (channels, 84, 84), 6, fps=25, say=str)
         play(recorder, 0, ticks)
         recorder.end(True, True)
         recorder.close()
@@ -175,7 +175,7 @@ import os, signal, sys, time
 from pathlib import Path
 from policy_ticks import make_ticks
 from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
-recorder = DatasetRecorder(Path(sys.argv[1]), (2, 84, 84), 6, (48, 64), say=str)
+recorder = DatasetRecorder(Path(sys.argv[1]), (2, 84, 84), 6, (48, 64), fps=25, say=str)
 for episode in range(2):
     recorder.begin(episode)
     for tick in make_ticks(5, camera=True):
@@ -201,7 +201,7 @@ def test_full_disk_keeps_what_was_there(tmp_path):
     root, said = tmp_path / "set", []
     ticks = make_ticks(3)
     record(root, [(ticks, True, True)])
-    recorder = DatasetRecorder(root, PICTURE, 6, say=said.append)
+    recorder = DatasetRecorder(root, PICTURE, 6, fps=25, say=said.append)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ended = threading.Event()
     # Files that may not grow fail as on a full disk: OSError from whoever writes.
@@ -228,7 +228,7 @@ def test_full_disk_keeps_what_was_there(tmp_path):
 
 def test_full_disk_is_called_so(tmp_path, monkeypatch):
     root, said = tmp_path / "set", []
-    recorder = DatasetRecorder(root, PICTURE, 6, say=said.append)
+    recorder = DatasetRecorder(root, PICTURE, 6, fps=25, say=said.append)
     full = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     play(recorder, 0, make_ticks(2))
@@ -240,12 +240,13 @@ def test_full_disk_is_called_so(tmp_path, monkeypatch):
     assert len(load(root)) == 2
     assert os.listdir(tmp_path) == ["set"]
     with pytest.raises(UserError, match="the disk is full"):
-        DatasetRecorder(root, PICTURE, 6)
+        DatasetRecorder(root, PICTURE, 6, fps=25)
 
 
 def test_dropped_steps_are_counted_and_told(tmp_path):
     said = []
-    recorder = DatasetRecorder(tmp_path / "set", PICTURE, 6, most_waiting=2, say=said.append)
+    options = {"fps": 25, "most_waiting": 2, "say": said.append}
+    recorder = DatasetRecorder(tmp_path / "set", PICTURE, 6, **options)
     busy, free = threading.Event(), threading.Event()
     recorder._jobs.put(lambda: (busy.set(), free.wait()))
     busy.wait()
@@ -275,7 +276,8 @@ def test_unfit_folders_are_refused(tmp_path):
         ("set", {"num_actions": 4}, r"policy.action with shape \[6\], not \[4\]"),
         ("set", {"picture": (1, 84, 84)}, "has the feature observation.images.disparity"),
     ):
-        arguments = {"picture": PICTURE, "num_actions": 6, "frame": None, **options}
+        arguments = {"picture": PICTURE, "num_actions": 6, "frame": None, "fps": 25}
+        arguments |= options
         with pytest.raises(UserError, match=message) as caught:
             DatasetRecorder(tmp_path / folder, **arguments)
         assert "\n" not in str(caught.value)

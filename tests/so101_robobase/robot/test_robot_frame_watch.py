@@ -218,7 +218,7 @@ def test_a_camera_that_fails_holds_the_arm_and_then_stops_it_as_soon_as_a_silent
     slower = 0.04 * every if kind != "camera_frozen" else 0.1 if observation == "seg_depth" else 0.5
     assert 0.4 < late < STIFF_SERVOS.frame_stop + 0.06 + slower
     (flaw,) = result.bad_frames
-    assert result.bad_frames[flaw] == rollout.arm.events.counts["bad_frame"] > 1
+    assert result.bad_frames[flaw] == rollout.arm.events.counts["bad_frame"] >= 1
     assert {event["flaw"] for event in events if event["kind"] == "bad_frame"} == {flaw}
 
 

@@ -178,7 +178,7 @@ def recorded(tmp_path):
     """A dataset of one episode whose actions turn shoulder_pan, step by step, and nothing else."""
     body = Body(LiftConfig(stage=0))
     start = SimulatedDriver(body).read().position
-    recorder = DatasetRecorder(tmp_path / "set", (2, 84, 84), 6, say=str)
+    recorder = DatasetRecorder(tmp_path / "set", (2, 84, 84), 6, fps=25, say=str)
     recorder.begin(0)
     for index, tick in enumerate(make_ticks(25)):
         recorder.tick(replace(tick, sent=start + index * PAN))

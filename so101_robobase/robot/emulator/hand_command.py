@@ -1,0 +1,95 @@
+"""`so101_robobase robot emulator hand`: a hand that moves an emulated arm without torque."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from so101_robobase.joints import JOINTS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_THERE = 3.0  # degrees, or of 0 to 100
+
+
+def configure(parser: argparse.ArgumentParser, link: str) -> None:
+    """Adds the command's arguments; `link` is where emulators are by default."""
+    parser.epilog = (
+        "It holds the whole arm until torque comes on or --release. Degrees are the servos' own; "
+        "the gripper's 0 to 100 are closed to open."
+    )
+    parser.add_argument(
+        "--link", type=Path, default=Path(link), help="of the emulator (default: %(default)s)"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--joint", choices=JOINTS, help="with --to or --by")
+    what.add_argument("--pose", metavar="NAME", help="one of `robot align joints`, such as ahead")
+    what.add_argument("--release", action="store_true", help="let go: the arm sinks down")
+    far = parser.add_mutually_exclusive_group()
+    far.add_argument("--to", type=float, metavar="DEGREES", help="where the joint goes")
+    far.add_argument("--by", type=float, metavar="DEGREES", help="how far it goes from where it is")
+    parser.add_argument(
+        "--seconds", type=float, default=1.5, metavar="S", help="that it takes (default: 1.5)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Moves the joints and says where they are then."""
+    import time
+
+    from robobase.errors import UserError
+    from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.robot.emulator.attach import Emulator
+    from so101_robobase.sim.scene import build_scene
+
+    if (args.joint is None) != (args.to is None and args.by is None):
+        raise UserError("--joint goes with --to or --by, and those with --joint")
+    if not 0.1 <= args.seconds <= 60:
+        raise UserError(f"--seconds {args.seconds:g} must be 0.1 to 60")
+    with Emulator(args.link) as emulator:
+        if args.release:
+            emulator.ask("release_hand")
+            return 0
+        joint_range = build_scene().model.actuator_ctrlrange
+        units = Units(Alignment(), joint_range)
+        present = units.to_servo(emulator.state().qpos[: len(JOINTS)])
+        goals = _goals(args, present)
+        asked = present.copy()
+        for name, angle in goals.items():
+            asked[JOINTS.index(name)] = angle
+        wanted = units.to_model(asked)
+        for joint, name in enumerate(JOINTS):
+            low, high = joint_range[joint]
+            if name in goals and not low - 1e-3 <= wanted[joint] <= high + 1e-3:
+                ends = [units.to_servo(joint_range[:, end])[joint] for end in (0, 1)]
+                raise UserError(f"{name} goes from {min(ends):.0f} to {max(ends):.0f}")
+        emulator.ask(
+            "hand",
+            goals={name: float(wanted[JOINTS.index(name)]) for name in goals},
+            seconds=args.seconds,
+        )
+        time.sleep(args.seconds + 0.2)
+        there = units.to_servo(emulator.state().qpos[: len(JOINTS)])
+        off = [name for name in goals if abs(there[JOINTS.index(name)] - goals[name]) > _THERE]
+        if off:
+            print(f"something is in the way of {', '.join(off)}, such as the table")
+        print("  ".join(f"{name} {angle:.1f}" for name, angle in zip(JOINTS, there, strict=True)))
+    return 0
+
+
+def _goals(args: argparse.Namespace, present: np.ndarray) -> dict[str, float]:
+    """Joint -> servo units. Raises UserError for a pose that nobody knows."""
+    from robobase.errors import UserError
+    from so101_robobase.robot.align.joints import OPEN, POSES
+
+    if args.joint is not None:
+        here = float(present[JOINTS.index(args.joint)])
+        return {args.joint: args.to if args.to is not None else here + args.by}
+    poses = {pose.name: pose for pose in POSES}
+    if args.pose not in poses:
+        raise UserError(f"--pose {args.pose} is unknown; known: {', '.join(poses)}")
+    pose = poses[args.pose]
+    gripper = 100.0 if pose.gripper == OPEN else 0.0
+    return dict(zip(JOINTS, (*pose.angles, gripper), strict=True))
