@@ -119,9 +119,10 @@ def real_arm(port: str, calibration: Path, alignment: Alignment, folder: Path) -
     )
 
 
-def monitor_limits(robot: str) -> MonitorLimits:
+def monitor_limits(robot: str, port: str | None) -> MonitorLimits:
     """When to hold and stop on one of `robot.arguments`' arms, where nobody says otherwise."""
-    return MonitorLimits() if robot == REAL else STIFF_SERVOS
+    is_real = robot == REAL and words_for(port) is REAL_ARM
+    return MonitorLimits() if is_real else STIFF_SERVOS
 
 
 def _watchdog_of(port: str, folder: Path) -> Callable[[], Watchdog]:

@@ -14,34 +14,39 @@ class Words:
     cut_power: str  # where nothing else takes torque away
     before_cut: str  # when an arm is held with torque on; empty: nothing to say
     restart: str  # servos that complain, or do not take what they are told
-    supply: str  # servos that do not answer
-    line: str  # answers that are lost
+    silent: str  # no servo answers
+    line: str  # answers are lost
     hand: str  # how joints are moved without torque
+    ready: str  # before an arm moves; followed by "press Enter"
 
 
 REAL_ARM = Words(
     cut_power="switch the arm's power off",
     before_cut="hold the arm before you switch its power off",
-    restart="switch the arm off and on",
-    supply="check power supply and cables",
-    line="check the servos' cables and plugs",
+    restart="check cables and power supply, let it cool, then switch the arm off and on",
+    silent="is the arm's power supply on, and is this the arm's port?",
+    line="check cables and power",
     hand="move the arm by hand",
+    ready="keep a hand on the power switch, and ",
 )
+_EMULATED = "see which of its faults are on, or start the emulator again"
 EMULATED_ARM = Words(
     cut_power="nobody can be hurt, the emulated arm ends with its emulator",
     before_cut="",
-    restart="end the fault, or start the emulator again",
-    supply="see which of its faults are on, and whether the emulator still runs",
-    line="see which of its faults are on, and give this machine less to do",
+    restart=_EMULATED,
+    silent=f"it is an emulator's, which may have ended; {_EMULATED}",
+    line=f"give this machine less to do, {_EMULATED}",
     hand="move it with `so101_robobase robot emulator hand`",
+    ready="",
 )
 SIMULATED_ARM = Words(
     cut_power="nobody can be hurt, the simulated arm ends with this command",
     before_cut="",
     restart="start again",
-    supply="start again",
+    silent="start again",
     line="start again",
-    hand="nobody moves a simulated arm",
+    hand="nobody can move a simulated arm",
+    ready="",
 )
 
 

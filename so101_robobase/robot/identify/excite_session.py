@@ -65,7 +65,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
                 parts.driver,
                 Units(parts.alignment, joint_range),
                 SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-                Monitor(monitor_limits(args.robot)),
+                Monitor(monitor_limits(args.robot, args.port)),
                 parts.clock,
                 events,
             ),
@@ -113,7 +113,9 @@ def _announce(args: argparse.Namespace, parts: ArmParts) -> None:
     if not args.yes:
         if not has_keys():
             raise UserError("nobody can be asked here; add --yes if a person watches the arm")
-        ask_to_begin("Clear half a metre around the arm, take the cube out of its gripper")
+        ask_to_begin(
+            parts.words, "Clear half a metre around the arm, take the cube out of its gripper"
+        )
 
 
 def _report(folder: Path, result: Excited, events: EventLog, words: Words) -> None:

@@ -26,6 +26,7 @@ from so101_robobase.robot.real.servo_registers import (
     complaints,
     parse_position,
 )
+from so101_robobase.robot.words import words_for
 
 NO_TORQUE = "torque off"
 """Among a motor's errors: it should hold, but has lost its torque, as after a loss of power."""
@@ -146,8 +147,7 @@ class LeRobotDriver:
             raise UserError(problem)
         for motor, names in self.alarms.items():
             raise UserError(
-                f"{motor} complains of {' and '.join(names)}: check the power supply, let it cool, "
-                "then switch the arm off and on"
+                f"{motor} complains of {' and '.join(names)}: {words_for(self.port).restart}"
             )
 
     def positions(self) -> np.ndarray:
@@ -269,14 +269,15 @@ class LeRobotDriver:
                 missed += len(failures)
                 if attempt == _SET_UPS - 1 or missed > 1:
                     raise UserError(
-                        f"the servos could not be set up ({' '.join(str(error).split())}); check "
-                        "cables and power supply, switch the arm off and on, and try again"
+                        f"the servos could not be set up ({' '.join(str(error).split())}); "
+                        f"{words_for(self.port).restart}, and try again"
                     ) from error
                 self.bus.settle()
         off = [JOINTS[i] for i, answer in enumerate(self._torque_and_goal()) if answer[0] != 1]
         if off:
             raise UserError(
-                f"{', '.join(off)} did not take torque; switch the arm off and on and try again"
+                f"{', '.join(off)} did not take torque; {words_for(self.port).restart}, and try "
+                "again"
             )
 
     def _confirm_goal(self, counts: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from robobase.errors import UserError
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot import extras
+from so101_robobase.robot.words import REAL_ARM, words_for
 
 MODEL = 777
 """Model number of an STS3215 servo."""
@@ -108,15 +109,17 @@ def check_servos(port: str, models: Mapping[int, int | None]) -> None:
     """
     missing = [id_ for id_, model in models.items() if model is None]
     if len(missing) == len(models):
-        raise UserError(
-            f"nothing answers on {port}: is the arm's power supply on, and is this the arm's port? "
-            f"{_there_are()}"
-        )
+        raise UserError(f"nothing answers on {port}: {words_for(port).silent} {_there_are()}")
     if missing:
         verb = "does" if len(missing) == 1 else "do"
+        words = words_for(port)
+        remedy = (
+            f"check the cable to and from {name(missing[0])}, or set its id with "
+            "`lerobot-setup-motors`"
+        )
         raise UserError(
-            f"{_named(missing)} {verb} not answer on {port}, the other servos do; check the cable "
-            f"to and from {name(missing[0])}, or set its id with `lerobot-setup-motors`"
+            f"{_named(missing)} {verb} not answer on {port}, the other servos do; "
+            f"{remedy if words is REAL_ARM else words.line}"
         )
     wrong = [id_ for id_, model in models.items() if model != MODEL]
     if wrong:

@@ -201,8 +201,10 @@ class Rollout:
             if self.scene.succeeded():
                 return over(True, "lifted and held")
             deciding = ticks % self._repeat == 0
+            if deciding or not may_move:  # a hold ends with good pictures, wherever it began
+                newest = self._pictures.look()
             if deciding:
-                picture = self._pictures.look()
+                picture = newest
             if not may_move or paused:
                 continue
             if deciding:

@@ -64,10 +64,10 @@ def announce(
         print(f"keys: {', '.join(names)}")
 
 
-def ask_to_begin(prepare: str = "Clear the arm's way") -> None:
+def ask_to_begin(words: Words, prepare: str = "Clear the arm's way") -> None:
     """Wait for the person. Raises UserError where they do not want to."""
     try:
-        input(f"{prepare}, keep a hand on the power switch, and press Enter to begin: ")
+        input(f"{prepare}, {words.ready}press Enter to begin: ")
     except EOFError:
         print()
         raise UserError("not begun, because input ended; nothing has moved") from None

@@ -86,7 +86,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     policy = load_policy(args.snapshot, args.device, overrides, args.trust)
     config = _task(args, policy)
     alignment = alignments.load(args.alignment) if args.alignment else Alignment()
-    limits = load_limits(args.limits, monitor_limits(args.robot))
+    limits = load_limits(args.limits, monitor_limits(args.robot, args.port))
     physics = build_scene(config.scene).model
     kinematics = Kinematics.from_model(physics)
     joint_range = physics.actuator_ctrlrange.copy()
@@ -115,7 +115,7 @@ def run_rollout(args: argparse.Namespace) -> int:
             parts.sight.start()
         announce(args, parts.arm.what, parts.arm.words, settings, start, folder, has_keys())
         if parts.scene.asks and not args.yes:
-            ask_to_begin()
+            ask_to_begin(parts.arm.words)
         rollout = Rollout(
             arm=arm,
             sight=parts.sight,

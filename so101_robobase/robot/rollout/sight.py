@@ -113,9 +113,14 @@ class CameraEyes:
                 "--segmentation <checkpoint>"
             )
         if kind == "seg_depth" and depth in (None, SCENE, SIMULATED):
+            simulated = (
+                "" if depth is None else f"--depth {depth} is the simulator's, a camera has none; "
+            )
             raise UserError(
-                "this policy sees disparity (seg_depth); name a depth network or its folder with "
-                "--depth, such as depth-anything/Depth-Anything-V2-Small-hf"
+                f"{simulated}this policy sees disparity (seg_depth): name a depth network or its "
+                "folder with --depth, such as depth-anything/Depth-Anything-V2-Small-hf (fetched "
+                "once, 100 MB). Where none can be had, use a policy that was trained with "
+                "env.observation=seg: it needs class ids alone"
             )
         self._camera, self._kind, self._size = camera, kind, config.image_size
         self._names = segmentation, depth, device

@@ -211,10 +211,8 @@ def test_a_camera_that_fails_holds_the_arm_and_then_stops_it_as_soon_as_a_silent
     assert result.stopped is not None
     assert "the camera's pictures are" in result.stopped
     assert rollout.body.limp.all()
-    assert [event["kind"] for event in events if event["kind"] in ("hold", "stop")] == [
-        "hold",
-        "stop",
-    ]
+    halts = [event for event in events if event["kind"] in ("hold", "stop")]
+    assert [event["kind"] for event in halts] == ["hold", "stop"], halts
     late = rollout.arm.clock.now() - began[0]
     slower = 0.04 * every if kind != "camera_frozen" else 0.1 if observation == "seg_depth" else 0.5
     assert 0.4 < late < STIFF_SERVOS.frame_stop + 0.06 + slower

@@ -216,6 +216,7 @@ def test_a_dry_run_is_announced_as_one(rollout_args, tmp_path, capsys):
 @pytest.fixture
 def rollout_args(tmp_path):
     """Parsed arguments of `--robot sim`."""
+    (tmp_path / "0_snapshot.pt").touch()
     return cli._parse(["robot", "rollout", str(tmp_path / "0_snapshot.pt"), "--robot", "sim"])
 
 

@@ -96,6 +96,12 @@ REAL = {  # words, kind of policy, camera, part of the error line
         "name the network that finds them with --segmentation",
     ),
     "no depth": (["--segmentation", "."], "seg_depth", {}, "name a depth network or its folder"),
+    "simulated depth": (
+        ["--segmentation", "x.pt", "--depth", "simulated"],
+        "seg_depth",
+        {},
+        "--depth simulated is the simulator's, a camera has none; this policy",
+    ),
     "no checkpoint": (
         ["--segmentation", "x.pt", "--depth", "y"],
         "seg_depth",

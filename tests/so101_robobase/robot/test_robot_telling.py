@@ -33,14 +33,17 @@ PAGE = Path(__file__).parents[3] / "docs" / "robot.md"
 def seg(tmp_path_factory):
     """A policy of class ids that acts at random, once in four control steps."""
     folder = tmp_path_factory.mktemp("seg")
-    return save_tiny_snapshot(
-        folder, "env.observation=seg", "env.eval_stage=0", "env.action_repeat=4"
-    )
+    return save_tiny_snapshot(folder, "env.observation=seg", "env.eval_stage=0", "action_repeat=4")
 
 
 def roll(snapshot, folder, *words):
     command = ["robot", "rollout", str(snapshot), "--robot", "sim", "--output_dir", str(folder)]
     return cli.main([*command, "--episode_time_s", "0.4", *map(str, words)])
+
+
+def arguments(folder):
+    (folder / "0_snapshot.pt").touch()
+    return cli._parse(["robot", "rollout", str(folder / "0_snapshot.pt"), "--robot", "sim"])
 
 
 # steps
@@ -179,7 +182,7 @@ def test_an_episode_that_cannot_be_written_ends_the_rollout_and_is_no_refusal(
 
 
 def test_a_report_that_cannot_be_written_is_told_after_everything_else(tmp_path, capsys):
-    args = cli._parse(["robot", "rollout", str(tmp_path / "0_snapshot.pt"), "--robot", "sim"])
+    args = arguments(tmp_path)
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "out"
     assert not report(args, Settings(), Result(), EventLog(), folder, SIMULATED_ARM)
@@ -257,7 +260,7 @@ def test_the_report_explains_what_occurred():
 
 
 def test_only_a_real_arm_has_a_power_switch(tmp_path, capsys):
-    args = cli._parse(["robot", "rollout", str(tmp_path / "0_snapshot.pt"), "--robot", "sim"])
+    args = arguments(tmp_path)
     for words, said in ((REAL_ARM, "switch the arm's power off"), (EMULATED_ARM, "its emulator")):
         report(args, Settings(), Result(unconfirmed=["gripper"]), EventLog(), tmp_path, words)
         err = capsys.readouterr().err
