@@ -108,7 +108,7 @@ def test_the_state_tells_what_the_camera_suffers(bus, number):
 
 def test_a_fault_of_the_camera_is_checked_like_others():
     assert make_fault({"kind": "camera_torn", "value": 2}).amount() == 2
-    with pytest.raises(UserError, match="value=0 must be from 1 to 100"):
+    with pytest.raises(UserError, match=r"value=0\.0 must be from 1 to 100"):
         make_fault({"kind": "camera_torn", "value": 0})
 
 
