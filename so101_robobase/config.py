@@ -4,19 +4,22 @@ The defaults here and those of `cfgs/env/so101_lift.yaml` and `cfgs/randomizatio
 the same numbers (a test compares).
 """
 
-import dataclasses
-import difflib
-import types
-import typing
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Choice, Items, Number, OrNull, Range, Schedule, Whole
+from robobase.settings.setting import Need, Setting, given, never, on
 from so101_robobase.control import ControlConfig
+from so101_robobase.observation import CLASSES
+from so101_robobase.settings import from_mapping
 from so101_robobase.sim.corruption import CorruptionConfig
+from so101_robobase.sim.looks import SEEING
 from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.sim.renderer import RENDERERS
 from so101_robobase.sim.rewards import RAISED_HEIGHT, VERSIONS
@@ -34,25 +37,72 @@ STAGES = {
 
 OBSERVATIONS = ("seg_depth", "seg", "rgb", "state")
 JOINT_VELOCITIES = ("exact", "differences")
+_KINDS = OrNull(Items(Choice("ids", "value"), 1, 3))
 ON_SUCCESS = ("bootstrap", "terminate", "continue", "bonus")
 STARTS = ("training", "demonstrations", "evaluation")
 
+REACH = 0.47  # m from the base: the furthest that the gripper comes at the table's height
+_POINT = Items(Number(-REACH, REACH), 2, 2)
+
 # Keys of `cfg.env` that the engine or the method reads, not the task.
-_RUN_KEYS = ("env_name", "stddev_schedule", "num_classes", "channel_kinds", "eval_stage")
+RUN_KEYS = {
+    "env_name": Setting(Choice("so101_lift")),
+    "stddev_schedule": Setting(Schedule(0, 10), never("the method has no such noise")),
+    "num_classes": Setting(Choice(len(CLASSES))),
+    "channel_kinds.seg_depth": Setting(_KINDS),
+    "channel_kinds.seg": Setting(_KINDS),
+    "channel_kinds.rgb": Setting(_KINDS),
+    "channel_kinds.state": Setting(_KINDS),
+}
+
+
+class Stages:
+    """A stage, or a mixture of stages by weight."""
+
+    def __call__(self, value: Any) -> Any:
+        _stage_weights(value)
+        return value
+
+    def __str__(self) -> str:
+        return (
+            "a stage from 0 to 4, or a mixture such as {0: 0.6, 3: 0.4} with weights of 0 or more"
+        )
+
+
+def _starts_in(which: str, holds: Callable[[Any], bool]) -> Need:
+    """Read where training or evaluation starts in a stage for which `holds`, of their numbers."""
+
+    def starts(*mixtures: Any) -> bool:
+        return any(
+            holds([number for number, _ in _stage_weights(mixture)])
+            for mixture in mixtures
+            if mixture is not None
+        )
+
+    return Need(f"starts in stage {which}", ("env.stage", "env.eval_stage"), starts)
+
+
+_NOT_THE_TASKS = {*(key.partition(".")[0] for key in RUN_KEYS), "eval_stage"}
 
 
 @dataclass(frozen=True)
 class CubeBox:
     """Where stage 0 puts the cube, metres from the base; a top-down grasp reaches it all."""
 
-    x: tuple[float, float] = (0.15, 0.33)
-    y: tuple[float, float] = (-0.10, 0.10)
+    NEEDS: ClassVar = (_starts_in("0", lambda stages: 0 in stages),)
+
+    x: Annotated[tuple[float, float], Range(Number(-REACH, REACH))] = (0.15, 0.33)
+    y: Annotated[tuple[float, float], Range(Number(-REACH, REACH))] = (-0.10, 0.10)
 
     def __post_init__(self) -> None:
-        for axis in ("x", "y"):
-            bounds = getattr(self, axis)
-            if len(bounds) != 2 or not bounds[0] <= bounds[1]:
-                raise UserError(f"cube_box.{axis}={bounds} must be [lower, upper] in metres")
+        check_fields(self, "cube_box")
+        corners = [(x, y) for x in self.x for y in self.y]
+        x, y = max(corners, key=lambda corner: math.hypot(*corner))
+        if math.hypot(x, y) > REACH:
+            raise UserError(
+                f"cube_box.x={list(self.x)}, y={list(self.y)} goes {math.hypot(x, y):.2f} m far from "
+                f"the base, and the arm {REACH} m; make the box smaller"
+            )
 
 
 @dataclass(frozen=True)
@@ -84,25 +134,25 @@ class LiftConfig:
         start_seed: of these states; runs give theirs, evaluations are the same for all.
     """
 
-    episode_length: int = 200
-    action_repeat: int = 2
-    observation: str = "seg_depth"
-    image_size: int = 84
-    renderer: str = "auto"
-    joint_velocity: str = "exact"
-    stage: Mapping[int, float] | int = 3
-    reward_version: str = "v20"
-    lift_height: float = 0.08
-    hold_steps: int = 10
-    on_success: str = "bonus"
-    discount: float = 0.98
-    place_target: tuple[float, float] | None = None
+    episode_length: Annotated[int, Whole(1, 100_000)] = 200
+    action_repeat: Annotated[int, Whole(1, 100)] = 2
+    observation: Annotated[str, Choice(*OBSERVATIONS), on("pixels")] = "seg_depth"
+    image_size: Annotated[int, Whole(1, 1024), SEEING] = 84
+    renderer: Annotated[str, Choice(*RENDERERS), SEEING] = "auto"
+    joint_velocity: Annotated[str, Choice(*JOINT_VELOCITIES)] = "exact"
+    stage: Annotated[Mapping[int, float] | int, Stages()] = 3
+    reward_version: Annotated[str, Choice(*VERSIONS)] = "v20"
+    lift_height: Annotated[float, Number(above=RAISED_HEIGHT, most=0.5)] = 0.08
+    hold_steps: Annotated[int, Whole(1, 100_000)] = 10
+    on_success: Annotated[str, Choice(*ON_SUCCESS)] = "bonus"
+    discount: Annotated[float, Number(0, 1)] = 0.98
+    place_target: Annotated[tuple[float, float] | None, OrNull(_POINT)] = None
     cube_box: CubeBox = field(default_factory=CubeBox)
-    cube_jitter: float = 0.02
-    teacher: bool = False
-    num_threads: int = 0
-    starts: str = "training"
-    start_seed: int = 1
+    cube_jitter: Annotated[float, Number(0, 0.1), _starts_in("1 to 4", any)] = 0.02
+    teacher: Annotated[bool, given("method.teacher_share")] = False
+    num_threads: Annotated[int, Whole(0, 1024)] = 0
+    starts: Annotated[str, Choice(*STARTS)] = "training"
+    start_seed: Annotated[int, Whole(0, 2**63)] = 1
     scene: SceneConfig = field(default_factory=SceneConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     randomization: RandomizationConfig = field(default_factory=RandomizationConfig)
@@ -110,34 +160,32 @@ class LiftConfig:
     sight: SightConfig = field(default_factory=SightConfig)
 
     def __post_init__(self) -> None:
-        for name in ("episode_length", "action_repeat", "image_size", "hold_steps"):
-            _check_whole(name, getattr(self, name), 1)
-        _check_whole("num_threads", self.num_threads, 0)
-        _check_whole("start_seed", self.start_seed, 0)
-        _check_choice("starts", self.starts, STARTS)
-        _check_choice("observation", self.observation, OBSERVATIONS)
-        _check_choice("joint_velocity", self.joint_velocity, JOINT_VELOCITIES)
-        _check_choice("on_success", self.on_success, ON_SUCCESS)
-        _check_choice("renderer", self.renderer, RENDERERS)
-        if self.reward_version not in VERSIONS:
-            raise UserError(
-                f"reward_version={self.reward_version!r} is unknown; known: v1 … v{len(VERSIONS)}"
-            )
+        check_fields(self, "")
         if self.hold_steps > self.episode_length:
             raise UserError(
                 f"hold_steps={self.hold_steps} exceeds episode_length={self.episode_length}; "
                 "success would be impossible"
             )
-        if not self.lift_height > RAISED_HEIGHT:
-            raise UserError(f"lift_height={self.lift_height} must be above {RAISED_HEIGHT} m")
-        if not 0 <= self.discount <= 1:
-            raise UserError(f"discount={self.discount} must be between 0 and 1")
         if self.discount == 1 and self.on_success == "bonus":
             raise UserError("on_success=bonus pays for ever: it needs a discount below 1")
-        if not self.cube_jitter >= 0:
-            raise UserError(f"cube_jitter={self.cube_jitter} must be 0 or more (metres)")
-        _stage_weights(self.stage)
+        self._check_cube()
         self._check_place_target()
+
+    def _check_cube(self) -> None:
+        """A size or mass that the scene names, and the ranges that replace it."""
+        physical, scene = self.randomization.physical, self.scene
+        edge = scene.cube_half_size != SceneConfig.cube_half_size and 2 * scene.cube_half_size
+        mass = scene.cube_mass != SceneConfig.cube_mass and scene.cube_mass
+        for what, size, name in (("edges", edge, "cube_edge"), ("a mass", mass, "cube_mass")):
+            bounds = getattr(physical, name)
+            if not physical.enabled or bounds is None or not size:
+                continue
+            if not bounds[0] <= size <= bounds[1]:
+                raise UserError(
+                    f"env.scene gives the cube {what} of {size:g}, but episodes get "
+                    f"env.randomization.physical.{name}={list(bounds)}; set that to null for the "
+                    f"scene's, or to a range about {size:g}"
+                )
 
     def _check_place_target(self) -> None:
         placing = self.reward_version == "v12"
@@ -178,7 +226,7 @@ class LiftConfig:
         """
         env = OmegaConf.to_container(cfg.env, resolve=True)
         assert isinstance(env, dict)
-        values = {str(key): value for key, value in env.items() if key not in _RUN_KEYS}
+        values = {str(key): value for key, value in env.items() if key not in _NOT_THE_TASKS}
         if evaluation:
             values |= {"teacher": False, "starts": "evaluation"}
         else:
@@ -191,82 +239,6 @@ class LiftConfig:
         if not cfg.get("pixels", True):
             values["observation"] = "state"
         return from_mapping(cls, values, "env")
-
-
-def from_mapping(cls: type, values: Mapping[str, Any], where: str) -> Any:
-    """Build dataclass `cls` from plain containers, nested dataclasses and tuples included.
-
-    Raises UserError naming `where.key` for unknown and missing keys and values of the wrong kind;
-    where `where` is empty, the key alone.
-    """
-    known = typing.get_type_hints(cls)
-    prefix = f"{where}." if where else ""
-    for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-            raise UserError(f"{prefix}{key} is unknown{hint}")
-    for key in _required(cls):
-        if key not in values:
-            raise UserError(f"{prefix}{key} is missing")
-    return cls(
-        **{key: _convert(known[key], value, f"{prefix}{key}") for key, value in values.items()}
-    )
-
-
-def _required(cls: type) -> list[str]:
-    missing = dataclasses.MISSING
-    return [
-        field.name
-        for field in dataclasses.fields(cls)
-        if field.default is missing and field.default_factory is missing
-    ]
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the annotated type `kind`; whole numbers pass as floats, lists as tuples."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise UserError(f"{where}={value!r} must be a group of keys")
-        return from_mapping(typing.cast(type, kind), value, where)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return _convert_union(arguments, value, where)
-    if origin in (tuple, Sequence):
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise UserError(f"{where}={value!r} must be a list")
-        items = tuple(value)
-        if origin is Sequence:
-            arguments *= len(items)
-        if len(items) != len(arguments):
-            raise UserError(f"{where}={value!r} must have {len(arguments)} entries")
-        return tuple(_convert(arguments[i], item, f"{where}[{i}]") for i, item in enumerate(items))
-    if origin is not None:  # Mapping[...]
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is Any or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
-        return value
-    raise UserError(f"{where}={value!r} must be of type {kind.__name__}")
-
-
-def _convert_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    kinds = tuple(kind for kind in kinds if kind is not type(None))
-    if len(kinds) == 1:
-        return _convert(kinds[0], value, where)
-    return value  # `stage` and `corruption.blobs`, which check themselves
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{name}={value!r} must be a whole number of at least {least}")
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name}={value!r} is unknown; known: {', '.join(allowed)}")
 
 
 def _stage_weights(stage: Any) -> tuple[tuple[int, float], ...]:

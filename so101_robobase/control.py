@@ -6,12 +6,15 @@ of every array belongs to arm i, and rows never influence each other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Choice, Items, Number, OrNull
+from robobase.settings.setting import one_of
 from so101_robobase.clearance import Clearance, furthest_arm_first
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.kinematics import WRIST_ROLL, Kinematics, yaw_rotation
@@ -19,6 +22,10 @@ from so101_robobase.kinematics import WRIST_ROLL, Kinematics, yaw_rotation
 Array = NDArray[np.float64]
 
 MODES = ("joint_delta", "cartesian_delta")
+_JOINTS, _CARTESIAN = (one_of(".mode", mode) for mode in MODES)
+_SCALES = Items(Number(above=0, most=1), NUM_JOINTS, NUM_JOINTS)
+_LEADS = Items(Number(above=0, most=3.2), NUM_JOINTS, NUM_JOINTS)
+_CORNER = Items(Number(-2, 2), 3, 3)
 LOCKED_WRIST_ROLL = np.pi / 2  # rad: fingers open sideways when the arm points forward
 
 
@@ -35,37 +42,25 @@ class ControlConfig:
     `workspace_low/high` and `cartesian_scale` are those of the original lift environment.
     """
 
-    mode: str = "joint_delta"
-    joint_scale: Sequence[float] = (0.05, 0.05, 0.05, 0.05, 0.05, 0.10)
-    max_lead: Sequence[float] = (0.15, 0.15, 0.15, 0.15, 0.15, 0.30)
-    cartesian_scale: float = 0.02
-    max_set_point_lead: float = 0.04  # distance of the set-point from the measured TCP
-    workspace_low: Sequence[float] = (0.10, -0.30, 0.01)
-    workspace_high: Sequence[float] = (0.50, 0.30, 0.40)
-    tilt_weight: float = 0.02  # cartesian_delta: m of position error worth 1 rad of tilt; 0: free
-    lock_wrist: bool = False  # cartesian_delta: hold wrist_roll at 90 degrees
-    floor: float | None = None  # m above the table that no target comes below (`AboveFloor`)
+    mode: Annotated[str, Choice(*MODES)] = "joint_delta"
+    joint_scale: Annotated[Sequence[float], _SCALES, _JOINTS] = (0.05, 0.05, 0.05, 0.05, 0.05, 0.10)
+    max_lead: Annotated[Sequence[float], _LEADS] = (0.15, 0.15, 0.15, 0.15, 0.15, 0.30)
+    cartesian_scale: Annotated[float, Number(above=0, most=0.2), _CARTESIAN] = 0.02
+    # distance of the set-point from the measured TCP
+    max_set_point_lead: Annotated[float, Number(above=0, most=0.5), _CARTESIAN] = 0.04
+    workspace_low: Annotated[Sequence[float], _CORNER, _CARTESIAN] = (0.10, -0.30, 0.01)
+    workspace_high: Annotated[Sequence[float], _CORNER, _CARTESIAN] = (0.50, 0.30, 0.40)
+    # cartesian_delta: m of position error worth 1 rad of tilt; 0: free
+    tilt_weight: Annotated[float, Number(0, 10), _CARTESIAN] = 0.02
+    # cartesian_delta: hold wrist_roll at 90 degrees
+    lock_wrist: Annotated[bool, _CARTESIAN] = False
+    # m above the table that no target comes below (`AboveFloor`)
+    floor: Annotated[float | None, OrNull(Number(0, 0.2))] = None
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UserError(f"control.mode={self.mode!r} is unknown; known: {', '.join(MODES)}")
-        for name, size in (
-            ("joint_scale", NUM_JOINTS),
-            ("max_lead", NUM_JOINTS),
-            ("workspace_low", 3),
-            ("workspace_high", 3),
-        ):
-            if len(getattr(self, name)) != size:
-                raise UserError(f"control.{name} has {len(getattr(self, name))} values, not {size}")
-        for name in ("joint_scale", "max_lead", "cartesian_scale", "max_set_point_lead"):
-            if not np.all(np.asarray(getattr(self, name)) > 0):
-                raise UserError(f"control.{name}={getattr(self, name)} must be greater than 0")
+        check_fields(self, "control")
         if not np.all(np.asarray(self.workspace_low) < np.asarray(self.workspace_high)):
             raise UserError("control.workspace_low must be below control.workspace_high")
-        if not self.tilt_weight >= 0:
-            raise UserError(f"control.tilt_weight={self.tilt_weight} must be 0 or greater")
-        if self.floor is not None and not 0 <= self.floor <= 0.2:
-            raise UserError(f"control.floor={self.floor} must be null or from 0 to 0.2 m")
         if self.lock_wrist and self.mode != "cartesian_delta":
             raise UserError("control.lock_wrist=true needs control.mode=cartesian_delta")
 

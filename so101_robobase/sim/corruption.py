@@ -10,12 +10,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import cv2
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Items, Number, OrNull, Range, Text
+from robobase.settings.setting import null, on, one_of
 from so101_robobase.observation import CLASSES, ClassId, resize_nearest
 
 OBJECTS = (ClassId.CUBE, ClassId.STATIC_FINGER, ClassId.MOVING_FINGER)
@@ -23,6 +26,26 @@ OBJECTS = (ClassId.CUBE, ClassId.STATIC_FINGER, ClassId.MOVING_FINGER)
 
 _FIELD = 12  # cells per axis of the random field that bends edges: mistakes come in patches
 _REPORT_KEYS = ("boundary", "blobs", "missing", "confusion")
+
+_CONFUSION = Items(Items(Number(0, 10**9), len(CLASSES), len(CLASSES)), len(CLASSES), len(CLASSES))
+_SEEN = null("env.sight.segmentation")  # else a network's ids, with mistakes of its own
+_SAID = null(".report")
+
+
+class Spread:
+    """A number of 0 or more; or a rising list of them, the spread over episodes."""
+
+    def __call__(self, value: Any) -> float | tuple[float, ...]:
+        number = Number(0, 10_000)
+        if not isinstance(value, Sequence):
+            return number(value)
+        rising = Items(number, least=2)(value)
+        if list(rising) != sorted(rising):
+            raise ValueError
+        return rising
+
+    def __str__(self) -> str:
+        return "a number from 0 to 10,000, or a rising list of such numbers"
 
 
 @dataclass(frozen=True)
@@ -46,41 +69,23 @@ class CorruptionConfig:
             that it holds (boundary, blobs, missing, confusion).
     """
 
+    NEEDS: ClassVar = (on(".enabled"), one_of("env.observation", "seg", "seg_depth"))
+
     enabled: bool = False
-    boundary: float = 1.0
-    blobs: float | Sequence[float] = 1.0
-    blob_radius: tuple[float, float] = (1.0, 6.0)
-    missing: float = 0.02
-    coarseness: float = 2.0
-    confusion: Sequence[Sequence[float]] | None = None
-    depth: bool = True
-    report: str | None = None
+    boundary: Annotated[float, Number(0, 100), _SAID, _SEEN] = 1.0
+    blobs: Annotated[float | Sequence[float], Spread(), _SAID, _SEEN] = 1.0
+    blob_radius: Annotated[tuple[float, float], Range(Number(above=0, most=500)), _SEEN] = (
+        1.0,
+        6.0,
+    )
+    missing: Annotated[float, Number(0, 1), _SAID, _SEEN] = 0.02
+    coarseness: Annotated[float, Number(1, 100), _SEEN] = 2.0
+    confusion: Annotated[Sequence[Sequence[float]] | None, OrNull(_CONFUSION), _SAID, _SEEN] = None
+    depth: Annotated[bool, one_of("env.observation", "seg_depth")] = True
+    report: Annotated[str | None, OrNull(Text())] = None
 
     def __post_init__(self) -> None:
-        if not self.boundary >= 0:
-            raise UserError(f"corruption.boundary={self.boundary} must be 0 or more")
-        if not _is_spread(self.blobs):
-            raise UserError(
-                f"corruption.blobs={self.blobs} must be 0 or more, or a rising list of such numbers"
-            )
-        if not isinstance(self.blobs, int | float):
-            object.__setattr__(self, "blobs", tuple(self.blobs))
-        if not 0 <= self.missing <= 1:
-            raise UserError(f"corruption.missing={self.missing} must be between 0 and 1")
-        if not self.coarseness >= 1:
-            raise UserError(f"corruption.coarseness={self.coarseness} must be 1 or more")
-        low, high = self.blob_radius
-        if not 0 < low <= high:
-            raise UserError(
-                f"corruption.blob_radius={self.blob_radius} must be [smallest, largest], above 0"
-            )
-        if self.confusion is not None:
-            shape = np.shape(self.confusion)
-            if shape != (len(CLASSES), len(CLASSES)) or np.min(self.confusion) < 0:
-                raise UserError(
-                    f"corruption.confusion has shape {shape}; give {len(CLASSES)} rows of "
-                    f"{len(CLASSES)} numbers, 0 or more, in the order {', '.join(CLASSES)}"
-                )
+        check_fields(self, "corruption")
 
     def measured(self) -> "CorruptionConfig":
         """This config with the figures of its `report`, if it names one."""
@@ -160,19 +165,6 @@ class IdCorruption:
             return int(rng.choice(len(CLASSES), p=self._confused_with[true]))
         others = [c for c in (*np.unique(ids), ClassId.UNLABELED) if c != true]
         return int(others[rng.integers(len(others))]) if others else true
-
-
-def _is_spread(value: Any) -> bool:
-    """Whether `value` is a number or a list as `CorruptionConfig.blobs` may be."""
-    values = np.array(value, dtype=object)
-    if values.ndim > 1 or (values.ndim == 1 and len(values) < 2):
-        return False
-    numbers = [
-        float(v) if isinstance(v, int | float) and not isinstance(v, bool) else np.nan
-        for v in np.atleast_1d(values)
-    ]
-    rising = [0.0, *numbers]
-    return bool(np.isfinite(rising).all() and (np.diff(rising) >= 0).all())
 
 
 def _quantile(spread: float | Sequence[float], level: float) -> float:

@@ -7,12 +7,16 @@ it does to a picture. Class ids and depth follow a look's camera, lens and distr
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.settings.fields import check_fields, kinds
+from robobase.settings.kinds import Number, Weights, Whole
+from robobase.settings.kinds import Range as bounds
+from robobase.settings.setting import on, one_of
 from so101_robobase.sim.appearance import (
     BACKGROUND_PATTERNS,
     COLORS,
@@ -30,46 +34,21 @@ from so101_robobase.sim.appearance import (
 __all__ = ["NEUTRAL", "Look", "VisualRandomization", "draw_look"]
 
 Range = tuple[float, float]
+Steps = tuple[int, int]
+
+SEEING = one_of("env.observation", "seg_depth", "seg", "rgb")
 
 _LEAST_CONTRAST = 0.25  # RGB distance of a cube from the table, of distractors from the cube
 _ATTEMPTS = 100
 
 
-def _weights(known: tuple[str, ...], **weights: float) -> Any:
-    return field(default_factory=lambda: dict(weights), metadata={"known": known})
+_PROBABILITY = Number(0, 1)
 
 
-_INF = float("inf")
-_BOUNDS: dict[str, tuple[float, float]] = {
-    "camera_position": (0, 0.2),
-    "camera_rotation": (0, 45),
-    "camera_fovy": (0, 30),
-    "lens_distortion": (-0.1, 0.5),
-    "num_lights": (0, 5),
-    "light_elevation": (5, 90),
-    "light_distance": (0.4, _INF),
-    "light_intensity": (0, _INF),
-    "light_tint": (0, 0.8),
-    "ambient": (0, _INF),
-    "headlight": (0, _INF),
-    "table_brightness": (0, 1),
-    "table_saturation": (0, 1),
-    "table_contrast": (0, 1),
-    "table_scale": (0.02, _INF),
-    "gloss": (0, 1),
-    "pad_brightness": (0, 1),
-    "color_jitter": (0, 1),
-    "num_distractors": (0, 12),
-    "distractor_size": (0.004, 0.2),
-    "distractor_x": (-0.2, 0.7),
-    "distractor_y": (0, 0.6),
-    "auto_exposure": (0, 1),
-    "exposure": (0.1, 10),
-    "white_balance": (0, 0.9),
-    "blur": (0, 20),
-    "noise": (0, 100),
-    "jpeg_quality": (5, 100),
-}  # what `widened` never leaves, and what is refused outside of it
+def _weights(**weights: float) -> Any:
+    return field(default_factory=lambda: dict(weights))
+
+
 _COLOR_NAMES = (*COLORS, "any")
 
 
@@ -81,25 +60,30 @@ class VisualRandomization:
     range about 0; a mapping gives weights by name (they need not add up to 1).
     """
 
+    NEEDS: ClassVar = (on(".enabled"), SEEING)
+
     enabled: bool = False
     # camera, in its own frame, and lens
-    camera_position: float = 0.025  # ± along each axis
-    camera_rotation: float = 5.0  # ± about each axis
-    camera_fovy: float = 3.0  # ± vertical field of view
-    lens_distortion: Range = (-0.02, 0.06)  # k1, radius in half picture heights
+    camera_position: Annotated[float, Number(0, 0.2)] = 0.025  # ± along each axis
+    camera_rotation: Annotated[float, Number(0, 45)] = 5.0  # ± about each axis
+    camera_fovy: Annotated[float, Number(0, 30)] = 3.0  # ± vertical field of view
+    # k1, radius in half picture heights
+    lens_distortion: Annotated[Range, bounds(Number(-0.1, 0.5))] = (-0.02, 0.06)
     # light
-    num_lights: tuple[int, int] = (1, 3)
-    light_elevation: Range = (25.0, 90.0)  # above the table's plane
-    light_distance: Range = (0.6, 1.6)
-    light_intensity: Range = (0.25, 0.75)  # of all lamps together
-    light_tint: float = 0.15  # ± red and ∓ blue, a part of the intensity
-    spot_probability: float = 0.4  # a lamp near by; else light as of the sun
-    shadow_probability: float = 0.7
-    ambient: Range = (0.15, 0.45)
-    headlight: Range = (0.0, 0.35)  # light from where the camera is
+    num_lights: Annotated[Steps, bounds(Whole(0, 5))] = (1, 3)
+    # above the table's plane
+    light_elevation: Annotated[Range, bounds(Number(5, 90))] = (25.0, 90.0)
+    light_distance: Annotated[Range, bounds(Number(0.4, 10))] = (0.6, 1.6)
+    light_intensity: Annotated[Range, bounds(Number(0, 10))] = (0.25, 0.75)  # of all lamps together
+    light_tint: Annotated[float, Number(0, 0.8)] = 0.15  # ± red and ∓ blue, a part of the intensity
+    # a lamp near by; else light as of the sun
+    spot_probability: Annotated[float, _PROBABILITY] = 0.4
+    shadow_probability: Annotated[float, _PROBABILITY] = 0.7
+    ambient: Annotated[Range, bounds(Number(0, 10))] = (0.15, 0.45)
+    # light from where the camera is
+    headlight: Annotated[Range, bounds(Number(0, 10))] = (0.0, 0.35)
     # surfaces
-    table_patterns: Mapping[str, float] = _weights(
-        TABLE_PATTERNS,
+    table_patterns: Annotated[Mapping[str, float], Weights(*TABLE_PATTERNS)] = _weights(
         plain=2.0,
         checker=0.5,
         stripes=0.5,
@@ -109,47 +93,46 @@ class VisualRandomization:
         cloth=1.0,
         marble=1.0,
     )
-    table_brightness: Range = (0.12, 0.95)
-    table_saturation: Range = (0.0, 0.45)
-    table_contrast: Range = (0.03, 0.45)  # between a pattern's two colours
-    table_scale: Range = (0.1, 0.5)  # after which a pattern repeats
-    background_patterns: Mapping[str, float] = _weights(
-        BACKGROUND_PATTERNS, plain=1.0, gradient=1.0, room=4.0, noise=1.0, stripes=0.5
+    table_brightness: Annotated[Range, bounds(Number(0, 1))] = (0.12, 0.95)
+    table_saturation: Annotated[Range, bounds(Number(0, 1))] = (0.0, 0.45)
+    # between a pattern's two colours
+    table_contrast: Annotated[Range, bounds(Number(0, 1))] = (0.03, 0.45)
+    # after which a pattern repeats
+    table_scale: Annotated[Range, bounds(Number(0.02, 10))] = (0.1, 0.5)
+    background_patterns: Annotated[Mapping[str, float], Weights(*BACKGROUND_PATTERNS)] = _weights(
+        plain=1.0, gradient=1.0, room=4.0, noise=1.0, stripes=0.5
     )
-    gloss: Range = (0.0, 0.5)  # specular part of plastic surfaces
+    gloss: Annotated[Range, bounds(Number(0, 1))] = (0.0, 0.5)  # specular part of plastic surfaces
     # colours of things
-    robot_colors: Mapping[str, float] = _weights(
-        _COLOR_NAMES, white=4, black=3, orange=2, yellow=2, grey=1, blue=1, green=0.5, any=1
+    robot_colors: Annotated[Mapping[str, float], Weights(*_COLOR_NAMES)] = _weights(
+        white=4, black=3, orange=2, yellow=2, grey=1, blue=1, green=0.5, any=1
     )
-    finger_differs_probability: float = 0.3  # else of the robot's colour
-    pad_brightness: Range = (0.05, 0.6)
-    cube_colors: Mapping[str, float] = _weights(
-        _COLOR_NAMES, red=6, blue=1, green=1, yellow=1, orange=1, wood=0.5, white=0.5, any=1
+    finger_differs_probability: Annotated[float, _PROBABILITY] = 0.3  # else of the robot's colour
+    pad_brightness: Annotated[Range, bounds(Number(0, 1))] = (0.05, 0.6)
+    cube_colors: Annotated[Mapping[str, float], Weights(*_COLOR_NAMES)] = _weights(
+        red=6, blue=1, green=1, yellow=1, orange=1, wood=0.5, white=0.5, any=1
     )
-    color_jitter: float = 0.08  # ± on each channel of a named colour
+    color_jitter: Annotated[float, Number(0, 1)] = 0.08  # ± on each channel of a named colour
     # other things on the table
-    num_distractors: tuple[int, int] = (0, 4)
-    distractor_shapes: Mapping[str, float] = _weights(
-        SHAPES, box=2, sheet=1, cylinder=2, sphere=1, ellipsoid=1, capsule=1.5
+    num_distractors: Annotated[Steps, bounds(Whole(0, 12))] = (0, 4)
+    distractor_shapes: Annotated[Mapping[str, float], Weights(*SHAPES)] = _weights(
+        box=2, sheet=1, cylinder=2, sphere=1, ellipsoid=1, capsule=1.5
     )
-    distractor_size: Range = (0.01, 0.04)  # half of the longest edge
-    distractor_x: Range = (0.1, 0.5)  # from the arm's base
-    distractor_y: float = 0.25  # ±
+    # half of the longest edge
+    distractor_size: Annotated[Range, bounds(Number(0.004, 0.2))] = (0.01, 0.04)
+    distractor_x: Annotated[Range, bounds(Number(-0.2, 0.7))] = (0.1, 0.5)  # from the arm's base
+    distractor_y: Annotated[float, Number(0, 0.6)] = 0.25  # ±
     # what the sensor does; lengths and noise are those of a picture of 480 lines
-    auto_exposure: Range = (0.4, 1.0)  # how far pictures come to middle grey: 1 is all the way
-    exposure: Range = (0.65, 1.4)  # gain beside
-    white_balance: float = 0.12  # ± gain of red and of blue
-    blur: Range = (0.0, 1.4)  # standard deviation, pixels
-    noise: Range = (0.0, 9.0)  # standard deviation, of 255
-    jpeg_quality: tuple[int, int] = (35, 95)
+    # how far pictures come to middle grey: 1 is all the way
+    auto_exposure: Annotated[Range, bounds(Number(0, 1))] = (0.4, 1.0)
+    exposure: Annotated[Range, bounds(Number(0.1, 10))] = (0.65, 1.4)  # gain beside
+    white_balance: Annotated[float, Number(0, 0.9)] = 0.12  # ± gain of red and of blue
+    blur: Annotated[Range, bounds(Number(0, 20))] = (0.0, 1.4)  # standard deviation, pixels
+    noise: Annotated[Range, bounds(Number(0, 100))] = (0.0, 9.0)  # standard deviation, of 255
+    jpeg_quality: Annotated[Steps, bounds(Whole(5, 100))] = (35, 95)
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, Mapping):
-                _check_weights(item.name, value, item.metadata["known"])
-            elif item.name != "enabled":
-                object.__setattr__(self, item.name, _checked(item, value))
+        check_fields(self, "randomization.visual")
 
     def widened(self, factor: float) -> "VisualRandomization":
         """Every range `factor` times as wide about its middle, where that makes sense.
@@ -160,19 +143,18 @@ class VisualRandomization:
         if not factor >= 0:
             raise UserError(f"widen={factor} must be 0 or more; 1 keeps the ranges")
         changed: dict[str, Any] = {}
-        for item in fields(self):
-            if item.name not in _BOUNDS:
+        for name, kind in kinds(type(self)).items():
+            value, within = getattr(self, name), getattr(kind, "kind", kind)
+            if kind is _PROBABILITY or not isinstance(within, Number | Whole):
                 continue
-            value = getattr(self, item.name)
-            least, most = _BOUNDS[item.name]
-            if item.type is float:
-                changed[item.name] = min(factor * value, most)
+            if within is kind:
+                changed[name] = min(factor * value, kind.most)
                 continue
             middle, half = (value[0] + value[1]) / 2, factor * (value[1] - value[0]) / 2
-            low, high = max(middle - half, least), min(middle + half, most)
-            if item.type is not Range:  # whole numbers
+            low, high = max(middle - half, within.least), min(middle + half, within.most)
+            if isinstance(within, Whole):
                 low, high = math.floor(low), math.ceil(high)
-            changed[item.name] = (low, high)
+            changed[name] = (low, high)
         return dataclasses.replace(self, **changed)
 
 
@@ -325,33 +307,3 @@ def _seed(rng: np.random.Generator) -> int:
 def _triple(values: Any) -> Triple:
     x, y, z = (float(value) for value in values)
     return (x, y, z)
-
-
-def _checked(item: dataclasses.Field, value: Any) -> Any:
-    """`value` of a range or number as plain numbers; UserError outside the field's bounds."""
-    where = f"randomization.visual.{item.name}={value!r}"
-    least, most = _BOUNDS.get(item.name, (0, 1))  # probabilities
-    single = item.type is float
-    kind: type = float if item.type in (float, Range) else int
-    try:
-        numbers = [kind(number) for number in ([value] if single else value)]
-        exact = numbers == list([value] if single else value)
-    except (TypeError, ValueError):
-        exact, numbers = False, []
-    if not exact or len(numbers) != (1 if single else 2):
-        wanted = "one number" if single else "[lowest, highest]"
-        raise UserError(f"{where} must be {wanted}" + (" of whole numbers" if kind is int else ""))
-    if not least <= numbers[0] <= numbers[-1] <= most:
-        raise UserError(f"{where} must rise and lie between {least:g} and {most:g}")
-    return numbers[0] if single else tuple(numbers)
-
-
-def _check_weights(name: str, weights: Mapping[str, float], known: tuple[str, ...]) -> None:
-    where = f"randomization.visual.{name}"
-    for key, weight in weights.items():
-        if key not in known:
-            raise UserError(f"{where}.{key} is unknown; known: {', '.join(known)}")
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
-            raise UserError(f"{where}.{key}={weight!r} must be a weight of 0 or more")
-    if not sum(weights.values()) > 0:
-        raise UserError(f"{where} needs at least one weight above 0")

@@ -3,13 +3,17 @@
 `VisualRandomization` (how the scene looks) lives in `looks`; here is what the arm and the cube do.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from robobase.errors import UserError
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Number, OrNull, Whole
+from robobase.settings.kinds import Range as bounds
+from robobase.settings.setting import on, one_of
 from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.sim.looks import VisualRandomization
+from so101_robobase.sim.looks import SEEING, VisualRandomization
 
 Range = tuple[float, float]
 Steps = tuple[int, int]
@@ -25,15 +29,6 @@ PER_JOINT = (
 """Numbers of which each joint has its own; the others are one per simulation."""
 
 _WHOLE = ("action_latency", "camera_latency")
-_POSITIVE = (
-    "cube_edge",
-    "cube_mass",
-    "friction",
-    "servo_stiffness",
-    "servo_damping",
-    "force_limit",
-)
-_ANY_SIGN = ("calibration_offset",)
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,8 @@ class PhysicalRandomization:
     | velocity_noise     | rad/s | standard deviation of the noise of measured velocities         |
     | calibration_offset | rad   | what each encoder reads while its joint is at zero             |
 
+    `cube_edge` and `cube_mass` may be None: those of the scene's cube.
+
     "× nom": times the value of the robot model; one draw per joint. Steps are control steps of
     20 ms. An STS3215 counts 4096 steps a turn (0.0015 rad) and speeds in 50 counts a second
     (0.077 rad/s; data sheet), which bound the noise; 0.035 rad are 2 degrees.
@@ -65,31 +62,36 @@ class PhysicalRandomization:
     scripted pick) sees neither.
     """
 
+    NEEDS: ClassVar = (on(".enabled"),)
+
     enabled: bool = False
-    cube_edge: Range = (0.024, 0.036)
-    cube_mass: Range = (0.015, 0.060)
-    friction: Range = (0.5, 1.5)
-    servo_stiffness: Range = (0.7, 1.3)
-    servo_damping: Range = (0.7, 1.3)
-    force_limit: Range = (0.7, 1.1)
-    joint_damping: Range = (0.5, 1.5)
-    joint_friction: Range = (0.5, 2.0)
-    action_latency: Steps = (0, 2)
-    camera_latency: Steps = (0, 2)
-    encoder_noise: Range = (0.0, 0.002)
-    velocity_noise: Range = (0.0, 0.05)
-    calibration_offset: Range = (-0.035, 0.035)
+    cube_edge: Annotated[Range | None, OrNull(bounds(Number(0.004, 0.1)))] = (0.024, 0.036)
+    cube_mass: Annotated[Range | None, OrNull(bounds(Number(0.001, 2)))] = (0.015, 0.060)
+    friction: Annotated[Range, bounds(Number(above=0, most=10))] = (0.5, 1.5)
+    servo_stiffness: Annotated[Range, bounds(Number(above=0, most=10))] = (0.7, 1.3)
+    servo_damping: Annotated[Range, bounds(Number(above=0, most=10))] = (0.7, 1.3)
+    force_limit: Annotated[Range, bounds(Number(above=0, most=10))] = (0.7, 1.1)
+    joint_damping: Annotated[Range, bounds(Number(0, 10))] = (0.5, 1.5)
+    joint_friction: Annotated[Range, bounds(Number(0, 10))] = (0.5, 2.0)
+    action_latency: Annotated[Steps, bounds(Whole(0, 50))] = (0, 2)
+    camera_latency: Annotated[Steps, bounds(Whole(0, 50)), SEEING] = (0, 2)
+    encoder_noise: Annotated[Range, bounds(Number(0, 0.5))] = (0.0, 0.002)
+    velocity_noise: Annotated[
+        Range, bounds(Number(0, 10)), one_of("env.joint_velocity", "exact")
+    ] = (0.0, 0.05)
+    calibration_offset: Annotated[Range, bounds(Number(-1, 1))] = (-0.035, 0.035)
 
     def __post_init__(self) -> None:
-        for name in RANGES:
-            low, high = given = getattr(self, name)
-            where = f"randomization.physical.{name}={list(given)}"
-            if not (np.isfinite(given).all() and low <= high):
-                raise UserError(f"{where} must be [lower, upper]")
-            if name in _POSITIVE and not low > 0:
-                raise UserError(f"{where} must be above 0")
-            if name not in _ANY_SIGN and low < 0:
-                raise UserError(f"{where} must be 0 or more")
+        check_fields(self, "randomization.physical")
+
+    def of(self, cube_edge: float, cube_mass: float) -> "PhysicalRandomization":
+        """With ranges for what the scene says alone: the edge of its cube, m, and its mass, kg."""
+        edges, masses = self.cube_edge, self.cube_mass
+        return replace(
+            self,
+            cube_edge=(cube_edge, cube_edge) if edges is None else edges,
+            cube_mass=(cube_mass, cube_mass) if masses is None else masses,
+        )
 
     def draw(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """One value per range, by the field's name: (6,) for those in `PER_JOINT`, else ().

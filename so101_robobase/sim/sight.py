@@ -5,11 +5,13 @@ real networks that look at rendered colours.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
 
 import numpy as np
 
-from robobase.errors import UserError
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Items, OrNull, Text, Whole
+from robobase.settings.setting import Need, one_of
 from so101_robobase.observation import disparity_from_depth
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.corruption import IdCorruption
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from so101_robobase.sim.lift import LiftTask
 
 SCENE, SIMULATED = "scene", "simulated"
+
+
+def _needs_colors(segmentation: str | None, depth: str) -> bool:
+    return segmentation is not None or depth not in (SCENE, SIMULATED)
+
+
+_NETWORKS = Need("a network in env.sight", (".segmentation", ".depth"), _needs_colors)
 
 
 @dataclass(frozen=True)
@@ -34,18 +43,19 @@ class SightConfig:
         camera: width and height of the frames that networks look at, pixels.
     """
 
-    segmentation: str | None = None
-    depth: str = SCENE
-    camera: tuple[int, int] = (640, 480)
+    segmentation: Annotated[
+        str | None, OrNull(Text()), one_of("env.observation", "seg", "seg_depth")
+    ] = None
+    depth: Annotated[str, Text(), one_of("env.observation", "seg_depth")] = SCENE
+    camera: Annotated[tuple[int, int], Items(Whole(16, 4096), 2, 2), _NETWORKS] = (640, 480)
 
     def __post_init__(self) -> None:
-        if min(self.camera) < 1:
-            raise UserError(f"sight.camera={list(self.camera)} must be [width, height] in pixels")
+        check_fields(self, "sight")
 
     @property
     def needs_colors(self) -> bool:
         """Whether a network looks at frames."""
-        return self.segmentation is not None or self.depth not in (SCENE, SIMULATED)
+        return _needs_colors(self.segmentation, self.depth)
 
 
 class View(NamedTuple):

@@ -76,7 +76,7 @@ class Variation:
     """
 
     def __init__(self, config: PhysicalRandomization, scene: Scene, batch: Batch):
-        self._config = config
+        self._config = config = config.of(2 * scene.config.cube_half_size, scene.config.cube_mass)
         self.drawn = {
             name: np.zeros((batch.nsim, *shape_of(name)), np.result_type(getattr(config, name)[0]))
             for name in RANGES

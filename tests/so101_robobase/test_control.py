@@ -166,12 +166,15 @@ def test_a_restored_controller_continues_bit_for_bit(make, mode):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"mode": "torque"}, "mode='torque' is unknown; known: joint_delta, cartesian_delta"),
-        ({"joint_scale": (0.1, 0.1)}, "joint_scale has 2 values, not 6"),
-        ({"cartesian_scale": -1}, "cartesian_scale=-1 must be greater than 0"),
-        ({"floor": -0.1}, "floor=-0.1 must be null or from 0 to 0.2 m"),
-        ({"floor": float("nan")}, "floor=nan must be null or from 0 to 0.2 m"),
-        ({"tilt_weight": -1}, "tilt_weight=-1 must be 0 or greater"),
+        (
+            {"mode": "torque"},
+            "mode=torque is not allowed; give joint_delta or cartesian_delta",
+        ),
+        ({"joint_scale": (0.1, 0.1)}, "give a list of 6, each a number above 0 and at most 1"),
+        ({"cartesian_scale": -1}, "cartesian_scale=-1 is not allowed; give a number above 0"),
+        ({"floor": -0.1}, "floor=-0.1 is not allowed; give a number from 0 to 0.2, or null"),
+        ({"floor": float("nan")}, "floor=nan is not allowed"),
+        ({"tilt_weight": -1}, "tilt_weight=-1 is not allowed; give a number from 0 to 10"),
         ({"workspace_low": (1, 0, 0)}, "workspace_low must be below"),
         ({"lock_wrist": True}, "lock_wrist=true needs control.mode=cartesian_delta"),
     ],

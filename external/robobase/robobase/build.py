@@ -1,6 +1,5 @@
 """The parts of a run that a config describes: environment factory, agent, replay buffer."""
 
-import inspect
 from typing import Any
 
 import hydra
@@ -15,6 +14,7 @@ from robobase.errors import UserError
 from robobase.method.core import Method
 from robobase.replay_buffer.prioritized_replay_buffer import PrioritizedReplayBuffer
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
+from robobase.settings import readers
 
 
 def instantiate(config: DictConfig, **given: Any) -> Any:
@@ -68,15 +68,7 @@ def surplus_settings(cfg: DictConfig) -> list[str]:
     An environment refines the method it chooses; where the command line chooses another one, the
     refinements of the first are still there.
     """
-    accepted: set[str] = set()
-    for base in hydra.utils.get_class(cfg.method._target_).__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        accepted |= {p.name for p in parameters}
-        if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters):
-            break  # a class that hands nothing on to its bases
-    return [str(key) for key in cfg.method if str(key)[0] != "_" and key not in accepted]
+    return readers.surplus(cfg, "method")
 
 
 def create_default_envs(cfg: DictConfig) -> EnvFactory:

@@ -10,8 +10,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from robobase import compute
-
 FAILURE = "error.txt"
 
 
@@ -32,6 +30,8 @@ class SweepReport(Callback):
     """Hydra callback of the process that starts a multirun."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        from robobase import compute  # torch, which takes seconds
+
         cores = compute.available_cores()
         workers = int(OmegaConf.select(config, "hydra.launcher.n_jobs", default=1))
         if workers < 0:  # joblib counts from the end: -1 is all cores, -2 all but one

@@ -13,9 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from robobase import console, sweep
+from robobase import console, overrides, sanity, sweep
 from robobase.errors import UserError
-from robobase.workspace import Workspace
+from robobase.settings.readers import check_effect
+from robobase.settings.task import task_settings
 
 USER_ERROR, ABORTED = 2, 130
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
@@ -23,6 +24,11 @@ _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 
 def run(cfg: DictConfig) -> None:
     """Train; with `num_train_envs=0` evaluate `resume_from` once."""
+    sanity.check(cfg)  # before torch is there
+    from robobase.workspace import Workspace
+
+    task = task_settings(cfg)
+    check_effect(cfg, overrides.given(), task.settings() if task else None)
     workspace = Workspace(cfg)
     if cfg.num_train_envs > 0:
         workspace.train()
@@ -63,6 +69,9 @@ def user_message(error: BaseException | None) -> str | None:
                 f"cannot write {error.filename or 'the run folder'}: {error.strerror}; "
                 "free space or choose a writable hydra.run.dir"
             )
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+            reason = (str(error).splitlines() or [""])[0]
+            return f"memory ran out ({reason}); lower batch_size, num_train_envs or replay.size"
         error = error.__cause__ or error.__context__
     return None
 
@@ -74,6 +83,8 @@ def _fail(message: str) -> None:
 
 def main() -> None:
     """Command line: bad input ends with one line on stderr and exit code 2."""
+    if "method=null" in sys.argv[1:]:  # Hydra's defaults list cannot refer to a null
+        _fail("no method is chosen; add for example method=drqv2")
     wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to here instead of printing them
     console.print_lines_at_once()
@@ -85,10 +96,7 @@ def main() -> None:
     except (HydraException, OmegaConfBaseException) as error:
         if wants_trace:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        if error.__cause__ is not None:
-            print(error.__cause__, file=sys.stderr)
-        sys.exit(USER_ERROR)
+        _fail(overrides.explained(error))
     except OSError as error:  # of Hydra, which makes the run folder
         message = user_message(error)
         if message is None:

@@ -4,7 +4,6 @@
 """
 
 import random
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
 from robobase.envs.env import Demo, DemoEnv
+from robobase.schedules import schedule
 
 if TYPE_CHECKING:
     from robobase.replay_buffer.replay_buffer import ReplayBuffer
@@ -214,40 +214,6 @@ class SquashedNormal(TransformedDistribution):
             noise = noise.clamp(-clip, clip)
         value = torch.tanh(self.loc + noise)
         return _clamp_straight_through(value, self.low + self.eps, self.high - self.eps)
-
-
-_SCHEDULE = re.compile(r"\s*(linear|step_linear)\(([^()]*)\)\s*")
-
-
-def schedule(spec: float | str, step: int) -> float:
-    """Value at `step` of a number, `"linear(a,b,d)"` or `"step_linear(a,b,d1,c,d2)"`.
-
-    linear goes from a to b over d steps and stays; step_linear goes from a to b over d1 steps,
-    then from b to c over d2. Anything else is a `NotImplementedError`.
-    """
-    try:
-        return float(spec)
-    except ValueError:
-        pass
-    match = _SCHEDULE.fullmatch(str(spec))
-    try:
-        numbers = [float(x) for x in match[2].split(",")] if match else []
-    except ValueError:
-        numbers = []
-    if match and match[1] == "linear" and len(numbers) == 3:
-        a, b, duration = numbers
-        return _ramp(a, b, duration, step)
-    if match and match[1] == "step_linear" and len(numbers) == 5:
-        a, b, first, c, second = numbers
-        return _ramp(a, b, first, step) if step <= first else _ramp(b, c, second, step - first)
-    raise NotImplementedError(
-        f"schedule {spec!r} is unknown; known: a number, linear(a,b,d), step_linear(a,b,d1,c,d2)"
-    )
-
-
-def _ramp(start: float, end: float, duration: float, step: float) -> float:
-    mix = min(max(step / duration, 0.0), 1.0) if duration > 0 else 1.0
-    return (1.0 - mix) * start + mix * end
 
 
 def rescale_demo_actions(

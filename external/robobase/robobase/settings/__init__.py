@@ -1,0 +1,1 @@
+"""What the settings of a run may be, and whether anything reads them; knows nothing heavy."""
