@@ -100,7 +100,7 @@ class CubeBox:
         x, y = max(corners, key=lambda corner: math.hypot(*corner))
         if math.hypot(x, y) > REACH:
             raise UserError(
-                f"cube_box.x={list(self.x)}, y={list(self.y)} goes {math.hypot(x, y):.2f} m far from "
+                f"cube_box.x={list(self.x)}, y={list(self.y)} goes {math.hypot(x, y):.2f} m from "
                 f"the base, and the arm {REACH} m; make the box smaller"
             )
 

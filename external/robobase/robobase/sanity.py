@@ -6,6 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
 from robobase.settings.check import check_values
+from robobase.settings.footprint import check_memory
 from robobase.settings.kinds import checked
 from robobase.settings.run_settings import RUN
 from robobase.settings.task import task_settings
@@ -26,6 +27,7 @@ def check(cfg: DictConfig) -> None:
     _check_machine(cfg)
     if task is not None:
         task.check(cfg)
+    check_memory(cfg, task.memory(cfg) if task is not None else None)
     first_updates = cfg.replay_size_before_train * cfg.action_repeat * cfg.action_sequence
     if not cfg.is_imitation_learning and 0 < first_updates < cfg.env.episode_length:
         raise UserError(

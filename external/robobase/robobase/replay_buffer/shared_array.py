@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robobase.errors import UserError
-
-GIB = 2**30
+from robobase.memory import GIB, available_memory
 
 
 class SharedArray:
@@ -104,19 +103,3 @@ def check_room(rows: int, bytes_per_row: int, directory: Path | None) -> None:
             f"replay.size={rows} needs {rows * bytes_per_row / GIB:.1f} GiB but {free / GIB:.1f} "
             f"GiB of {where} is free: use replay.size={free // bytes_per_row} or less, {advice}"
         )
-
-
-def available_memory() -> int | None:
-    """Bytes that this process may still allocate, by the machine and by its control group."""
-    limits = []
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        limits.append(limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # no such control group, or its limit reads "max"
-        pass
-    return min(limits) if limits else None

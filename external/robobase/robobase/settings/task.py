@@ -6,6 +6,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from robobase.errors import UserError
+from robobase.settings.footprint import TaskMemory
 from robobase.settings.setting import Setting
 
 
@@ -22,8 +23,8 @@ class TaskSettings:
     def check(self, cfg: DictConfig) -> None:
         """Raise UserError for settings that contradict each other."""
 
-    def memory(self, cfg: DictConfig) -> tuple[int, int] | None:
-        """Bytes of one simulated environment, and of one frame of what it shows; None: unknown."""
+    def memory(self, cfg: DictConfig) -> TaskMemory | None:
+        """What one environment takes; None: unknown."""
         return None
 
 
