@@ -99,7 +99,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, ov
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method=nosuch"], "Could not find 'method/nosuch'"),
+        (["method=nosuch"], "method=nosuch is unknown; known: bc, dagger, drqv2"),
         (["no_such_key=1"], "no_such_key"),
         (["seed=1,2"], "multirun"),
     ],

@@ -203,7 +203,7 @@ def test_state_observations_train(tmp_path):
         ("num_train_envs=-1", "num_train_envs=-1"),
         ("utd_ratio=-1", "utd_ratio=-1"),
         ("utd_ratio=often", "utd_ratio=often"),
-        ("num_train_frames=null", "num_train_frames=None"),
+        ("num_train_frames=null", "num_train_frames=null"),
         ("batch_size=many", "batch_size=many"),
         ("batch_size=1.5", "batch_size=1.5"),
         ("eval_every_steps=often", "eval_every_steps=often"),

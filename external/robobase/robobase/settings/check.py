@@ -32,7 +32,8 @@ def declared(cfg: DictConfig, task: Mapping[str, Setting] | None = None) -> dict
     """
     known = dict(RUN)
     for group, settings in PARTS.items():
-        if str(OmegaConf.select(cfg, f"{group}._target_")).startswith(_OURS):
+        target = OmegaConf.select(cfg, f"{group}._target_")
+        if target is None or str(target).startswith(_OURS):
             known |= {f"{group}.{key}": setting for key, setting in settings.items()}
     return known | dict(task or {})
 

@@ -1,5 +1,6 @@
 """How much memory a run will need, told before it starts, by what takes most of it."""
 
+import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -89,7 +90,7 @@ def _learning(cfg: DictConfig) -> int:
             continue
         bottleneck = head.bottleneck_size if head.get("keys_to_bottleneck") else None
         sizes = [features, *([bottleneck] if bottleneck else []), *head.mlp_nodes]
-        weights += copies * sum(math.prod(pair) for pair in zip(sizes, sizes[1:], strict=False))
+        weights += copies * sum(math.prod(pair) for pair in itertools.pairwise(sizes))
     return int(_FLOAT * (batch * per_sample * 2 + weights * _LEARNT))
 
 

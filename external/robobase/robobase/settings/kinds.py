@@ -23,6 +23,10 @@ _INF = math.inf
 _TEXT_LENGTH = 4096  # of a path on Linux
 _LIST_LENGTH = 1024
 _SHOWN = 60  # characters of a wrong value
+_WORDS = {None: "null", True: "true", False: "false"}
+_NEEDS_QUOTES = re.compile(
+    r"\s*|[-+.\d]+(e[-+]?\d+)?|null|true|false|nan|[-+]?\.?inf", re.IGNORECASE
+)
 
 
 class Kind(Protocol):
@@ -44,10 +48,10 @@ def checked(kind: Kind, key: str, value: Any) -> Any:
 
 def shown(value: Any) -> str:
     """A value as a person types it, cut where it is long."""
-    words = {None: "null", True: "true", False: "false"}
-    is_word = value is None or isinstance(value, bool)
-    text = words[value] if is_word else value if isinstance(value, str) else _repr(value)
-    text = " ".join(str(text).split()) if text else "''"
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
+    text = value if isinstance(value, str) and not _NEEDS_QUOTES.fullmatch(value) else _repr(value)
+    text = " ".join(text.split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
