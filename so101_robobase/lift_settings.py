@@ -21,7 +21,7 @@ CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2, "state": 0}
 SIMULATION = 3 * 2**19
 """Bytes of one simulation, 1.0 to 1.4 MiB as measured with 200 of them."""
 
-_ELSEWHERE = ("action_repeat", "discount", "starts", "start_seed")  # filled from the run's own keys
+_ELSEWHERE = ("action_repeat", "discount", "starts", "start_seed")  # the run says them
 _ONE_CAMERA = never("the arm has one camera, which needs no fusion")
 _FALSE = Choice(False)
 
