@@ -94,6 +94,7 @@ RUN: dict[str, Setting] = {
     "tb.log_dir": Setting(OrNull(Text()), on("tb.use")),
     "tb.name": Setting(OrNull(Text()), on("tb.use"), given("tb.log_dir")),
     "wandb.use": Setting(Flag()),
+    "wandb.mode": Setting(Choice("offline", "online"), on("wandb.use")),
     "wandb.project": Setting(Text(), on("wandb.use")),
     "wandb.entity": Setting(OrNull(Text()), on("wandb.use")),
     "wandb.name": Setting(OrNull(Text()), on("wandb.use")),
