@@ -41,3 +41,11 @@ def test_changed_settings_are_named_with_both_values():
         "a.c: (absent) -> 3",
         "a.d: 4 -> (absent)",
     ]
+
+
+def test_the_commit_is_named_where_the_checkout_belongs_to_somebody_else(monkeypatch):
+    ours = run_folder.versions()["git"]
+    if ours is None:
+        pytest.skip("needs git and a checkout")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert run_folder.versions()["git"] == ours

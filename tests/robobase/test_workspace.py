@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import importlib.metadata
 import json
 import signal
 
@@ -34,7 +35,7 @@ def test_a_run_writes_its_artefacts(tmp_path):
     assert {"400_snapshot.pt", "latest_snapshot.pt", "best_snapshot.pt"} <= names
     assert "env_name: tiny" in (tmp_path / "config.yaml").read_text()
     versions = json.loads((tmp_path / "versions.json").read_text())
-    assert versions["packages"]["torch"] == torch.__version__
+    assert versions["packages"]["torch"] == importlib.metadata.version("torch")
     assert versions["machine"]["cores"] >= 1
 
 
