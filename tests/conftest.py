@@ -1,4 +1,4 @@
-"""`@pytest.mark.opengl`: skipped, with the reason, where OpenGL cannot be started."""
+"""OpenGL, where it is needed: `@pytest.mark.opengl` on a test, `opengl` in a fixture."""
 
 import functools
 
@@ -6,7 +6,18 @@ import pytest
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("opengl") and (reason := _what_ails_opengl()):
+    if item.get_closest_marker("opengl"):
+        _skip_without_opengl()
+
+
+@pytest.fixture(scope="session")
+def opengl() -> None:
+    """Skips what asks for it, with the reason, where OpenGL cannot be started."""
+    _skip_without_opengl()
+
+
+def _skip_without_opengl() -> None:
+    if reason := _what_ails_opengl():
         pytest.skip(reason)
 
 

@@ -29,7 +29,7 @@ from so101_robobase.evaluation.videos import Videos, choose
 from so101_robobase.files import output_folder, timed
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.scene import SUBSTEPS, build_scene
-from so101_robobase.sim.views import Views
+from so101_robobase.sim.views import Views, check_cameras
 
 MOST_ENVS = 16  # simulations at once where --num_envs is not given
 
@@ -148,11 +148,12 @@ def _videos(args: argparse.Namespace, task: LiftConfig, resources: ExitStack) ->
     """What draws the videos; without OpenGL only the policy's pictures, if it has any."""
     fps = 1 / (task.scene.timestep * SUBSTEPS * task.action_repeat)
     views = None
+    scene = build_scene(task.scene)
+    check_cameras(scene, args.cameras)
     try:
         size = (args.frame_size, args.frame_size)
-        views = Views(build_scene(task.scene), size, reduced=not args.full_meshes)
+        views = Views(scene, size, reduced=not args.full_meshes)
         resources.callback(views.close)
-        views.check(args.cameras)
     except GLUnavailableError as error:
         rest = "videos show the observation only" if task.pixels else "no videos"
         print(f"so101_robobase: {rest}: {error}", file=sys.stderr)

@@ -33,6 +33,20 @@ VIRTUAL_CAMERAS = {
 """`front` faces the arm; `side` has the arm on the left, pointing right."""
 
 
+def camera_names(scene: Scene) -> tuple[str, ...]:
+    """Cameras that `Views` of `scene` know."""
+    model = scene.model
+    return (*VIRTUAL_CAMERAS, *(model.camera(index).name for index in range(model.ncam)))
+
+
+def check_cameras(scene: Scene, names: Iterable[str]) -> None:
+    """Raise UserError unless every name is a camera; needs no OpenGL."""
+    known = camera_names(scene)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"camera={unknown[0]!r} is unknown; known: {', '.join(known)}")
+
+
 class Views:
     """Draws pictures of `size` (height, width) pixels with OpenGL; raises GLUnavailableError.
 
@@ -81,7 +95,7 @@ class Views:
         Raises UserError for an unknown camera.
         """
         names = tuple(names)
-        self.check(names)
+        check_cameras(self._source, names)
         self._data.qpos = qpos
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
@@ -103,12 +117,6 @@ class Views:
             self._wrist = GLRenderer(self._source, min(self.size), min(self.size))
         half_size = None if cube_half_size is None else np.array([cube_half_size])
         return self._wrist.render_rgb(qpos[None], None if look is None else [look], half_size)[0]
-
-    def check(self, names: Iterable[str]) -> None:
-        """Raise UserError unless every name is a camera."""
-        unknown = [name for name in names if name not in self._cameras]
-        if unknown:
-            raise UserError(f"camera={unknown[0]!r} is unknown; known: {', '.join(self.names)}")
 
     def close(self) -> None:
         """Free the OpenGL contexts; closing twice is allowed."""

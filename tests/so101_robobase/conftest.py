@@ -2,7 +2,6 @@
 
 import pytest
 
-from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.gl_renderer import GLRenderer
 from so101_robobase.sim.ray_renderer import RayRenderer
 from so101_robobase.sim.scene import build_scene
@@ -14,11 +13,8 @@ def scene():
 
 
 @pytest.fixture(scope="module")
-def gl(scene):
-    try:
-        renderer = GLRenderer(scene, 84, 84)
-    except GLUnavailableError as error:
-        pytest.skip(str(error))
+def gl(scene, opengl):
+    renderer = GLRenderer(scene, 84, 84)
     yield renderer
     renderer.close()
 

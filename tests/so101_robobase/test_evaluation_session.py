@@ -83,6 +83,7 @@ def test_stage_and_overrides_reach_the_task(run):
     assert record["summary"]["best_max_cube_height"] > 0.07
 
 
+@pytest.mark.opengl
 def test_video_shows_four_cameras_the_wrist_and_two_panels(run):
     folder, path = run
     words = ["--num_episodes", "1", "--num_videos", "1", "--frame_size", "64", "--debug"]

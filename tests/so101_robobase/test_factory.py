@@ -82,7 +82,7 @@ def test_evaluations_may_start_from_another_stage_than_training():
     [
         ("env.observation=seg_depth",),
         ("env.observation=seg",),
-        ("env.observation=rgb",),
+        pytest.param(("env.observation=rgb",), marks=pytest.mark.opengl),
         ("pixels=false", "action_sequence=2", "execution_length=2"),
         ("pixels=false", "use_onehot_time_and_no_bootstrap=true"),
     ],

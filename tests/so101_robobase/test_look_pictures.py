@@ -274,6 +274,7 @@ def test_noise_differs_between_states_and_repeats_for_one():
     assert first.std() == pytest.approx(5, rel=0.1)
 
 
+@pytest.mark.opengl
 def test_a_small_picture_has_the_blur_of_the_large_one_it_stands_for(scene):
     look = flat(blur=3.0)
     large, small = GLRenderer(scene, 336, 336), GLRenderer(scene, 84, 84)

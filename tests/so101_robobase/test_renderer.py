@@ -11,7 +11,7 @@ from so101_robobase.observation import ClassId
 from so101_robobase.sim import gl_context
 from so101_robobase.sim.gl_renderer import GLRenderer, GLUnavailableError
 from so101_robobase.sim.ray_renderer import RayRenderer
-from so101_robobase.sim.renderer import make_renderer
+from so101_robobase.sim.renderer import _say_once, make_renderer
 from so101_robobase.sim.scene import SceneConfig, build_scene
 
 OVER_THE_CUBE = np.array([0, -0.2, 0.4, 1.2, 1.5, 0.8, 0.25, 0, 0.015, 1, 0, 0, 0])
@@ -66,7 +66,7 @@ def test_classes_appear_where_they_should(kind, request):
     assert nearness[ClassId.STATIC_FINGER] < nearness[ClassId.CUBE] < nearness[ClassId.TABLE]
 
 
-@pytest.mark.parametrize("kind", ["gl", "ray"])
+@pytest.mark.parametrize("kind", [pytest.param("gl", marks=pytest.mark.opengl), "ray"])
 def test_depth_is_perpendicular_and_in_metres(kind):
     scene = build_scene(SceneConfig(camera_euler=(0.0, 0.0, 0.0), table_half_size=(2.0, 2.0)))
     data = mujoco.MjData(scene.model)
@@ -183,6 +183,7 @@ def no_gl(monkeypatch):
 
 def test_without_gl_auto_falls_back_to_rays_with_one_line(scene, no_gl, capfd, monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)
+    _say_once.cache_clear()
     renderer = make_renderer("auto", scene, 8, 8)
     assert isinstance(renderer, RayRenderer)
     lines = capfd.readouterr().err.splitlines()

@@ -58,6 +58,7 @@ def test_ids_can_be_right_while_only_depth_is_worse():
     assert not np.array_equal(right[:, :, 1], worse[:, :, 1])
 
 
+@pytest.mark.opengl
 def test_colours_do_not_depend_on_corruption():
     assert np.array_equal(
         play(make(observation="rgb")), play(make(observation="rgb", corruption=CORRUPTED))

@@ -73,7 +73,7 @@ def test_a_broken_triton_is_left_to_torch(tmp_path, installed_triton):
     importlib.util.find_spec("triton") is None,
     reason="needs triton, as torch's CUDA builds bring it: pip install triton==3.7.1",
 )
-@pytest.mark.usefixtures("gl")
+@pytest.mark.opengl
 @pytest.mark.parametrize("before", [OURS_FIRST, SOMEBODY_ELSES_FIRST], ids=["ours", "theirs"])
 def test_after_a_picture_an_optimiser_takes_its_step(before):
     program = before + AN_OPTIMISER_STEP

@@ -18,6 +18,8 @@ from so101_robobase.sim.looks import VisualRandomization
 from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.vector_env import LiftVectorEnv
 
+RGB = pytest.param("rgb", marks=pytest.mark.opengl)
+RGB_3 = pytest.param("rgb", 3, marks=pytest.mark.opengl)
 VARIED = RandomizationConfig(visual=VisualRandomization(enabled=True))
 
 
@@ -42,7 +44,7 @@ def actions_for(env: LiftVectorEnv, steps: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("observation", "channels"), [("seg_depth", 2), ("seg", 1), ("rgb", 3), ("state", None)]
+    ("observation", "channels"), [("seg_depth", 2), ("seg", 1), RGB_3, ("state", None)]
 )
 def test_observations_lie_in_their_spaces(make, observation, channels):
     env = make(observation=observation, episode_length=4, hold_steps=2)
@@ -124,7 +126,7 @@ def test_an_int_seeds_the_members_one_after_the_other_and_none_goes_on(make):
     np.testing.assert_array_equal(again["low_dim_state"], first["low_dim_state"])
 
 
-@pytest.mark.parametrize("observation", ["seg_depth", "seg", "rgb"])
+@pytest.mark.parametrize("observation", ["seg_depth", "seg", RGB])
 def test_moving_the_cube_changes_no_bit_of_low_dim_state(make, observation):
     env = make(4, observation=observation)
     before, _ = env.reset(seed=0)

@@ -4,7 +4,6 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.sim.appearance import Distractor, Light, Look, Surface
-from so101_robobase.sim.gl_renderer import GLUnavailableError
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.views import Views
 
@@ -12,11 +11,8 @@ QPOS = np.array([0, -0.2, 0.4, 1.2, 1.5, 0.8, 0.25, 0, 0.015, 1, 0, 0, 0])
 
 
 @pytest.fixture(scope="module")
-def views():
-    try:
-        views = Views(build_scene(), (60, 80), reduced=True)
-    except GLUnavailableError as error:
-        pytest.skip(str(error))
+def views(opengl):
+    views = Views(build_scene(), (60, 80), reduced=True)
     yield views
     views.close()
 

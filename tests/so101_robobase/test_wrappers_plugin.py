@@ -53,7 +53,12 @@ def test_task_success_is_in_the_final_info_of_a_vector_environment_too():
 
 
 @pytest.mark.parametrize(
-    ("wrapper", "kind"), [(SegDepth, "seg_depth"), (WristCamera, "rgb"), (StateDict, "state")]
+    ("wrapper", "kind"),
+    [
+        (SegDepth, "seg_depth"),
+        pytest.param(WristCamera, "rgb", marks=pytest.mark.opengl),
+        (StateDict, "state"),
+    ],
 )
 def test_a_wrapped_environment_observes_what_the_vector_environment_does(wrapper, kind):
     env = wrapper(LiftEnv(LiftConfig(), render_mode="rgb_array"))

@@ -41,14 +41,14 @@ def prepare(output, settings=SETTINGS):
 
 
 @pytest.fixture(scope="module")
-def painter():
+def painter(opengl):
     painter = Painter(SETTINGS, small_pool())
     yield painter
     painter.close()
 
 
 @pytest.fixture(scope="module")
-def generated(tmp_path_factory):
+def generated(opengl, tmp_path_factory):
     output = prepare(tmp_path_factory.mktemp("dataset"))
     assert generate(output, 5, SETTINGS, workers=1) == 5
     return output
@@ -150,6 +150,7 @@ def test_an_error_of_a_worker_reaches_the_user(tmp_path, monkeypatch):
         generate(tmp_path, 1, SETTINGS, workers=1)
 
 
+@pytest.mark.opengl
 def test_held_out_ranges_are_wider_and_no_randomization_has_none():
     wide, narrow = (DatasetSettings.randomized(widen) for widen in (1.2, 1.0))
     assert wide.visual.camera_rotation == pytest.approx(1.2 * narrow.visual.camera_rotation)
@@ -165,6 +166,7 @@ def test_held_out_ranges_are_wider_and_no_randomization_has_none():
     renderer.close()
 
 
+@pytest.mark.opengl
 def test_an_alignment_moves_the_camera_that_looks_vary_about(tmp_path):
     moved = CameraPose((0.02, -0.06, 0.03), (0.1, 0.2, -0.1), 60.0)
     alignment, dataset = tmp_path / "arm.yaml", tmp_path / "data"
@@ -258,6 +260,7 @@ def test_bad_words_are_told_before_anything_is_written(words, message, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.opengl
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_command_leaves_whole_files_and_no_processes_and_can_be_repeated(
     tmp_path, number

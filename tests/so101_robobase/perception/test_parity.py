@@ -56,6 +56,7 @@ def test_a_picture_without_depth_counts_as_uncorrelated(pictures):
     assert comparison(pictures, flat).disparity()["correlation"] == 0
 
 
+@pytest.mark.opengl
 def test_the_simulators_own_sight_is_the_truth_and_its_picture_has_a_row_a_frame():
     settings = DatasetSettings.randomized(1.2, width=96, height=72, seed=5)
     pool = simulate_pool(5, settings.physical, size=64, num_threads=1)

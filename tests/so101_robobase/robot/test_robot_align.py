@@ -26,7 +26,6 @@ from so101_robobase.robot.driver import DriverError
 from so101_robobase.robot.real import lerobot_driver
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
-from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.scene import build_scene
 
 ARM = Alignment((1, -1, 1, -1, -1), (12.0, -7.5, 3.0, 0.0, 41.0), 4.0, 93.0)
@@ -173,13 +172,11 @@ def test_poses_tell_directions_apart_and_are_within_the_models_limits():
     assert 0 < sum(pose.gripper == OPEN for pose in POSES) < len(POSES)
 
 
+@pytest.mark.opengl
 def test_a_picture_of_every_pose_is_drawn(tmp_path):
     from PIL import Image
 
-    try:
-        paths = draw_poses(build_scene(), tmp_path)
-    except GLUnavailableError as error:
-        pytest.skip(str(error))
+    paths = draw_poses(build_scene(), tmp_path)
     pictures = [np.asarray(Image.open(path), np.float64) for path in paths]
     assert len(pictures) == len(POSES)
     assert all(np.abs(a - b).mean() > 1 for a, b in pairwise(pictures))
@@ -205,7 +202,7 @@ def test_the_command_fits_readings_of_a_file(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "cannot be read"), ("ahead: [1, 2]", "must hold the poses ahead, left_and_down")],
+    [(None, "does not exist"), ("ahead: [1, 2]", "must hold the poses ahead, left_and_down")],
 )
 def test_readings_of_another_file_are_refused(tmp_path, text, message):
     path = tmp_path / "readings.yaml"
