@@ -92,23 +92,39 @@ def test_help_takes_less_than_a_second(command):
     assert taken - before.children_user - before.children_system < 1
 
 
-MODULES = {"so101_robobase.robot.emulator": ()}  # and what their help cannot do without
+HYDRA = {"hydra", "omegaconf"}
+MODULES = {  # words: (exit code, what they say, what they cannot do without)
+    "so101_robobase.robot.emulator --help": (0, "settings on stdin", set()),
+    "so101_robobase.robot.emulator": (2, "required: link, folder", set()),
+    "robobase.train --help": (0, "Powered by Hydra", HYDRA),
+    "robobase.train env=nope": (2, "env=nope is unknown", HYDRA),
+    "robobase.train env=so101_lift batch_size=0": (2, "batch_size=0", HYDRA | {"mujoco", "cv2"}),
+    "robobase.train env=so101_lift resume_from=nope/1_snapshot.pt": (
+        2,
+        "does not exist",
+        HYDRA | {"mujoco", "cv2"},
+    ),
+}
 RUN_MODULE = f"""
 import contextlib, runpy, sys
-sys.argv[1:] = ["--help"]
-with contextlib.suppress(SystemExit):
-    runpy.run_module(sys.argv[0], run_name="__main__")
+module = sys.argv.pop(1)
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+except SystemExit as exit:
+    print("code", exit.code or 0)
 print("loaded", *(name for name in {HEAVY!r} if name in sys.modules))
 """
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_help_of_a_module_imports_nothing_heavy(module):
-    program = RUN_MODULE.replace("sys.argv[0]", repr(module))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    _, *loaded = done.stdout.splitlines()[-1].split()
-    assert done.stdout.count("\n") > 3
-    assert set(loaded) <= set(MODULES[module])
+@pytest.mark.parametrize("words", MODULES)
+def test_a_module_tells_help_and_mistakes_before_torch_is_imported(words, tmp_path):
+    program = [sys.executable, "-c", RUN_MODULE, *words.split()]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
+    code, said, needs = MODULES[words]
+    *_, ended, loaded = done.stdout.splitlines()
+    assert ended == f"code {code}"
+    assert said in done.stdout + done.stderr
+    assert set(loaded.split()[1:]) <= needs
 
 
 WRONG = {

@@ -25,6 +25,7 @@ _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ER
 def run(cfg: DictConfig) -> None:
     """Train; with `num_train_envs=0` evaluate `resume_from` once."""
     sanity.check(cfg)  # before torch is there
+    _check_snapshot(cfg.resume_from)
     from robobase.workspace import Workspace
 
     task = task_settings(cfg)
@@ -38,6 +39,13 @@ def run(cfg: DictConfig) -> None:
         workspace.logger.log_metrics(metrics, workspace.global_env_steps, "eval")
     finally:
         workspace.shutdown()
+
+
+def _check_snapshot(resume_from: str | None) -> None:
+    """Tell at once that there is nothing to go on from, as reading it would after seconds."""
+    path = Path(resume_from or ".")
+    if not path.exists() and not any(path.parent.glob("*_snapshot.pt")):
+        raise UserError(f"snapshot {path} does not exist; there is no other snapshot beside it")
 
 
 @hydra.main(config_path="cfgs", config_name="robobase_config", version_base=None)
