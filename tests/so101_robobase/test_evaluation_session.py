@@ -1,9 +1,9 @@
 """Claims about `so101_robobase evaluate` from end to end, on the real task with a tiny agent."""
 
-import functools
 import io
 import json
 import shutil
+import sys
 import time
 
 import imageio.v2 as imageio
@@ -149,14 +149,14 @@ def test_the_bar_counts_episodes_as_they_end_and_shows_steps_between(run, monkey
     seen = []
 
     class Bar(tqdm):
+        def __init__(self, **settings):
+            super().__init__(**{**settings, "mininterval": 0, "file": io.StringIO()})
+
         def display(self, *args, **kwargs):
             rate = self.format_dict["rate"] or self.n / max(self.format_dict["elapsed"], 1e-9)
             seen.append((self.n, self.postfix, rate))
 
-    monkeypatch.setattr(
-        "so101_robobase.evaluation.session.tqdm",
-        functools.partial(Bar, mininterval=0, file=io.StringIO()),
-    )
+    monkeypatch.setattr("so101_robobase.evaluation.session.tqdm", Bar)
     folder, path = run
     arguments = ["--num_episodes", "3", "--num_envs", "1", "--no_video"]
     started = time.perf_counter()
@@ -206,3 +206,10 @@ def test_episodes_that_blow_up_are_told(run, monkeypatch, capsys):
     assert record["episodes"][0]["length"] == 5  # control steps
     assert record["summary"]["unstable_episodes"] == 1
     assert "ended by unstable physics" in capsys.readouterr().out
+
+
+def test_a_snapshot_of_a_run_with_wandb_is_evaluated_without_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # an import of it fails
+    small = ("pixels=false", "env.observation=state", "env.episode_length=12")
+    path = save_tiny_snapshot(tmp_path, *small, "wandb.use=true", "wandb.mode=online")
+    assert cli.main(["evaluate", str(path), "--num_episodes", "1", "--no_video"]) == 0

@@ -61,7 +61,9 @@ def test_infos_are_plain_numbers():
     assert "task_success" not in info
 
 
-@pytest.mark.parametrize("kind", ["seg_depth", "seg", "rgb", "state"])
+@pytest.mark.parametrize(
+    "kind", ["seg_depth", "seg", pytest.param("rgb", marks=pytest.mark.opengl), "state"]
+)
 def test_the_setting_observation_is_obeyed_as_by_the_vector_environment(kind):
     settings = {"stage": 3, "observation": kind, "image_size": 42, "renderer": "auto"}
     if kind == "state":
@@ -85,6 +87,7 @@ def test_the_setting_observation_is_obeyed_as_by_the_vector_environment(kind):
     several.close()
 
 
+@pytest.mark.opengl
 def test_pictures_stand_beside_the_scene_when_they_are_observed():
     env = gym.make("so101_robobase/Lift-v0", observation="seg", render_mode="rgb_array")
     env.reset(seed=0)

@@ -196,6 +196,7 @@ def test_render_shows_the_first_member(make):
     assert frame.std() > 10
 
 
+@pytest.mark.opengl
 def test_render_shows_the_look_of_the_episode(make):
     def frame(seed):
         env.reset(seed=seed)
