@@ -114,9 +114,11 @@ def run(args: argparse.Namespace) -> int:
 def _run_folder_and_settings(args: argparse.Namespace):
     from datetime import datetime
 
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import DictConfig
 
+    from robobase import stored_config
     from robobase.errors import UserError
+    from robobase.reading import read_text
     from so101_robobase.perception.segmentation import checkpoint
     from so101_robobase.perception.segmentation import config as configuration
 
@@ -128,7 +130,8 @@ def _run_folder_and_settings(args: argparse.Namespace):
             )
         if args.data or args.extra or args.validation:
             raise UserError("--resume continues with the pictures of the run; leave --data out")
-        cfg = configuration.changed(DictConfig(OmegaConf.load(path)), args.overrides)
+        stored = stored_config.parse(read_text(path, what="settings"), str(path))
+        cfg = configuration.changed(DictConfig(stored), args.overrides)
         if args.test:
             cfg.data.test = [str(path) for path in args.test]
         return args.resume, cfg
@@ -167,14 +170,17 @@ def _prepare(settings, run_dir: Path) -> "Training":
 
 
 def _report(training: "Training", test: Sequence[str]) -> None:
+    import math
+
     import numpy as np
 
     from so101_robobase.perception.folder import LabelledPictures
     from so101_robobase.perception.segmentation import checkpoint, report
     from so101_robobase.perception.segmentation.data import ResizedPictures
 
-    best = checkpoint.read(training.run_dir / checkpoint.BEST, training.device)
+    best = checkpoint.read(training.run_dir / checkpoint.BEST)
     checkpoint.load_weights(training.network, best["weights"], checkpoint.BEST)
+    epoch = best["metrics"].get("epoch", math.nan)
     sets = {"validation": (training.data.pictures, training.data.validation)}
     if test:
         pictures = ResizedPictures([LabelledPictures(p) for p in test], training.network.spec.size)
@@ -183,5 +189,5 @@ def _report(training: "Training", test: Sequence[str]) -> None:
         evaluation = report.measure(
             training.run_dir / name, training.network, pictures, indices, training.device
         )
-        print(f"{name}: {len(indices)} pictures, network of epoch {best['metrics']['epoch']:g}")
+        print(f"{name}: {len(indices)} pictures, network of epoch {epoch:g}")
         print(report.iou_table(evaluation), flush=True)

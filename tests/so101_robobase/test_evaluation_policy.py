@@ -175,5 +175,5 @@ def test_snapshot_with_code_inside_is_refused(tmp_path):
             return (exec, ("raise SystemExit('ran')",))
 
     torch.save({"cfg": Boom()}, tmp_path / "evil.pt")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="it names code: '__builtin__ exec'"):
         load_policy(tmp_path / "evil.pt")

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from robobase import stored_config
 from so101_robobase.config import LiftConfig
-from so101_robobase.evaluation.policy import OPENED
+from so101_robobase.evaluation.stored import OPENED
 
 METHODS = ("drqv2", "sac", "ppo", "bc", "dagger")
 
@@ -28,6 +28,7 @@ WORDS = {  # hold words or numbers that are compared with what is known, and ope
     "env.observation",
     "env.joint_velocity",
     "env.renderer",
+    "env.starts",
     "env.eval_stage",
     "env.reward_version",
     "env.on_success",

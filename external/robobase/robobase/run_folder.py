@@ -111,7 +111,7 @@ def command_to_resume(snapshot: Path) -> str:
     return shlex.join(["python", "-m", "robobase.train", *kept, f"resume_from={snapshot}"])
 
 
-def changed_keys(stored_yaml: str, cfg: DictConfig) -> list[str]:
+def changed_keys(stored_yaml: Any, cfg: DictConfig) -> list[str]:
     """`key: old -> new` for every setting but `resume_from` that differs from a snapshot's.
 
     A stored config that is not plain data is not compared: the run's own holds in any case.

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from robobase import snapshot, stored_config
+from robobase import resume_checks, snapshot, stored_config
 from robobase.errors import UserError
 from robobase.method.core import Method
+from robobase.reading import reason
 
 if TYPE_CHECKING:
     from robobase.workspace import Workspace
@@ -81,16 +82,31 @@ def restore(run: "Workspace", state: Mapping[str, Any], path: Path) -> None:
     here = describe_spaces(run.observation_space, run.action_space)
     check_spaces(state["spaces"], here, path)
     load_agent(run.agent, state["agent"], state["training"], path)
+    try:
+        _restore(run, state)
+    except UserError:
+        raise
+    except Exception as error:  # of any kind, by what the file holds in place of a run
+        raise UserError(
+            f"snapshot {path} cannot be continued: {reason(error)}; give another, or start anew"
+        ) from error
+
+
+def _restore(run: "Workspace", state: Mapping[str, Any]) -> None:
+    """All of a run but its agent. What does not fit raises, of whatever kind."""
+    resume_checks.check_counters(state)
     run.progress = Progress.from_state_dict(state["progress"])
-    run.snapshots.best_score = state["best_score"]
+    score = state.get("best_score")
+    run.snapshots.best_score = None if score is None else tuple(score)
     run.past_time = state["total_time"]
     run.episodes.load_state_dict(state["episodes"])
-    if state["replay"] is not None:
+    if state.get("replay") is not None:
         for buffer, content in zip(run.replay_buffers, state["replay"], strict=False):
             buffer.load_state_dict(content)
     same_envs = len(state["episodes"]["running"][0]) == run.cfg.num_train_envs
-    running = state["env"] is not None and state["observations"] is not None
+    running = state.get("env") is not None and state.get("observations") is not None
     if run.train_envs is not None and running and same_envs:
+        resume_checks.check_running(run, state)
         run.train_envs.load_state_dict(state["env"])  # type: ignore[attr-defined]
         run.observations = {key: value.numpy() for key, value in state["observations"].items()}
         if run.teaching is not None and state.get("teacher_actions") is not None:
@@ -146,6 +162,10 @@ def describe_spaces(observation_space: spaces.Dict, action_space: spaces.Box) ->
 
 def check_spaces(stored: Mapping[str, str], current: Mapping[str, str], path: Path) -> None:
     """Raise UserError if a snapshot was made for other observations or actions."""
+    if not isinstance(stored, Mapping) or not all(
+        isinstance(text, str) and len(text) < 200 for pair in stored.items() for text in pair
+    ):
+        raise UserError(f"snapshot {path} does not say what it observes; give another")
     differing = [
         f"{name} {stored.get(name, 'absent')} there, {current.get(name, 'absent')} here"
         for name in sorted(stored.keys() | current.keys())
@@ -158,20 +178,56 @@ def check_spaces(stored: Mapping[str, str], current: Mapping[str, str], path: Pa
         )
 
 
+def check_weights(agent: Method, weights: Any, path: Path) -> None:
+    """Raise UserError unless `weights` have the names and shapes of the agent's own."""
+    here = {name: tuple(value.shape) for name, value in agent.state_dict().items()}
+    there = (
+        {name: tuple(getattr(value, "shape", ())) for name, value in weights.items()}
+        if isinstance(weights, Mapping)
+        else {}
+    )
+    other = sorted(
+        str(name) for name in here.keys() | there.keys() if here.get(name) != there.get(name)
+    )
+    if other:
+        raise UserError(
+            f"snapshot {path} does not fit this method's networks ({len(other)} weights differ, "
+            f"the first is {other[0]:.100}); use the method settings it was trained with"
+        )
+
+
 def load_agent(
     agent: Method, weights: Mapping[str, Any], training: Mapping[str, Any], path: Path
 ) -> None:
     """Restore an agent and its optimisers.
 
     Raises:
-        UserError: the agent of this config has other networks than the one that was saved.
+        UserError: the agent of this config has other networks than the one that was saved, or its
+            weights are not finite.
     """
+    _check_finite(weights, path)
+    _check_finite(training, path)
     try:
         agent.load_state_dict(weights)
         agent.load_training_state(dict(training))
-    except (RuntimeError, KeyError, ValueError) as error:
-        detail = " ".join(str(error).split())[:200]
+    except Exception as error:  # of any kind, by what stands in place of weights
         raise UserError(
-            f"snapshot {path} does not fit this method's networks ({detail}); "
+            f"snapshot {path} does not fit this method's networks ({reason(error)}); "
             "use the method settings it was trained with"
         ) from error
+
+
+def _check_finite(node: Any, path: Path) -> None:
+    """Raise UserError where a tensor holds nan or infinity: a training that went wrong."""
+    if isinstance(node, Mapping):
+        for value in node.values():
+            _check_finite(value, path)
+    elif (
+        isinstance(node, torch.Tensor)
+        and node.is_floating_point()
+        and not torch.isfinite(node).all()
+    ):
+        raise UserError(
+            f"snapshot {path} cannot be used: its weights hold numbers that are not finite; "
+            "its training went wrong, give an earlier one"
+        )

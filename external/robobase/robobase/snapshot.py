@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from robobase import torch_file
 from robobase.errors import UserError
 
 SUFFIX = "_snapshot.pt"
@@ -54,44 +54,43 @@ def write(path: Path, payload: Mapping[str, Any]) -> None:
         ) from error
 
 
-def read(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
-    """Load a snapshot after checking every record against its checksum.
+def read(path: Path) -> dict[str, Any]:
+    """Load a snapshot, tensors mapped from the file, as `torch_file.read` says.
 
     Raises:
-        UserError: no such file, or the file is truncated or altered (the message offers the newest
-            good snapshot beside it).
+        UserError: no such file, or it is truncated, altered or no snapshot (the message offers the
+            newest good one beside it).
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"snapshot {path} does not exist{_offer(path)}")
-    damage = _damage(path)
-    if damage:
-        raise UserError(f"snapshot {path} is damaged ({damage}){_offer(path)}")
     try:
-        # Mapped, because a replay buffer in it may be large and not be wanted.
-        return torch.load(path, map_location=map_location, weights_only=True, mmap=True)
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"snapshot {path} cannot be read ({lines[0]}){_offer(path)}") from error
+        content = torch_file.read(path)
+    except torch_file.DamagedFileError as error:
+        raise UserError(f"snapshot {path} is damaged ({error}){_offer(path)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"snapshot {path} holds no mapping{_offer(path)}")
+    return content
 
 
-def _damage(path: Path) -> str | None:
-    """What is wrong with the file, or None. `torch.load` itself checks no checksum."""
+def _is_good(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
-            record = archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
-        return f"truncated or not a snapshot: {error}"
-    return f"checksum of {record} does not match" if record else None
+        torch_file.check(path)
+    except torch_file.DamagedFileError:
+        return False
+    return True
 
 
 def _score_in(path: Path) -> Score | None:
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return content.get("best_score")
+    try:
+        score = read(path).get("best_score")
+    except UserError:
+        return None
+    return tuple(score) if isinstance(score, list | tuple) else None
 
 
 def _offer(path: Path) -> str:
-    good = next((p for p in _newest_first(path.parent) if p != path and not _damage(p)), None)
+    good = next((p for p in _newest_first(path.parent) if p != path and _is_good(p)), None)
     return f"; use {good}" if good else "; there is no other snapshot beside it"
 
 
@@ -179,7 +178,7 @@ class SnapshotKeeper:
         best = source / BEST
         if source.resolve() == self.directory.resolve():
             return
-        if best.is_file() and not _damage(best) and _score_in(best) == self.best_score:
+        if best.is_file() and _score_in(best) == self.best_score:
             self.directory.mkdir(parents=True, exist_ok=True)
             _point(self.best, best)
         else:

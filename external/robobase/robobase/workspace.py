@@ -414,7 +414,7 @@ class Workspace:
 
     def _continue_records(self, path: Path, state: dict[str, Any]) -> None:
         """Carry over what the snapshot's run logged, and say which settings have changed."""
-        changed = run_folder.changed_keys(state["cfg"], self.cfg)
+        changed = run_folder.changed_keys(state.get("cfg"), self.cfg)
         steps = self.progress.env_steps
         source = path.resolve().parent.parent
         run_folder.carry_over_csvs(source, self.work_dir, steps, self.progress.pretrain_step)
@@ -422,7 +422,7 @@ class Workspace:
         print(
             f"resumed {path} at {steps} env steps; changed settings: {', '.join(changed) or 'none'}"
         )
-        if steps and state["replay"] is None and not self.cfg.is_imitation_learning:
+        if steps and state.get("replay") is None and not self.cfg.is_imitation_learning:
             print("the snapshot is without its replay buffer: the run fills a new one")
 
     # ---- Building

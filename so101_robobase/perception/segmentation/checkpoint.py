@@ -10,14 +10,17 @@
 | training  | what a run needs to go on (`last.pt` only)                                 |
 """
 
-import zipfile
+import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from robobase import torch_file
 from robobase.errors import UserError
+from robobase.reading import GIB
 from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.segmentation.model import ModelSpec, SegmentationNetwork
@@ -25,6 +28,12 @@ from so101_robobase.perception.segmentation.model import ModelSpec, Segmentation
 FORMAT = 1
 BEST = "best.pt"
 LAST = "last.pt"
+
+_MOST_BYTES = 16 * GIB
+_MOST_EDGE = 2048  # pixels
+_MOST_OPTION = 2048  # channels
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}(\.[A-Za-z0-9_-]{1,100})?", re.ASCII)
+_OPTION = re.compile(r"decoder_\w{1,100}|encoder_depth|encoder_output_stride|upsampling", re.ASCII)
 
 
 def save(
@@ -47,30 +56,27 @@ def save(
         torch.save(content, temporary)
 
 
-def read(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The content of a checkpoint, as in the table above.
+def read(path: Path | str) -> dict[str, Any]:
+    """The content of a checkpoint, as in the table above; its tensors stay on the processor.
+
+    It may be anybody's: `torch_file.read` says how it is read. Names in it choose among what the
+    libraries of networks have; nothing is fetched.
 
     Raises:
         UserError: no such file, damaged, no checkpoint of a segmentation network, or its classes
             are others.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(
             f"checkpoint {path} does not exist; `so101_robobase segmentation train` writes "
             f"{BEST} into its run folder"
         )
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch checks no checksum
-        if damaged:
-            raise UserError(f"checkpoint {path} is damaged (checksum of {damaged})")
-        content = torch.load(path, map_location=device, weights_only=True)
-    except UserError:
-        raise
-    except Exception as error:  # torch and zipfile raise many kinds for a file that is none of ours
+        content = torch_file.read(path, _MOST_BYTES)
+    except torch_file.DamagedFileError as error:
         raise UserError(
-            f"{path} is truncated or no checkpoint of a segmentation network; give the {BEST} of "
+            f"checkpoint {path} is damaged ({error}); give the {BEST} of "
             "`so101_robobase segmentation train`"
         ) from error
     return _checked(content, path)
@@ -81,8 +87,12 @@ def load_network(path: Path | str, device: torch.device | str = "cpu") -> Segmen
 
     Raises UserError as `read` does, and if the weights fit no such architecture.
     """
-    content = read(path, device)
-    network = SegmentationNetwork(ModelSpec.from_state_dict(content["model"]))
+    content = read(path)
+    spec = ModelSpec.from_state_dict(content["model"])
+    if not spec.encoder.startswith("mit_"):  # these cannot be built without memory
+        with torch.device("meta"):  # shapes alone: a network that does not fit takes no memory
+            _check_fits(SegmentationNetwork(spec), content["weights"], path)
+    network = SegmentationNetwork(spec)
     load_weights(network, content["weights"], path)
     return network.to(device).eval()
 
@@ -94,6 +104,11 @@ def load_weights(
 
     Raises UserError if they belong to another architecture.
     """
+    _check_fits(network, weights, path)
+    network.load_state_dict(dict(weights))
+
+
+def _check_fits(network: SegmentationNetwork, weights: Mapping[str, Any], path: Path | str) -> None:
     expected = network.state_dict()
     different = sorted(
         name
@@ -106,10 +121,9 @@ def load_weights(
         spec = network.spec
         raise UserError(
             f"checkpoint {path} is of another architecture than {spec.decoder} on {spec.encoder}: "
-            f"{len(different)} weights differ, the first is {different[0]}; give the checkpoint "
-            "that belongs to it, or train anew"
+            f"{len(different)} weights differ, the first is {different[0][:100]!r}; give the "
+            "checkpoint that belongs to it, or train anew"
         )
-    network.load_state_dict(dict(weights))
 
 
 def _checked(content: Any, path: Path) -> dict[str, Any]:
@@ -122,12 +136,64 @@ def _checked(content: Any, path: Path) -> dict[str, Any]:
         )
     if content["format"] != FORMAT:
         raise UserError(
-            f"checkpoint {path} has format {content['format']}, this version reads {FORMAT}; "
+            f"checkpoint {path} has format {content['format']!r:.50}, this version reads {FORMAT}; "
             "use the version that wrote it, or train anew"
         )
-    if list(content["classes"]) != list(CLASSES):
+    if content["classes"] != list(CLASSES):
         raise UserError(
-            f"checkpoint {path} knows the classes {', '.join(content['classes'])}, this version "
+            f"checkpoint {path} knows the classes {content['classes']!r:.200}, this version "
             f"{', '.join(CLASSES)}; train anew"
         )
+    if not _is_model(content["model"]) or not _are_metrics(content["metrics"]):
+        raise UserError(f"checkpoint {path} describes no network that can be built; train anew")
+    if not isinstance(content.get("training"), dict | None):
+        raise UserError(f"checkpoint {path} holds no state of a training; start a new run")
+    weights = content["weights"]
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor)
+        for name, tensor in weights.items()
+    ):
+        raise UserError(f"checkpoint {path} holds no weights; train anew")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(
+                f"checkpoint {path} cannot be used: its weights hold numbers that are not finite "
+                f"({name[:100]!r}); train anew, with a lower learning rate"
+            )
     return content
+
+
+def _is_model(model: Any) -> bool:
+    """Whether `model` is a `ModelSpec.state_dict()` with options that are numbers or words."""
+    if not isinstance(model, dict) or model.keys() != {f.name for f in fields(ModelSpec)}:
+        return False
+    size, options = model["size"], model["decoder_options"]
+    return (
+        all(isinstance(model[key], str) for key in ("decoder", "encoder"))
+        and bool(_NAME.fullmatch(model["decoder"]) and _NAME.fullmatch(model["encoder"]))
+        and isinstance(size, list)
+        and all(type(edge) is int and edge <= _MOST_EDGE for edge in size)
+        and isinstance(options, dict)
+        and all(
+            isinstance(key, str) and _OPTION.fullmatch(key) and _is_option(value)
+            for key, value in options.items()
+        )
+    )
+
+
+def _is_option(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return len(value) <= 16 and all(type(item) is int and _is_option(item) for item in value)
+    if isinstance(value, str):
+        return bool(_NAME.fullmatch(value))
+    return (
+        value is None
+        or isinstance(value, bool)
+        or (isinstance(value, int | float) and 0 <= value <= _MOST_OPTION)
+    )
+
+
+def _are_metrics(metrics: Any) -> bool:
+    return isinstance(metrics, dict) and all(
+        isinstance(name, str) and isinstance(value, int | float) for name, value in metrics.items()
+    )

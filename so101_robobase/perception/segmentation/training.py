@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from robobase.compute import has_fast_bfloat16
 from robobase.errors import UserError
+from robobase.learner_state import check_alike, load_optimizer
+from robobase.reading import reason
 from robobase.signals import StopRequest
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.folder import LabelledPictures
@@ -38,6 +40,7 @@ from so101_robobase.perception.segmentation.evaluation import Evaluation, Pictur
 from so101_robobase.perception.segmentation.losses import LOSSES
 from so101_robobase.perception.segmentation.model import SegmentationNetwork, upsample
 
+_MOST_EPOCHS = 100_000  # in the history of a run that is continued
 _TENSORBOARD_STEPS = 20  # between two points of the loss in TensorBoard
 
 
@@ -49,6 +52,22 @@ class Progress:
     seconds: float = 0.0
     loss_sum: float = 0.0  # over the steps of the present epoch
     history: list[dict[str, float]] = field(default_factory=list)
+
+    @classmethod
+    def from_state(cls, state: Any) -> "Progress":
+        """What `vars` gave. Raises ValueError for anything else."""
+        check_alike(state, vars(cls()), "the progress")
+        progress = cls(**state)
+        numbers = [progress.step, progress.seconds, progress.loss_sum]
+        if len(progress.history) > _MOST_EPOCHS or min(progress.step, progress.seconds) < 0:
+            raise ValueError("its progress cannot be")
+        for row in progress.history:
+            if not isinstance(row, dict) or not {"iou", "epoch", "step"} <= row.keys():
+                raise ValueError("its history has rows without figures")
+            numbers += row.values()
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+            raise ValueError("its progress holds what is no number")
+        return progress
 
     @property
     def best(self) -> dict[str, float] | None:
@@ -133,19 +152,25 @@ class Training:
     def resume(self) -> None:
         """Continue where `last.pt` of the run folder is. Raises UserError if it cannot be used."""
         path = self.run_dir / checkpoint.LAST
-        content = checkpoint.read(path, self.device)
+        content = checkpoint.read(path)
         state = content.get("training")
         if state is None:
             raise UserError(f"{path} holds no state of a training; give the folder of a run")
-        if state["pictures"] != len(self.data.training):
+        if state.get("pictures") != len(self.data.training):
             raise UserError(
-                f"{path} was trained on {state['pictures']} pictures, now there are "
+                f"{path} was trained on {state.get('pictures')!r:.50} pictures, now there are "
                 f"{len(self.data.training)}; start a new run"
             )
         checkpoint.load_weights(self.network, content["weights"], path)
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
-        self.progress = Progress(**state["progress"])
+        try:
+            check_alike(state["scaler"], self._scaler.state_dict(), "the scaler")
+            self._scaler.load_state_dict(state["scaler"])
+            load_optimizer(self._optimizer, state["optimizer"])
+            self.progress = Progress.from_state(state["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{path} holds no state of this training ({reason(error)}); start a new run"
+            ) from error
 
     def run(self, stop: StopRequest) -> bool:
         """Trains to the end, or until `stop`; whether it came to the end.

@@ -84,7 +84,7 @@ def test_bad_checkpoints_are_told_apart_in_one_line(saved, tmp_path):
         tmp_path / "missing.pt": "does not exist",
         tmp_path / "policy.pt": "no checkpoint of a segmentation network .it holds agent",
         tmp_path / "truncated.pt": "truncated",
-        tmp_path / "text.pt": "truncated or no checkpoint",
+        tmp_path / "text.pt": "truncated or not of torch.save",
         tmp_path / "damaged.pt": "damaged",
         altered(saved, tmp_path, model=other): "another architecture than unet",
     }

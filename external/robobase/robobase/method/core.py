@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from robobase.errors import UserError
+from robobase.learner_state import load_learner
 
 BatchedActionSequence = torch.Tensor
 """Actions `(B, S, A)`."""
@@ -110,11 +111,7 @@ class Method(nn.Module, ABC):
         that a run with other environments does not continue.
         """
         for name, learner in self._learners().items():
-            own = [dict(group) for group in getattr(learner, "param_groups", ())]
-            learner.load_state_dict(state["learners"][name])
-            for group, settings in zip(getattr(learner, "param_groups", ()), own, strict=True):
-                if "initial_lr" not in settings:  # else a scheduler's, which has been restored
-                    group |= {key: value for key, value in settings.items() if key != "params"}
+            load_learner(learner, state["learners"][name])
         for name, buffer in self._transient_buffers().items():
             saved = state["buffers"].get(name)
             if saved is not None and saved.shape == buffer.shape:

@@ -15,6 +15,7 @@ import torch
 
 from robobase.errors import UserError
 from robobase.replay_buffer.replay_buffer import ReplayElement
+from robobase.replay_buffer.saved_store import check_store
 from robobase.replay_buffer.shared_array import SharedArray, check_room
 
 
@@ -179,6 +180,8 @@ class EpisodeStore:
 
     def episode(self, final_row: int) -> np.ndarray | None:
         """(L + 1,) rows of a closed episode, or None if its beginning was overwritten."""
+        if self.step[final_row] > len(self):
+            return None
         rows = self.back(np.array([final_row]), int(self.step[final_row]))[0]
         return rows if self.step[rows[0]] == 0 else None
 
@@ -202,7 +205,10 @@ class EpisodeStore:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the contents; another capacity or other elements are a `UserError`."""
+        """Replace the contents; another capacity or other elements are a `UserError`.
+
+        Raises ValueError, or what a wrong kind of value gives, for a state that is none.
+        """
         if state["capacity"] != self.capacity:
             raise UserError(
                 f"the saved replay has replay.size={state['capacity']}, this run has "
@@ -215,6 +221,7 @@ class EpisodeStore:
                 f"the saved replay holds {saved}, this run stores {here}: use the observation, "
                 "action, demos and replay.prioritization settings it was saved with"
             )
+        check_store(state, self.capacity, here)
         self._counters.array[:] = state["counters"]
         filled, finals = len(self), slice(self.capacity, self.capacity + self._final_rows_used)
         for name, column in state["columns"].items():

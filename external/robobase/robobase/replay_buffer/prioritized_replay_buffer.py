@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from robobase.errors import UserError
+from robobase.replay_buffer.saved_store import check_priorities
 from robobase.replay_buffer.sum_tree import SumTree
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 
@@ -91,6 +92,7 @@ class PrioritizedReplayBuffer(UniformReplayBuffer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
+        check_priorities(state["priorities"], state["max_priority"], len(self))
         priorities = state["priorities"].numpy()
         with self._lock:
             self.sum_tree.set_many(np.arange(len(priorities)), priorities)

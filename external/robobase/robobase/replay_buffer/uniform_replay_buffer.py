@@ -452,7 +452,7 @@ class UniformReplayBuffer(ReplayBuffer):
         with self._lock:
             self._store.load_state_dict(state["store"])
         self.rng.bit_generator.state = state["rng"]
-        self._awaits_final = state["awaits_final"]
+        self._awaits_final = bool(state["awaits_final"])
 
     def shutdown(self) -> None:
         """Nothing to remove: memory and nameless file go with the last process using them."""
