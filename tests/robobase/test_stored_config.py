@@ -6,7 +6,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from robobase.errors import UserError
-from robobase.stored_config import FORGOTTEN, forget_outputs, parse, to_text
+from robobase.stored_config import forget_outputs, parse, to_text
 
 
 def parsed(**keys):
@@ -178,16 +178,20 @@ def test_where_outputs_went_is_forgotten():
     with hydra.initialize_config_module("robobase.cfgs", version_base=None):
         cfg = hydra.compose("robobase_config", ["method=bc"])
     tree = OmegaConf.to_container(cfg, resolve=True)
-    for key in FORGOTTEN:
+    for key in ("resume_from", "replay.save_dir", "tb.log_dir", "tb.name", "wandb.project"):
         OmegaConf.update(cfg, key, "/tmp/x")
+    cfg.tb.use = cfg.wandb.use = True
     changed = OmegaConf.to_container(cfg, resolve=True) | {"hydra": {"run": {"dir": "/tmp/x"}}}
     forget_outputs(changed)
     assert "/tmp/x" not in str(changed)
     assert changed.keys() == tree.keys()
+    assert (changed["tb"]["use"], changed["wandb"]["use"]) == (False, False)
+    assert changed["wandb"].keys() == tree["wandb"].keys()
 
 
 @pytest.mark.parametrize("tb", [None, 3, [], "x", {}])
 def test_forgetting_takes_any_shape(tb):
     tree = {"tb": tb, "wandb": {"use": True}}
     forget_outputs(tree)
-    assert tree == {"tb": tb, "wandb": {"use": False}}
+    assert tree["wandb"] == {"use": False}
+    assert not tree["tb"]

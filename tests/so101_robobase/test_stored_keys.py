@@ -79,7 +79,7 @@ def _words(node, path=""):
 
 
 def _known(key):
-    known = WORDS | PARTS | OPENED.keys() | stored_config.FORGOTTEN.keys()
+    known = WORDS | PARTS | OPENED.keys() | set(stored_config.FORGOTTEN)
     return any(
         f"{key}.".startswith(f"{name}.") for name in known - {"method", "snapshot_keeper"}
     ) or (key in PARTS)

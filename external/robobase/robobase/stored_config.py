@@ -6,7 +6,6 @@ ever sees it.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,17 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from robobase.errors import UserError
 from robobase.reading import plain_yaml
 
-FORGOTTEN: dict[str, Any] = {
-    "resume_from": None,
-    "replay.save_dir": None,
-    "tb.use": False,
-    "tb.log_dir": None,
-    "tb.name": None,
-    "wandb.use": False,
-    "wandb.project": None,
-    "wandb.entity": None,
-    "wandb.name": None,
-}
+FORGOTTEN = ("resume_from", "replay.save_dir", "tb", "wandb")
 """What belongs to the run that wrote the file: where its outputs went. No other run follows it."""
 
 MISSING = "???"  # of OmegaConf: filled in by the method
@@ -70,15 +59,20 @@ def parse(text: Any, where: str) -> dict[str, Any]:
 
 
 def forget_outputs(tree: dict[str, Any]) -> None:
-    """Take `FORGOTTEN` out of a config, in place, and what Hydra may have left."""
+    """Empty `FORGOTTEN` in a config, in place (`use` of a group is false), and Hydra's own keys."""
     tree.pop("hydra", None)
-    for key, neutral in FORGOTTEN.items():
+    for key in FORGOTTEN:
         *groups, last = key.split(".")
         node: Any = tree
         for group in groups:
-            node = node.get(group) if isinstance(node, Mapping) else None
-        if isinstance(node, dict) and last in node:
-            node[last] = neutral
+            node = node.get(group) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or last not in node:
+            continue
+        held = node[last]
+        if isinstance(held, dict):
+            node[last] = dict.fromkeys(held) | ({"use": False} if "use" in held else {})
+        else:
+            node[last] = None
 
 
 class _Resolution:
