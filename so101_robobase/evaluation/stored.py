@@ -10,7 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from robobase import registry, run_state, stored_config
 from robobase.errors import UserError
+from robobase.settings.check import declared
+from robobase.settings.kinds import checked
+from robobase.settings.tree import leaves, raw
 from so101_robobase.config import LiftConfig
+from so101_robobase.lift_settings import LiftSettings
 from so101_robobase.sim.sight import SCENE, SIMULATED
 
 OPENED: dict[str, tuple[Any, ...]] = {
@@ -24,22 +28,7 @@ OPENED: dict[str, tuple[Any, ...]] = {
 names there is opened only where the caller names it too."""
 
 _NEWER_GROUPS = ("randomization", "corruption", "sight")  # than the first snapshots
-_MOST = {  # of what environments and networks are made by, whatever the weights' shapes
-    "num_train_envs": 100_000,
-    "frame_stack": 100,
-    "action_repeat": 1000,
-    "action_sequence": 1000,
-    "execution_length": 1000,
-}
-_MOST_WIDTH = 65_536  # of a layer
-_MOST_LAYERS = 64
-_MOST_OF_METHOD = {
-    "num_critics": 64,
-    "distributional_critic_atoms": 65_536,
-    "rollout_length": 1_000_000,
-    "image_stride": 1000,
-    "augmentation_pixels": 1000,
-}
+_OUR_FACTORY = "so101_robobase.factory.SO101Factory"
 
 
 def config_of(
@@ -64,33 +53,24 @@ def config_of(
     _check_opened(tree, overrides, snapshot)
     cfg = _override(OmegaConf.create(tree), overrides)
     # What is checked is what will be built from: no interpolation is left that could change it.
-    checked = stored_config.parse(stored_config.to_text(cfg), f"snapshot {snapshot}")
-    registry.check(checked, f"snapshot {snapshot}", trusted)
-    _check_sizes(checked, snapshot)
-    return OmegaConf.create(checked)
+    tree = stored_config.parse(stored_config.to_text(cfg), f"snapshot {snapshot}")
+    registry.check(tree, f"snapshot {snapshot}", trusted)
+    cfg = OmegaConf.create(tree)
+    _check_values(cfg, snapshot)
+    return cfg
 
 
-def _check_sizes(tree: dict[str, Any], snapshot: Path) -> None:
-    """Raise UserError for numbers with which building would take all memory, or never end."""
-    for key, most in _MOST.items():
-        value = tree.get(key)
-        if type(value) is not int or not 0 <= value <= most:
-            raise _bad(snapshot, key, value, f"a whole number up to {most:,}")
-    for name, value in tree["method"].items():
-        if name.endswith("_model") and isinstance(value, dict):
-            for key, size in value.items():
-                sizes = size if isinstance(size, list) else [size]
-                most = _MOST_LAYERS if key.startswith("num_") and "layer" in key else _MOST_WIDTH
-                if len(sizes) > _MOST_LAYERS or any(
-                    type(item) in (int, float) and not -most <= item <= most for item in sizes
-                ):
-                    raise _bad(snapshot, f"method.{name}.{key}", size, f"up to {most:,}")
-        elif name in _MOST_OF_METHOD and type(value) is int and value > _MOST_OF_METHOD[name]:
-            raise _bad(snapshot, f"method.{name}", value, f"up to {_MOST_OF_METHOD[name]:,}")
-
-
-def _bad(snapshot: Path, key: str, value: Any, allowed: str) -> UserError:
-    return UserError(f"snapshot {snapshot}: {key}={value!r:.60} is not allowed; {allowed} may be")
+def _check_values(cfg: DictConfig, snapshot: Path) -> None:
+    """Raise UserError for a value that a run could not have had. Older files lack newer keys."""
+    ours = cfg.env_factory.get("_target_") == _OUR_FACTORY
+    known = declared(cfg, LiftSettings().settings() if ours else None)
+    for key, value in leaves(raw(cfg), stop_at=known):
+        forgotten = any(f"{key}.".startswith(f"{name}.") for name in stored_config.FORGOTTEN)
+        if key in known and not forgotten:
+            try:
+                checked(known[key].kind, key, value)
+            except UserError as error:
+                raise UserError(f"snapshot {snapshot}: {error}") from error
 
 
 def _check_opened(tree: dict[str, Any], overrides: Mapping[str, Any], snapshot: Path) -> None:

@@ -14,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from robobase.errors import UserError
 from robobase.reading import plain_yaml
 
-FORGOTTEN = ("resume_from", "replay.save_dir", "tb", "wandb")
-"""What belongs to the run that wrote the file: where its outputs went. No other run follows it."""
+FORGOTTEN = ("resume_from", "replay.save_dir", "tb", "wandb", "env_settings")
+"""What belongs to the run that wrote the file: where its outputs went, what checked its settings.
+No other run follows it."""
 
 MISSING = "???"  # of OmegaConf: filled in by the method
 _HOLDS_MISSING = ("method", "intrinsic_reward_module")
