@@ -15,6 +15,7 @@ EVALUATIONS = "eval.csv"
 _COLUMNS = ("env_steps", "total_time", "episode_success", "episode_reward")
 _OVERRIDES = Path(".hydra", "overrides.yaml")  # what was typed, as Hydra leaves it in a run folder
 _RUN_RECORDS = ("config.yaml", ".hydra", "snapshots")  # that make a folder a run's
+_MOST_TOLD = 5  # runs that are left out
 _NO_SETTING = ("hydra", "resume_from", "experiment_name", "progress_bar")  # change no result
 
 
@@ -64,8 +65,10 @@ def find_runs(folders: Sequence[Path], say: Callable[[str], object] | None = Non
     if not runs:
         more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
         raise UserError(f"{refusals[0]}{more}")
-    for refusal in refusals:
+    for refusal in refusals[:_MOST_TOLD]:
         say(f"left out: {refusal}")
+    if len(refusals) > _MOST_TOLD:
+        say(f"left out: {len(refusals) - _MOST_TOLD} more runs that cannot be read")
     return list(runs.values())
 
 
@@ -164,8 +167,8 @@ def _runs_in(folder: Path) -> Iterator[Path]:
     if any((folder / name).exists() for name in _RUN_RECORDS):
         yield folder  # a run that has not evaluated yet
         return
-    below = sorted((file.parent for file in folder.rglob(EVALUATIONS)), key=_naturally)
-    yield from below or [folder]
+    below = {file.parent for name in (EVALUATIONS, ".hydra") for file in folder.rglob(name)}
+    yield from sorted(below, key=_naturally) or [folder]
 
 
 def _naturally(folder: Path) -> list[tuple[int, str]]:

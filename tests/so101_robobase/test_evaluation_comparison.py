@@ -88,13 +88,18 @@ def test_runs_without_evaluations_are_left_out_and_told(tmp_path, capsys):
     assert str(young) in told[1]
 
 
-def test_a_folder_of_runs_and_of_sweeps_stands_for_all_in_it(tmp_path):
+def test_a_folder_of_runs_and_of_sweeps_stands_for_all_in_it(tmp_path, capsys):
     _run(tmp_path / "runs" / "lift" / "day", ["0,1,0,1"])
     for number in range(11):
         _run(tmp_path / "runs" / "sweep" / "day" / str(number), ["0,1,0,1"])
     (tmp_path / "runs" / "lift" / "day" / "evaluation").mkdir()
+    for number in range(7):
+        (tmp_path / "runs" / "refused" / str(number) / ".hydra").mkdir(parents=True)
     names = [run.name for run in find_runs([tmp_path / "runs", tmp_path / "runs" / "lift"])]
     assert names == ["lift/day", *(f"day/{number}" for number in range(11))]
+    told = capsys.readouterr().err.splitlines()
+    assert "refused/0' holds no eval.csv" in told[0]
+    assert told[5:] == ["left out: 2 more runs that cannot be read"]
 
 
 def test_settings_are_what_differs_without_the_seed(tmp_path):
