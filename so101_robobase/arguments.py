@@ -1,11 +1,10 @@
 """Arguments of commands that are checked where they are read, before anything heavy is imported.
 
-`parser.add_argument("--seed", type=int, action=Number, least=0)` and the like. What is wrong raises
-`UserError`, which the command line prints as one line.
+`parser.add_argument("--port", type=int, action=Number, least=1, most=65535)` and the like. What is
+wrong raises `UserError`, which the command line prints as one line.
 """
 
 import argparse
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ class Input(_Checked):
 class Number(_Checked):
     """A number from `least` to `most`, both allowed; nan is neither."""
 
-    def __init__(self, *args: Any, least: float, most: float = math.inf, **kwargs: Any):
+    def __init__(self, *args: Any, least: float, most: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._least, self._most = least, most
 
@@ -80,8 +79,6 @@ class Number(_Checked):
             raise UserError(f"{self.name} {value} is too small; give {self._least} or more")
         if not value <= self._most:
             raise UserError(f"{self.name} {value} is too large; give at most {self._most}")
-        if math.isinf(value):
-            raise UserError(f"{self.name} {value} is no number; give {self._least} or more")
 
 
 class FrameSize(_Checked):

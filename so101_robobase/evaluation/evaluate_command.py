@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=10**6,
         help=f"default: {DEFAULT_EPISODES}, {FINAL_EPISODES} --final",
     )
     episodes.add_argument(
@@ -64,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=4096,
         help="simulations at once (default: at most 16, evenly filled)",
     )
     episodes.add_argument(
@@ -87,7 +89,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "no run folder",
     )
     output.add_argument(
-        "--num_videos", type=int, action=Number, least=0, default=4, help="default: %(default)s"
+        "--num_videos",
+        type=int,
+        action=Number,
+        least=0,
+        most=1000,
+        default=4,
+        help="default: %(default)s",
     )
     output.add_argument("--no_video", action="store_true", help="write no videos")
     output.add_argument(

@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=1024,
         metavar="N",
         help="CPU threads (default: 1, and as many as there are cores)",
     )
@@ -56,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         action=Number,
         least=0,
+        most=86_400,
         default=5.0,
         help="to spend on each row (default: %(default)s)",
     )

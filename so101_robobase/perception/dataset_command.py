@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=10**7,
         default=20_000,
         help="default: %(default)s",
     )
@@ -47,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=256,
         help="processes (default: the cores that may be used)",
     )
     render.add_argument(
@@ -54,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         action=Number,
         least=0,
+        most=10,
         default=1.0,
         help="widths of all ranges; 1.2 for held-out data (default: %(default)s)",
     )
@@ -72,6 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=10_000,
         metavar="N",
         help=f"only {CONTACT_SHEET} of the first N pictures, to look at before a long run",
     )

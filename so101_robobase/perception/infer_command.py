@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=10**9,
         help="stop after so many frames (default: all; a camera: Ctrl-C)",
     )
     parser.add_argument(

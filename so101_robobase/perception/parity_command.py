@@ -43,17 +43,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=10**6,
         default=NUM_IMAGES,
         help="default: %(default)s",
     )
     pictures.add_argument(
-        "--seed", type=int, action=Number, **SEEDS, default=SEED, help="default: %(default)s"
+        "--seed",
+        type=int,
+        action=Number,
+        **SEEDS,
+        default=SEED,
+        help="default: %(default)s",
     )
     pictures.add_argument(
         "--widen",
         type=float,
         action=Number,
         least=0,
+        most=10,
         default=WIDEN,
         help="ranges of looks, times this (%(default)s)",
     )
@@ -79,7 +86,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="changes to the snapshot's config, as of `evaluate`",
     )
     policy.add_argument(
-        "--num_episodes", type=int, action=Number, least=1, default=100, help="default: %(default)s"
+        "--num_episodes",
+        type=int,
+        action=Number,
+        least=1,
+        most=10**6,
+        default=100,
+        help="default: %(default)s",
     )
     parser.add_argument(
         "--device", action=Device, default="cpu", help="of the networks (default: %(default)s)"

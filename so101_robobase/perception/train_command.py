@@ -74,6 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         action=Number,
         least=0,
+        most=10**7,
         help="stop after this long, as if by Ctrl-C",
     )
     parser.add_argument(

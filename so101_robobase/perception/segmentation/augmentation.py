@@ -4,14 +4,34 @@ No mirroring: the two fingers differ, and a mirrored gripper would carry the wro
 """
 
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 
-from robobase.errors import UserError
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Items, Number, Whole
+from robobase.settings.kinds import Range as bounds
 from so101_robobase.perception.segmentation.losses import IGNORED
 
 _GREY = (114, 114, 114)  # of what lies outside the frame or is cut out
+
+
+class Edge:
+    """Pixels along an edge that a network halves five times."""
+
+    def __call__(self, value: Any) -> int:
+        edge = Whole(32, 4096)(value)
+        if edge % 32:
+            raise ValueError
+        return edge
+
+    def __str__(self) -> str:
+        return "a multiple of 32 from 32 to 4,096"
+
+
+PICTURE = Items(Edge(), 2, 2)
+"""[height, width]."""
 
 
 @dataclass(frozen=True)
@@ -32,40 +52,28 @@ class AugmentationConfig:
     """
 
     enabled: bool
-    crop: tuple[int, int]
-    scale: tuple[float, float]
-    rotation: float
-    brightness: float
-    contrast: tuple[float, float]
-    gamma: tuple[float, float]
-    white_balance: float
-    hue: float
-    saturation: tuple[float, float]
-    colour_probability: float
-    blur: tuple[float, float]
-    blur_probability: float
-    noise: tuple[float, float]
-    noise_probability: float
-    jpeg: tuple[float, float]
-    jpeg_probability: float
-    cutout: tuple[float, float]
-    cutout_patches: int
-    cutout_probability: float
+    crop: Annotated[tuple[int, int], PICTURE]
+    scale: Annotated[tuple[float, float], bounds(Number(above=0, most=20))]
+    rotation: Annotated[float, Number(0, 180)]
+    brightness: Annotated[float, Number(0, 1)]
+    contrast: Annotated[tuple[float, float], bounds(Number(0, 20))]
+    gamma: Annotated[tuple[float, float], bounds(Number(0, 20))]
+    white_balance: Annotated[float, Number(0, 1)]
+    hue: Annotated[float, Number(0, 180)]
+    saturation: Annotated[tuple[float, float], bounds(Number(0, 20))]
+    colour_probability: Annotated[float, Number(0, 1)]
+    blur: Annotated[tuple[float, float], bounds(Number(0, 50))]
+    blur_probability: Annotated[float, Number(0, 1)]
+    noise: Annotated[tuple[float, float], bounds(Number(0, 255))]
+    noise_probability: Annotated[float, Number(0, 1)]
+    jpeg: Annotated[tuple[float, float], bounds(Number(0, 100))]
+    jpeg_probability: Annotated[float, Number(0, 1)]
+    cutout: Annotated[tuple[float, float], bounds(Number(0, 1))]
+    cutout_patches: Annotated[int, Whole(0, 1000)]
+    cutout_probability: Annotated[float, Number(0, 1)]
 
     def __post_init__(self) -> None:
-        ranges = ("scale", "contrast", "gamma", "saturation", "blur", "noise", "jpeg", "cutout")
-        for name in ranges:
-            bounds = getattr(self, name)
-            if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1]:
-                raise UserError(
-                    f"augmentation.{name}={list(bounds)} must be [lowest, highest] >= 0"
-                )
-        for name in ("colour", "blur", "noise", "jpeg", "cutout"):
-            share = getattr(self, f"{name}_probability")
-            if not 0 <= share <= 1:
-                raise UserError(f"augmentation.{name}_probability={share} must be within 0 and 1")
-        if self.scale[0] <= 0:
-            raise UserError("augmentation.scale must be above 0")
+        check_fields(self, "augmentation")
 
 
 def augment(

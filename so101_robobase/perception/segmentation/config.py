@@ -4,19 +4,23 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import so101_robobase
 from robobase.errors import UserError
-from so101_robobase.config import from_mapping
-from so101_robobase.perception.segmentation.augmentation import AugmentationConfig
+from robobase.memory import GIB, available_memory
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Choice, Number, OrNull, Text, Whole
+from so101_robobase.perception.segmentation.augmentation import PICTURE, AugmentationConfig
 from so101_robobase.perception.segmentation.losses import LOSSES
 from so101_robobase.perception.segmentation.model import ModelSpec
+from so101_robobase.settings import from_mapping
 
 PRESETS = ("home", "full")
+_BYTES_A_PIXEL = 100  # picture, labels and weights, and a few feature maps at a quarter of the size
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -24,10 +28,10 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 class ModelSettings:
     """`ModelSpec` before the decoder's options are chosen, and where the encoder starts."""
 
-    decoder: str
-    encoder: str
-    encoder_weights: str
-    size: tuple[int, int]
+    decoder: Annotated[str, Text()]
+    encoder: Annotated[str, Text()]
+    encoder_weights: Annotated[str, Choice("auto", "imagenet", "none")]
+    size: Annotated[tuple[int, int], PICTURE]
     decoder_options: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -40,70 +44,49 @@ class ModelSettings:
 class DataSettings:
     """Labelled folders, and how they are shared out."""
 
-    validation_fraction: float
-    extra_repeat: int
+    validation_fraction: Annotated[float, Number(least=0, below=1)]
+    extra_repeat: Annotated[int, Whole(1, 10_000)]
     folders: Sequence[str] = ()
     extra: Sequence[str] = ()
     validation: Sequence[str] = ()
     test: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.validation_fraction < 1:
-            raise UserError(
-                f"data.validation_fraction={self.validation_fraction} must be 0 or more, below 1"
-            )
+        check_fields(self, "data")
         if self.validation_fraction == 0 and not self.validation:
             raise UserError(
                 "data.validation_fraction=0 leaves nothing to choose the best network by; give "
                 "--validation a folder, or a fraction such as 0.05"
             )
-        if self.extra_repeat < 1:
-            raise UserError(f"data.extra_repeat={self.extra_repeat} must be 1 or more")
 
 
 @dataclass
 class Optimisation:
     """The loss, and how it is minimised. See `cfgs/segmentation.yaml`."""
 
-    epochs: int
-    batch_size: int
-    loss: str
-    learning_rate: float
-    weight_decay: float
-    warmup_share: float
-    clip_norm: float
-    patience: int
-    save_minutes: float
+    epochs: Annotated[int, Whole(1, 100_000)]
+    batch_size: Annotated[int, Whole(2, 4096)]  # batch normalisation needs 2 or more
+    loss: Annotated[str, Choice(*LOSSES)]
+    learning_rate: Annotated[float, Number(above=0, most=1)]
+    weight_decay: Annotated[float, Number(0, 10)]
+    warmup_share: Annotated[float, Number(least=0, below=1)]
+    clip_norm: Annotated[float, Number(above=0, most=10**9)]
+    patience: Annotated[int, Whole(0, 100_000)]
+    save_minutes: Annotated[float, Number(above=0, most=10**6)]
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise UserError(
-                f"optimisation.loss={self.loss!r} is unknown; known: {', '.join(LOSSES)}"
-            )
-        for name in ("epochs", "learning_rate", "clip_norm", "save_minutes"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"optimisation.{name}={getattr(self, name)} must be above 0")
-        if self.batch_size < 2:
-            raise UserError(
-                f"optimisation.batch_size={self.batch_size}: batch normalisation needs 2 or more"
-            )
-        if self.weight_decay < 0 or self.patience < 0:
-            raise UserError("optimisation.weight_decay and patience must be 0 or more")
-        if not 0 <= self.warmup_share < 1:
-            raise UserError(
-                f"optimisation.warmup_share={self.warmup_share} must be 0 or more, below 1"
-            )
+        check_fields(self, "optimisation")
 
 
 @dataclass
 class TrainingConfig:
     """One training. Lengths are pixels, durations what their names say."""
 
-    seed: int
-    device: str
-    precision: str
-    num_threads: int | None
-    num_workers: int
+    seed: Annotated[int, Whole(0, 2**31 - 1)]
+    device: Annotated[str, Text()]
+    precision: Annotated[str, Choice(*PRECISIONS)]
+    num_threads: Annotated[int | None, OrNull(Whole(1, 1024))]
+    num_workers: Annotated[int, Whole(0, 256)]
     cache: bool
     model: ModelSettings
     data: DataSettings
@@ -111,17 +94,25 @@ class TrainingConfig:
     augmentation: AugmentationConfig
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise UserError(f"precision={self.precision!r} is unknown; known: {PRECISIONS}")
-        if self.num_workers < 0:
-            raise UserError(f"num_workers={self.num_workers} must be 0 or more")
+        check_fields(self, "")
         crop, size = self.augmentation.crop, self.model.spec.size
-        if any(
-            edge < 32 or edge % 32 or edge > limit for edge, limit in zip(crop, size, strict=True)
-        ):
+        if any(edge > limit for edge, limit in zip(crop, size, strict=True)):
             raise UserError(
-                f"augmentation.crop={list(crop)} must be [height, width] in multiples of 32, at "
-                f"most model.size={list(size)}"
+                f"augmentation.crop={list(crop)} must be [height, width], at most "
+                f"model.size={list(size)}"
+            )
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        """The pictures of a batch with what a small network makes of them, by rule of thumb."""
+        height, width = self.augmentation.crop
+        needed = self.optimisation.batch_size * height * width * _BYTES_A_PIXEL
+        free = available_memory()
+        if self.device in ("auto", "cpu") and free is not None and needed > free:
+            raise UserError(
+                f"batches of {self.optimisation.batch_size} pictures of {width} x {height} need "
+                f"about {needed / GIB:,.1f} GiB of memory; {free / GIB:,.1f} GiB are free; lower "
+                "optimisation.batch_size or augmentation.crop"
             )
 
 

@@ -57,11 +57,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_arm(arm)
     add_camera(arm)
     arm.add_argument(
-        "--num_frames", type=int, action=Number, least=1, default=6, help="default: %(default)s"
+        "--num_frames",
+        type=int,
+        action=Number,
+        least=1,
+        most=10_000,
+        default=6,
+        help="default: %(default)s",
     )
     pose = parser.add_argument_group("where to begin, in the gripper's frame")
-    pose.add_argument("--camera_pos", type=float, nargs=3, metavar=("X", "Y", "Z"), help="m")
-    pose.add_argument("--camera_euler", type=float, nargs=3, metavar=("A", "B", "C"), help="rad")
+    for name, most, axes, unit in (
+        ("--camera_pos", 1, ("X", "Y", "Z"), "m"),
+        ("--camera_euler", 7, ("A", "B", "C"), "rad"),
+    ):
+        pose.add_argument(
+            name,
+            type=float,
+            action=Number,
+            least=-most,
+            most=most,
+            nargs=3,
+            metavar=axes,
+            help=unit,
+        )
     pose.add_argument(
         "--camera_fovy", type=float, action=Number, least=1, most=179, help="degrees, vertical"
     )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from so101_robobase.arguments import Number
 from so101_robobase.joints import JOINTS
 
 if TYPE_CHECKING:
@@ -28,10 +29,28 @@ def configure(parser: argparse.ArgumentParser, link: str) -> None:
     what.add_argument("--pose", metavar="NAME", help="one of `robot align joints`, such as ahead")
     what.add_argument("--release", action="store_true", help="let go: the arm sinks down")
     far = parser.add_mutually_exclusive_group()
-    far.add_argument("--to", type=float, metavar="DEGREES", help="where the joint goes")
-    far.add_argument("--by", type=float, metavar="DEGREES", help="how far it goes from where it is")
+    for name, meaning in (
+        ("--to", "where the joint goes"),
+        ("--by", "how far it goes from where it is"),
+    ):
+        far.add_argument(
+            name,
+            type=float,
+            action=Number,
+            least=-360,
+            most=360,
+            metavar="DEGREES",
+            help=meaning,
+        )
     parser.add_argument(
-        "--seconds", type=float, default=1.5, metavar="S", help="that it takes (default: 1.5)"
+        "--seconds",
+        type=float,
+        action=Number,
+        least=0.1,
+        most=60,
+        default=1.5,
+        metavar="S",
+        help="that it takes (default: 1.5)",
     )
 
 
@@ -46,8 +65,6 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.joint is None) != (args.to is None and args.by is None):
         raise UserError("--joint goes with --to or --by, and those with --joint")
-    if not 0.1 <= args.seconds <= 60:
-        raise UserError(f"--seconds {args.seconds:g} must be 0.1 to 60")
     with Emulator(args.link) as emulator:
         if args.release:
             emulator.ask("release_hand")

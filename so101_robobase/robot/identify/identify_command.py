@@ -49,7 +49,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_arm(recording)
     recording.add_argument(
-        "--num_episodes", type=int, action=Number, least=1, default=6, help="default: %(default)s"
+        "--num_episodes",
+        type=int,
+        action=Number,
+        least=1,
+        most=1000,
+        default=6,
+        help="default: %(default)s",
     )
     recording.add_argument(
         "--duration",
@@ -68,6 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=1000,
         help="how many episodes, from the last, only judge the result (default: a quarter)",
     )
     search = parser.add_argument_group("search")
@@ -85,6 +92,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=6,
+        most=100_000,
         default=45,
         help="of the search (default: %(default)s)",
     )

@@ -19,6 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=0,
+        most=10**7,
         default=0,
         help="of a dataset or folder (default: %(default)s)",
     )

@@ -79,6 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         action=Number,
         least=1,
+        most=10**6,
         default=1,
         metavar="N",
         help="default: 1",

@@ -1,6 +1,11 @@
+import functools
+import math
+
 import pytest
+from omegaconf import OmegaConf
 
 from robobase.errors import UserError
+from robobase.settings import tree
 from so101_robobase.perception.segmentation import config as configuration
 
 
@@ -30,10 +35,10 @@ def test_overrides_reach_the_dataclasses():
         ("colour=3", "unknown"),
         ("nonsense", "key=value"),
         ("optimisation.epochs=many", "many"),
-        ("optimisation.loss=dice", "known: soft_iou"),
+        ("optimisation.loss=dice", "give soft_iou"),
         ("optimisation.batch_size=1", "batch_size"),
-        ("precision=fp8", "known"),
-        ("model.size=[84,84]", "multiples of 32"),
+        ("precision=fp8", "give auto, fp32"),
+        ("model.size=[84,84]", "multiple of 32"),
         ("augmentation.crop=[480,480]", r"at most model.size"),
         ("data.validation_fraction=0", "--validation"),
         ("augmentation.flip=true", "unknown"),
@@ -43,3 +48,36 @@ def test_wrong_settings_are_named_in_one_line(override, message):
     with pytest.raises(UserError, match=message) as caught:
         configuration.checked(configuration.settings("home", [override]))
     assert "\n" not in str(caught.value)
+
+
+BAD = [
+    *("", "abc", "nan", "1", -1, 0, 1.5, 1e12, 10**400, math.nan, math.inf, -math.inf, True, None),
+    *([], {}, [1, 0], [math.nan, 1], [[1]], {"a": 1}, [20_000, 20_000], 2000 * [1]),
+]
+
+
+def test_bad_values_of_every_setting_are_one_line_or_allowed():
+    content = configuration.settings("home")
+    keys = [key for key, _ in tree.leaves(tree.raw(content)) if "decoder_options" not in key]
+    assert len(keys) > 35
+    for key in keys:
+        refused = 0
+        for value in BAD:
+            raw = tree.raw(content)
+            *groups, last = key.split(".")
+            functools.reduce(dict.__getitem__, groups, raw)[last] = value
+            try:
+                configuration.checked(OmegaConf.create(raw))
+            except UserError as error:
+                lines = str(error).splitlines()
+                refused += len(lines) == 1
+        assert refused >= 10, key
+
+
+def test_a_batch_that_memory_cannot_hold_is_told_with_an_estimate():
+    wide = ["model.size=[4096,4096]", "augmentation.crop=[4096,4096]", "device=cpu"]
+    content = configuration.settings("home", [*wide, "optimisation.batch_size=4096"])
+    with pytest.raises(UserError, match=r"about [\d,.]+ GiB of memory.*lower optimisation"):
+        configuration.checked(
+            configuration.settings("home", [*wide, "optimisation.batch_size=4096"])
+        )
