@@ -78,6 +78,4 @@ def test_a_batch_that_memory_cannot_hold_is_told_with_an_estimate():
     wide = ["model.size=[4096,4096]", "augmentation.crop=[4096,4096]", "device=cpu"]
     content = configuration.settings("home", [*wide, "optimisation.batch_size=4096"])
     with pytest.raises(UserError, match=r"about [\d,.]+ GiB of memory.*lower optimisation"):
-        configuration.checked(
-            configuration.settings("home", [*wide, "optimisation.batch_size=4096"])
-        )
+        configuration.checked(content)
