@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from robobase import sanity, snapshot
+from robobase import output_folder, sanity, snapshot
+from robobase.command_line import hydra_value
 from robobase.errors import UserError
 from robobase.metrics_csv import read_table
 from robobase.run_folder import changed_keys
@@ -117,11 +118,13 @@ class Training:
     def start(self) -> subprocess.Popen:
         """Begin or resume; the output goes to `train.log`, a polite stop is SIGTERM."""
         command = [sys.executable, "-m", "robobase.train", *self.overrides]
-        command.append(f"hydra.run.dir='{self.folder.absolute()}'")
+        command.append(f"hydra.run.dir={hydra_value(str(self.folder.absolute()))}")
         spent = 0.0
         if self.latest.exists():
-            command.append(f"resume_from='{self.latest.absolute()}'")
+            command.append(f"resume_from={hydra_value(str(self.latest.absolute()))}")
             spent = self.state()["total_time"] / 60
+        else:
+            self._forget_beginning()
         if self.minutes is not None:
             command.append(f"time_limit_minutes={max(0.0, self.minutes - spent):.3f}")
         try:
@@ -133,6 +136,12 @@ class Training:
                 )
         except OSError as error:
             raise UserError(f"cannot write {self.folder}: {error.strerror}") from error
+
+    def _forget_beginning(self) -> None:
+        """Remove what a run left that ended before its first snapshot; it is begun once more."""
+        for pattern in output_folder.OF_RUNS:
+            for file in self.folder.glob(pattern):
+                file.unlink()
 
     def expect_success(self, exit_code: int) -> None:
         """Raise UserError with the last line of the log if `exit_code` is not 0."""

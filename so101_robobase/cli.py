@@ -6,12 +6,13 @@ torch, MuJoCo and the like inside `run`, so that `--help` answers at once.
 """
 
 import argparse
+import contextlib
 import errno
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from robobase import console
+from robobase import console, signals
 from robobase.errors import UserError
 from so101_robobase import __version__
 
@@ -39,11 +40,13 @@ COMMANDS = {  # name: (module, summary)
 }
 USER_ERROR = 2  # exit code, as argparse's own
 INTERRUPTED = 130  # exit code, 128 + SIGINT as shells report it
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_CANNOT_WRITE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code (0 done, 2 bad input, 130 interrupted).
+    """Runs one command; returns its exit code (0 done, 2 bad input, 128 and a signal's number).
 
     141 where nobody reads its output any more, as in `... | head`.
     """
@@ -62,16 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     try:
         args = _parse(argv)
-        return args.run(args)
+        # A robot's commands know better what a signal means to an arm that is held up.
+        with contextlib.nullcontext() if args.command == "robot" else signals.interrupts():
+            return args.run(args)
     except UserError as error:
         return _fail(str(error))
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
         return _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("so101_robobase: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return signals.exit_code(error)
 
 
 def _fail(message: str) -> int:

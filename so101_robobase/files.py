@@ -2,9 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+
+from robobase.errors import UserError
+from robobase.output_folder import claim, make_unique
 
 RUNS = Path("runs")
 """Where outputs go that belong to no run folder; in the working directory."""
@@ -56,3 +59,36 @@ def output_folder(file: Path) -> Path:
 def timed(folder: Path) -> Path:
     """A folder in `folder` named by the present date and time."""
     return folder / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+@contextlib.contextmanager
+def claimed(
+    chosen: Path | None, default: Path, marks: Sequence[str], what: str, option: str
+) -> Iterator[Path]:
+    """The folder that a command writes into, locked until the block ends.
+
+    It is removed if it is empty then.
+
+    Args:
+        chosen: what the user named; None takes a folder in `default` named by date and time, which
+            no other call gets.
+        marks, what: what the command leaves there and how to call it, as `output_folder.claim`.
+        option: that names another folder.
+
+    Raises:
+        UserError: such output is there already, another process writes there, or it cannot be
+            written.
+    """
+    advice = f"name another {option}"
+    try:
+        folder = chosen or make_unique(timed(default))
+    except OSError as error:
+        raise UserError(f"{default} cannot be written ({error.strerror}); {advice}") from error
+    with claim(folder, marks, what, advice):
+        try:
+            if not os.access(folder, os.W_OK):
+                raise UserError(f"{folder} cannot be written (Permission denied); {advice}")
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):  # something is in it
+                folder.rmdir()

@@ -26,7 +26,7 @@ from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy
 from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode, Summary, summarise
 from so101_robobase.evaluation.videos import Videos, choose
-from so101_robobase.files import output_folder, timed
+from so101_robobase.files import claimed, output_folder
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.scene import SUBSTEPS, build_scene
 from so101_robobase.sim.views import Views, check_cameras
@@ -46,8 +46,9 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
     task = policy.task()
     with ExitStack() as resources:
         videos = None if args.no_video or not args.num_videos else _videos(args, task, resources)
-        folder = report.prepare_output(args.output_dir or _default_folder(args.snapshot))
-        resources.callback(_remove_if_empty, folder)
+        default = output_folder(args.snapshot) / "evaluation"
+        marks = ("evaluation.json",), "an evaluation", "--output_dir"
+        folder = resources.enter_context(claimed(args.output_dir, default, *marks))
         stages = " and ".join(f"{weight:.0%} stage {n}" for n, weight in task.stage_weights)
         print(
             f"{args.snapshot}: {args.num_episodes} episodes from seed {args.seed}, {stages}, "
@@ -160,15 +161,6 @@ def _videos(args: argparse.Namespace, task: LiftConfig, resources: ExitStack) ->
         if not task.pixels:
             return None
     return Videos(views, args.cameras, args.frame_size, task.observation, fps)
-
-
-def _default_folder(snapshot: Path) -> Path:
-    return timed(output_folder(snapshot) / "evaluation")
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _settings(

@@ -4,16 +4,14 @@ Picture k depends on the settings and on (seed, k) alone: not on the number of w
 often the work was interrupted.
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -25,7 +23,9 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
+from robobase import signals
 from robobase.errors import UserError
+from robobase.output_folder import claim
 from so101_robobase.alignment import CameraPose
 from so101_robobase.files import remove_unfinished, written_whole
 from so101_robobase.observation import CLASSES
@@ -138,13 +138,21 @@ def generate(output: Path, num_images: int, settings: DatasetSettings, workers: 
 
     Pictures that are there are kept, so that an interrupted call may be repeated, or repeated
     with more pictures. Raises UserError if `output` holds a dataset of other settings or more
-    pictures, or something else; KeyboardInterrupt on SIGINT and SIGTERM.
+    pictures, or something else, or if another process writes there; KeyboardInterrupt on signals.
     """
     if num_images < 1 or workers < 1:
         raise UserError(f"num_images={num_images} and workers={workers} must be at least 1")
-    _claim(output, num_images, settings)
-    scene_pool(output, settings, workers)
-    missing = _missing(output, num_images)
+    with claim(output, (), "a dataset", "choose another --output"):
+        _agree(output, num_images, settings)
+        scene_pool(output, settings, workers)
+        missing = _missing(output, num_images)
+        _render_all(output, settings, workers, missing, num_images)
+    return len(missing)
+
+
+def _render_all(
+    output: Path, settings: DatasetSettings, workers: int, missing: list[int], num_images: int
+) -> None:
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     progress = tqdm(
         total=num_images, initial=num_images - len(missing), desc="rendering", unit="picture"
@@ -156,7 +164,7 @@ def generate(output: Path, num_images: int, settings: DatasetSettings, workers: 
         _start_worker,
         (output, settings),
     )
-    with progress, _stops_on_sigterm(), executor:
+    with progress, signals.interrupts(), executor:
         futures = [executor.submit(_render, chunk) for chunk in chunks]
         try:
             for future in as_completed(futures):
@@ -171,7 +179,6 @@ def generate(output: Path, num_images: int, settings: DatasetSettings, workers: 
             ) from error
         finally:
             executor.shutdown(cancel_futures=True)
-    return len(missing)
 
 
 def preview(
@@ -210,7 +217,7 @@ def pool_label(settings: DatasetSettings) -> str:
     return json.dumps([settings.seed, settings.as_dict()["physical"]])
 
 
-def _claim(output: Path, num_images: int, settings: DatasetSettings) -> None:
+def _agree(output: Path, num_images: int, settings: DatasetSettings) -> None:
     """Write dataset.yaml, or check that the one that is there agrees."""
     path = output / DATASET_FILE
     wanted = {"format": FORMAT, "classes": list(CLASSES), **settings.as_dict()}
@@ -274,8 +281,7 @@ def _missing(output: Path, num_images: int) -> list[int]:
 def _start_worker(output: Path, settings: DatasetSettings) -> None:
     global _job
     _job = output, settings
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides when to stop
-        signal.signal(number, signal.SIG_IGN)
+    signals.leave_to_parent()
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -310,16 +316,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-@contextlib.contextmanager
-def _stops_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

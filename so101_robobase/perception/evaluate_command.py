@@ -30,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Measures and reports."""
     import numpy as np
 
-    from so101_robobase.files import output_folder
+    from robobase.output_folder import make_unique
+    from so101_robobase.files import claimed, output_folder
     from so101_robobase.perception.folder import LabelledPictures
     from so101_robobase.perception.segmentation import report
     from so101_robobase.perception.segmentation.data import ResizedPictures
@@ -40,9 +41,11 @@ def run(args: argparse.Namespace) -> int:
     network = inference.network
     pictures = ResizedPictures([LabelledPictures(path) for path in args.data], network.spec.size)
     name = f"evaluation_{args.data[0].resolve().name}"
-    output = args.output or output_folder(args.checkpoint) / name
     indices = np.arange(len(pictures))
-    evaluation = report.measure(output, network, pictures, indices, inference.device)
+    marks = ("*.csv", "*.json"), "an evaluation", "--output"
+    folder = args.output or make_unique(output_folder(args.checkpoint) / name)
+    with claimed(folder, folder, *marks) as output:
+        evaluation = report.measure(output, network, pictures, indices, inference.device)
     print(report.iou_table(evaluation))
     print(f"{len(pictures)} pictures -> {output}")
     return 0

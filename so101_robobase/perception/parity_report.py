@@ -15,7 +15,7 @@ from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.report import table
 from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import summarise
-from so101_robobase.files import written_whole
+from so101_robobase.files import RUNS, claimed, written_whole
 from so101_robobase.observation import CLASSES, center_crop
 from so101_robobase.perception.calibration import calibrate, measure
 from so101_robobase.perception.dataset import DatasetSettings, scene_pool
@@ -35,6 +35,11 @@ def run_parity(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: an argument that cannot be used; nothing has been written by then.
     """
+    with claimed(args.output, RUNS, ("parity.json",), "a parity report", "--output"):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> dict[str, Any]:
     height, width = parse_frame_size(args.size)
     if args.snapshot is not None:
         args.snapshot = locate(args.snapshot)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from so101_robobase.perception.segmentation.training import Training
 
 _INTERRUPTED = 130  # exit code, as of the whole command line
+_SAVING = "what was learnt since the last save is about to be written"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -88,33 +89,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains, then measures the best network; 130 if it was stopped before."""
     from robobase import run_folder
-    from robobase.signals import StopRequest
     from so101_robobase.perception.segmentation import config as configuration
 
-    run_dir, cfg = _run_folder_and_settings(args)
+    cfg = _settings(args)
     settings = configuration.checked(cfg)
-    training = _prepare(settings, run_dir)
-    if args.resume:
-        training.resume()
-    run_folder.prepare(run_dir, cfg)
+    with _run_folder(args) as run_dir:
+        training = _prepare(settings, run_dir)
+        if args.resume:
+            training.resume()
+        run_folder.prepare(run_dir, cfg)
+        return _train(args, training, settings.data.test)
+
+
+def _train(args: argparse.Namespace, training: "Training", test: Sequence[str]) -> int:
+    import shlex
+
+    from robobase.signals import StopRequest
+
     print(
         f"{training.network.num_parameters / 1e6:.2f} M parameters, "
         f"{len(training.data.training)} pictures to train and {len(training.data.validation)} to "
-        f"validate with, {training.total_steps} steps -> {run_dir}",
+        f"validate with, {training.total_steps} steps -> {training.run_dir}",
         flush=True,
     )
-    with StopRequest(args.time_limit_minutes) as stop:
+    with StopRequest(args.time_limit_minutes, _SAVING) as stop:
         finished = training.run(stop)
         if not finished:
-            print(f"stopped ({stop.reason}); continue with --resume {run_dir}")
+            again = shlex.join(["--resume", str(training.run_dir)])
+            print(f"stopped ({stop.reason}); continue with segmentation train {again}")
             return _INTERRUPTED
-    _report(training, settings.data.test)
+    _report(training, test)
     return 0
 
 
-def _run_folder_and_settings(args: argparse.Namespace):
-    from datetime import datetime
+def _run_folder(args: argparse.Namespace):
+    """The folder of the run, locked."""
+    from so101_robobase.files import claimed
+    from so101_robobase.perception.segmentation import checkpoint
 
+    marks = () if args.resume else (checkpoint.LAST, checkpoint.BEST)
+    folder = args.resume or args.output
+    return claimed(folder, Path("runs/segmentation"), marks, "a run", "--output, or --resume it")
+
+
+def _settings(args: argparse.Namespace):
     from omegaconf import DictConfig
 
     from robobase import stored_config
@@ -135,19 +153,14 @@ def _run_folder_and_settings(args: argparse.Namespace):
         cfg = configuration.changed(DictConfig(stored), args.overrides)
         if args.test:
             cfg.data.test = [str(path) for path in args.test]
-        return args.resume, cfg
+        return cfg
     if not args.data:
         raise UserError("give --data a folder of labelled pictures, or --resume a run folder")
-    run_dir = args.output or Path("runs/segmentation", datetime.now().strftime("%Y%m%d_%H%M%S"))
-    if (run_dir / checkpoint.LAST).exists() or (run_dir / checkpoint.BEST).exists():
-        raise UserError(
-            f"{run_dir} holds a run already; give --resume {run_dir}, or another folder"
-        )
     cfg = configuration.settings(args.preset, args.overrides)
     cfg.data.folders = [str(path) for path in args.data]
     for name in ("extra", "validation", "test"):
         cfg.data[name] = [str(path) for path in getattr(args, name)]
-    return run_dir, cfg
+    return cfg
 
 
 def _prepare(settings, run_dir: Path) -> "Training":

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_task import tiny_config
 
-from robobase import snapshot
+from robobase import signals, snapshot
 from robobase.errors import UserError
 from robobase.snapshot import read
 from robobase.workspace import Workspace
@@ -33,7 +33,11 @@ class Killed(Exception):
 
 
 def train(
-    work_dir, *overrides: str, die_at: int | None = None, stop_at: int | None = None
+    work_dir,
+    *overrides: str,
+    die_at: int | None = None,
+    stop_at: int | None = None,
+    by: int = signal.SIGTERM,
 ) -> Workspace:
     run = Workspace(tiny_config(*overrides), work_dir=work_dir)
     perform = run._perform_updates
@@ -42,7 +46,7 @@ def train(
         if run.global_env_steps == die_at:
             raise Killed
         if run.global_env_steps == stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), by)
         return perform()
 
     run._perform_updates = die  # type: ignore[method-assign]
@@ -90,16 +94,66 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(tmp_path):
     assert_same_run(tmp_path / "unbroken", tmp_path / "resumed")
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been_by_default(tmp_path):
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    train(folder / "run", *EXACT, "snapshot_replay=on_stop")
+    return folder / "run"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_by_default(tmp_path, unbroken, capsys, name):
     settings = [*EXACT, "snapshot_replay=on_stop"]
-    train(tmp_path / "unbroken", *settings)
-    train(tmp_path / "stopped", *settings, stop_at=1360)
+    train(tmp_path / "stopped", *settings, stop_at=1360, by=getattr(signal, name))
+    assert f"stopped by {name} at 1360 env steps" in capsys.readouterr().out
     snapshots = tmp_path / "stopped" / "snapshots"
     assert read(snapshots / "latest_snapshot.pt")["progress"]["env_steps"] == 1360
     assert read(snapshots / "1200_snapshot.pt")["replay"] is None
     train(tmp_path / "resumed", *settings, f"resume_from={snapshots / 'latest_snapshot.pt'}")
-    assert_same_run(tmp_path / "unbroken", tmp_path / "resumed")
+    assert_same_run(unbroken, tmp_path / "resumed")
     assert read(tmp_path / "resumed" / "snapshots" / "latest_snapshot.pt")["replay"] is None
+
+
+def test_a_run_under_nohup_outlives_its_terminal(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = train(tmp_path, "num_train_frames=240", stop_at=200, by=signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.global_env_steps == 240
+
+
+def signals_while_the_replay_is_written(monkeypatch, number_of_signals: int) -> None:
+    monkeypatch.setattr(signals, "_ECHO_SECONDS", 0.0)
+    save = torch.save
+
+    def slowly(payload, file):
+        if payload["replay"] is not None:
+            file.write(b"half of it")
+            for _ in range(number_of_signals):
+                signal.raise_signal(signal.SIGTERM)
+            file.seek(0)
+        save(payload, file)
+
+    monkeypatch.setattr(torch, "save", slowly)
+
+
+def test_a_second_signal_while_the_replay_is_written_costs_nothing(tmp_path, monkeypatch, capfd):
+    signals_while_the_replay_is_written(monkeypatch, 1)
+    train(tmp_path, "snapshot_replay=on_stop", stop_at=200)
+    assert "the snapshot is not complete yet" in capfd.readouterr().err
+    assert read(tmp_path / "snapshots" / "latest_snapshot.pt")["replay"] is not None
+
+
+def test_a_third_signal_ends_at_once_and_says_what_a_resumed_run_lacks(
+    tmp_path, monkeypatch, capfd
+):
+    signals_while_the_replay_is_written(monkeypatch, 2)
+    with signals.interrupts(), pytest.raises(signals.Interrupted):
+        train(tmp_path, "snapshot_replay=on_stop", stop_at=200)
+    assert "without its replay buffer a resumed run is not exact" in capfd.readouterr().err
+    assert read(tmp_path / "snapshots" / "latest_snapshot.pt")["replay"] is None
+    assert not list((tmp_path / "snapshots").glob(".*"))
 
 
 def test_a_disk_without_room_for_the_replay_keeps_the_snapshot(tmp_path, monkeypatch, capsys):

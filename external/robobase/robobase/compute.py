@@ -5,7 +5,7 @@ import sys
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from robobase.errors import UserError
 from robobase.memory import keep_freed_memory
@@ -85,6 +85,6 @@ def available_cores() -> int:
 
 
 def _job_number() -> int:
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().job, "num"):
         return 0
     return int(HydraConfig.get().job.num)

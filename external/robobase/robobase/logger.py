@@ -17,6 +17,7 @@ from tqdm import tqdm
 from robobase.errors import UserError
 from robobase.metrics_csv import MetricsCsv
 from robobase.metrics_sinks import OFFLINE, Sink, TensorBoardSink, WandbSink
+from robobase.output_folder import make_unique
 
 Format = list[tuple[str, str, str]]  # (metric, label on the console, kind: int, float or time)
 
@@ -228,7 +229,14 @@ def _tensorboard_dir(log_dir: Path, cfg: DictConfig) -> Path:
     if parent is None:
         return log_dir / "tb"
     name = OmegaConf.select(cfg, "tb.name")
-    return Path(parent) / (name or datetime.datetime.now().strftime("%m_%d_%Y_%H_%M_%S"))
+    if name is not None:
+        return Path(parent) / name
+    try:
+        return make_unique(Path(parent) / datetime.datetime.now().strftime("%m_%d_%Y_%H_%M_%S"))
+    except OSError as error:
+        raise UserError(
+            f"tb.log_dir={parent} cannot be written ({error.strerror}); choose another one"
+        ) from error
 
 
 def _is_video(value: Any) -> bool:

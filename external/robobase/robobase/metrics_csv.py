@@ -44,7 +44,7 @@ class MetricsCsv:
         if before is not None:
             rows = [row for row in rows if int(row[0]) < before]
         padding = [""] * (len(columns) - len(old_columns))
-        temporary = self.path.with_suffix(".csv.tmp")
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         with temporary.open("w", newline="") as file:
             file.write(_line(columns))
             file.writelines(_line([*row, *padding]) for row in rows)

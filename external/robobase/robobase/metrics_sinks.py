@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,7 +48,14 @@ class TensorBoardSink:
                 "tb.use=true needs the package tensorboard; run `pip install tensorboard` or set "
                 "tb.use=false"
             ) from error
-        self._writer = SummaryWriter(str(log_dir))
+        _leave_errors_to_caller()
+        try:
+            self._writer = SummaryWriter(str(log_dir))
+        except OSError as error:
+            raise UserError(
+                f"TensorBoard's folder {log_dir} cannot be written ({error.strerror}); choose "
+                "another tb.log_dir"
+            ) from error
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         for key, value in values.items():
@@ -77,6 +85,20 @@ class TensorBoardSink:
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _leave_errors_to_caller() -> None:
+    """Keep TensorBoard's writing thread from printing what its next caller gets as an error too."""
+    print_error = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        thread = type(args.thread).__module__
+        if not (issubclass(args.exc_type, OSError) and thread.startswith("tensorboard.")):
+            print_error(args)
+
+    hook.of_tensorboard = True  # type: ignore[attr-defined]
+    if not hasattr(print_error, "of_tensorboard"):
+        threading.excepthook = hook
 
 
 class WandbSink:

@@ -8,6 +8,9 @@ from pathlib import Path
 from robobase.errors import UserError
 from robobase.locks import FolderLock
 
+OF_RUNS = ("config.yaml", "multirun.yaml", "train.csv", "eval.csv", "snapshots/*_snapshot.pt")
+"""What a run, or a multirun, leaves in its folder."""
+
 
 def make_unique(wish: Path) -> Path:
     """Make the folder `wish`, or where that is taken `wish-2`, `wish-3`, ...; returns which.

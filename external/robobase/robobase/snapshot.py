@@ -42,8 +42,6 @@ def write(path: Path, payload: Mapping[str, Any]) -> None:
         os.replace(temporary, path)
         _fsync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         # torch hides the OSError of a full disk behind a RuntimeError of its own.
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
@@ -52,6 +50,9 @@ def write(path: Path, payload: Mapping[str, Any]) -> None:
             f"cannot write snapshot {path}: {cause.strerror or cause}; the earlier snapshots are "
             "untouched; free space or choose a writable hydra.run.dir"
         ) from error
+    finally:
+        with contextlib.suppress(OSError):  # what an error, or an interrupt, left half-written
+            temporary.unlink()
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -13,13 +13,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from robobase import console, overrides, sanity, sweep
+from robobase import console, hydra_folders, overrides, sanity, signals, sweep
 from robobase.errors import UserError
+from robobase.hydra_folders import USER_ERROR
 from robobase.settings.readers import check_effect
 from robobase.settings.task import task_settings
 
-USER_ERROR, ABORTED = 2, 130
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+_CANNOT_WRITE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
+    errno.EIO, errno.ESTALE,
+}  # fmt: skip
 
 
 def run(cfg: DictConfig) -> None:
@@ -51,20 +54,21 @@ def _check_snapshot(resume_from: str | None) -> None:
 @hydra.main(config_path="cfgs", config_name="robobase_config", version_base=None)
 def _hydra_main(cfg: DictConfig) -> None:
     job = HydraConfig.get()
-    if job.mode == RunMode.MULTIRUN:
-        sweep.forget_failure(Path(job.runtime.output_dir))
+    folder = Path(job.runtime.output_dir)
     try:
         run(cfg)
     except Exception as error:
+        if sweep.is_job():
+            sweep.record_failure(folder, error)
         if job.mode == RunMode.MULTIRUN:  # let the other jobs go on; the parent reports at the end
-            sweep.record_failure(Path(job.runtime.output_dir), error)
             return
         message = user_message(error)
         if message is None:
             raise
-        with contextlib.suppress(OSError):  # the folder that Hydra made, where nothing came of it
-            os.rmdir(job.runtime.output_dir)
         _fail(message)
+    finally:
+        with contextlib.suppress(OSError):  # the folder that Hydra made, where nothing came of it
+            folder.rmdir()
 
 
 def user_message(error: BaseException | None) -> str | None:
@@ -74,8 +78,8 @@ def user_message(error: BaseException | None) -> str | None:
             return str(error)
         if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
             return (
-                f"cannot write {error.filename or 'the run folder'}: {error.strerror}; "
-                "free space or choose a writable hydra.run.dir"
+                f"cannot write {error.filename or 'the run folder'}: {error.strerror}; free space "
+                "or choose a writable hydra.run.dir; the earlier snapshots are untouched"
             )
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
             reason = (str(error).splitlines() or [""])[0]
@@ -97,10 +101,11 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to here instead of printing them
     console.print_lines_at_once()
     try:
-        with console.stop_without_reader():
+        with console.stop_without_reader(), signals.interrupts():
             _hydra_main()
-    except KeyboardInterrupt:
-        sys.exit(ABORTED)
+    except KeyboardInterrupt as error:
+        print("interrupted; nothing more is saved", file=sys.stderr)
+        sys.exit(signals.exit_code(error))
     except (HydraException, OmegaConfBaseException) as error:
         if wants_trace:
             raise
@@ -110,6 +115,8 @@ def main() -> None:
         if message is None:
             raise
         _fail(message)
+    finally:
+        hydra_folders.remove_unused()
 
 
 if __name__ == "__main__":

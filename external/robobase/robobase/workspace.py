@@ -21,7 +21,17 @@ from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from robobase import closing, compute, evaluation, run_folder, run_state, sanity, snapshot, utils
+from robobase import (
+    closing,
+    command_line,
+    compute,
+    evaluation,
+    run_folder,
+    run_state,
+    sanity,
+    snapshot,
+    utils,
+)
 from robobase.build import create_default_envs as _create_default_envs
 from robobase.build import create_default_replay_buffer as _create_default_replay_buffer
 from robobase.build import instantiate, make_agent, surplus_settings
@@ -43,6 +53,8 @@ from robobase.video import VideoRecorder
 
 CreateReplay = Callable[..., UniformReplayBuffer]
 Metrics = dict[str, Any]
+
+_SAVING = "the snapshot is not complete yet, without its replay buffer a resumed run is not exact"
 
 
 class Workspace:
@@ -72,6 +84,19 @@ class Workspace:
         self.env_factory = env_factory or _create_default_envs(cfg)
         self.env_factory.complete_config(cfg)
         self.work_dir = Path(work_dir or HydraConfig.get().runtime.output_dir)
+        if cfg.resume_from:
+            cfg.resume_from = str(locate(cfg.resume_from))
+        resume_from = Path(cfg.resume_from) if cfg.resume_from else None
+        self._lock = run_folder.claim(self.work_dir, resume_from)
+        try:
+            self._build(create_replay_fn or _create_default_replay_buffer, resume_from)
+        except BaseException:
+            run_folder.abandon(self._lock, resume_from)
+            raise
+
+    def _build(self, create_replay_fn: CreateReplay, resume_from: Path | None) -> None:
+        """All parts; the run folder is written last, when the settings have proved to work."""
+        cfg = self.cfg
         utils.set_seed_everywhere(cfg.seed)
         self.device = compute.pick_device(cfg.num_gpus)
         cfg.num_threads = compute.share_threads(cfg.num_threads)
@@ -84,7 +109,7 @@ class Workspace:
         self._make_envs()
         self.agent = make_agent(cfg, self.observation_space, self.action_space, self.device)
         self.teaching = Teaching(self.agent) if isinstance(self.agent, TaughtMethod) else None
-        self._make_replay(create_replay_fn or _create_default_replay_buffer)
+        self._make_replay(create_replay_fn)
         self.snapshots: snapshot.SnapshotKeeper = instantiate(
             cfg.snapshot_keeper, directory=self.work_dir / "snapshots"
         )
@@ -95,33 +120,35 @@ class Workspace:
         self.past_time = 0.0  # seconds that the runs took which this one continues
         self._rates = Rates()
         self._saved_at: int | None = None  # env steps
-        resumed = None
-        if cfg.resume_from:
-            cfg.resume_from = str(locate(cfg.resume_from))
-            resumed = self.load_snapshot(cfg.resume_from)
+        resumed = self.load_snapshot(resume_from) if resume_from else None
 
-        # Whatever is wrong with the settings has been said by now: nothing half-written is left.
         run_folder.prepare(self.work_dir, cfg)
         self.logger = hydra.utils.get_class(cfg.logger._target_)(self.work_dir, cfg)
         self.eval_video_recorder = self._make_video_recorder()
-        if resumed is not None:
-            self._continue_records(Path(cfg.resume_from), resumed)
+        if resume_from is not None and resumed is not None:
+            self._continue_records(resume_from, resumed)
 
     # ---- The run
 
     def train(self) -> None:
         """Demonstrations, pre-training, online training, a last evaluation and snapshot.
 
-        SIGINT, SIGTERM and `time_limit_minutes` end it early, after a snapshot.
+        The signals of `robobase.signals` and `time_limit_minutes` end it early, after a snapshot.
+
+        Raises:
+            UserError: the run folder was removed or renamed meanwhile.
         """
         if self.train_envs is None:
             raise UserError("num_train_envs=0 is for evaluation only: call eval(), not train()")
         try:
-            with StopRequest(self.cfg.time_limit_minutes) as self._stop:
+            with StopRequest(self.cfg.time_limit_minutes, _SAVING) as self._stop:
                 self._load_demos()
                 self._pretrain()
                 self._train_online()
                 self._finish()
+        except Exception:  # whatever could not be written there: that is why
+            run_folder.require_in_place(self._lock)
+            raise
         finally:
             self.shutdown()
 
@@ -167,7 +194,7 @@ class Workspace:
             if self._stop and self.cfg.snapshot_replay == run_state.ON_STOP:
                 self._add_replay()
             how = "to continue" if self._stop else "to go on, with a larger num_train_frames"
-            tqdm.write(f"{how}: {run_folder.command_to_resume(self.snapshots.latest)}")
+            tqdm.write(f"{how}: {command_line.to_resume(self.snapshots.latest)}")
 
     def _due(self, every: int | None) -> bool:
         """Whether a multiple of `every` was reached by the last iteration's env steps."""
@@ -371,6 +398,7 @@ class Workspace:
                 self.progress.env_steps, self.progress.updates, self.cfg.batch_size
             )
         step = self.progress.pretrain_step if pretraining else self.progress.env_steps
+        run_folder.require_in_place(self._lock)
         self.logger.log_metrics(common | metrics, step, prefix)
 
     def total_time(self) -> float:
@@ -386,6 +414,7 @@ class Workspace:
     def save_snapshot(self, best: bool = False) -> None:
         """Write `snapshots/<env steps>_snapshot.pt` and make it the latest (and the best)."""
         state = run_state.capture(self, with_replay=self.cfg.snapshot_replay is True)
+        run_folder.require_in_place(self._lock)  # or it would be made again
         self.snapshots.save(state, self.progress.env_steps, best)
         self._saved_at = self.progress.env_steps
 
@@ -481,7 +510,10 @@ class Workspace:
         self.train_envs = self.eval_env = self._eval_envs = None
         for buffer in self.replay_buffers:
             buffer.shutdown()
-        self.logger.close()
+        try:
+            self.logger.close()
+        finally:
+            self._lock.release()
 
     @property
     def replay_buffers(self) -> list[UniformReplayBuffer]:

@@ -6,7 +6,6 @@ was interrupted goes on as if it had not been (bit by bit on one processor and t
 
 import math
 import shutil
-import signal
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from robobase.compute import has_fast_bfloat16
 from robobase.errors import UserError
 from robobase.learner_state import check_alike, load_optimizer
 from robobase.reading import reason
-from robobase.signals import StopRequest
+from robobase.signals import StopRequest, leave_to_parent
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.segmentation import checkpoint, report
@@ -318,7 +317,7 @@ class Training:
             TrainingPictures(self._pictures, config.augmentation, config.seed),
             batch_sampler=self._batches(self.progress.step, self.total_steps),
             num_workers=config.num_workers,
-            worker_init_fn=_let_the_parent_handle_signals,
+            worker_init_fn=_leave_signals_to_parent,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # or it would draw from the global one
         )
@@ -343,7 +342,5 @@ def _adamw(network: SegmentationNetwork, optimisation: Optimisation) -> torch.op
     return torch.optim.AdamW(groups, lr=optimisation.learning_rate)
 
 
-def _let_the_parent_handle_signals(_: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the parent stops the workers when it is ready.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _leave_signals_to_parent(_: int) -> None:
+    leave_to_parent()

@@ -1,10 +1,9 @@
 """One rollout from the command line: check, assemble, ask, run, report."""
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ from so101_robobase.cli import INTERRUPTED
 from so101_robobase.config import LiftConfig
 from so101_robobase.control import num_actions
 from so101_robobase.evaluation.policy import Policy, load_policy
-from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.evaluation.session import parse_overrides
-from so101_robobase.files import output_folder, timed
+from so101_robobase.files import claimed, output_folder
 from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot.arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.arm import Arm
@@ -101,7 +99,10 @@ def run_rollout(args: argparse.Namespace) -> int:
         step=args.step,
         on_stop=args.on_stop,
     )
-    with _output_folder(args) as folder, ExitStack() as resources:
+    default = output_folder(args.snapshot) / "rollouts"
+    marks = ("rollout.json", "events.jsonl"), "a rollout", "--output_dir"
+    with claimed(args.output_dir, default, *marks) as folder, ExitStack() as resources:
+        check_room(folder)  # an arm that moves must not find the disk full
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
         observers = _observers(args, config, folder, resources)
         parts = _assemble(args, config, alignment, folder, resources)
@@ -173,29 +174,6 @@ def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
     if args.alignment is not None:
         scene = replace(scene, alignment=str(args.alignment))
     return replace(config, sight=sight, scene=scene)
-
-
-@contextmanager
-def _output_folder(args: argparse.Namespace) -> Iterator[Path]:
-    """A folder without a rollout in it; taken away again if this one could not begin.
-
-    Raises UserError.
-    """
-    folder = args.output_dir or _default_folder(args.snapshot)
-    if any((folder / name).exists() for name in ("rollout.json", "events.jsonl")):
-        raise UserError(f"{folder} holds a rollout already; name another --output_dir")
-    prepare_output(folder)
-    try:
-        check_room(folder)  # an arm that moves must not find the disk full
-        yield folder
-    except (UserError, KeyboardInterrupt):
-        with contextlib.suppress(OSError):  # something is in it
-            folder.rmdir()
-        raise
-
-
-def _default_folder(snapshot: Path) -> Path:
-    return timed(output_folder(snapshot) / "rollouts")
 
 
 def _observers(

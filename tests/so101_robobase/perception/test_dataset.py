@@ -261,7 +261,9 @@ def test_bad_words_are_told_before_anything_is_written(words, message, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.opengl
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGKILL]
+)
 def test_a_stopped_command_leaves_whole_files_and_no_processes_and_can_be_repeated(
     tmp_path, number
 ):
@@ -276,7 +278,7 @@ def test_a_stopped_command_leaves_whole_files_and_no_processes_and_can_be_repeat
         ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
     ).stdout.split()
     process.send_signal(number)
-    assert process.wait(60) == {signal.SIGKILL: -9}.get(number, 130)
+    assert process.wait(60) == {signal.SIGKILL: -9}.get(number, 128 + number)
     deadline = time.monotonic() + 30
     while any(os.path.exists(f"/proc/{child}") for child in children):
         assert time.monotonic() < deadline

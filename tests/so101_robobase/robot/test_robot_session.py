@@ -94,7 +94,7 @@ SIMULATED = {
     "nobody to press n": (["--step"], "foreground of a terminal"),
     "no alignment": (["--alignment", "nope.yaml"], "make it with `so101_robobase robot align`"),
     "no network": (["--segmentation", "nope.pt"], "nope.pt does not exist; give a best.pt"),
-    "unwritable": (["--output_dir", "/proc/nowhere"], "name another one with --output_dir"),
+    "unwritable": (["--output_dir", "/proc/nowhere"], "name another --output_dir"),
     "other observation": (
         ["--overrides", "env.observation=rgb"],
         "observation rgb (2, 1, 84, 84) uint8 there, (2, 3, 84, 84) uint8 here",

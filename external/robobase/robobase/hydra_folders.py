@@ -1,0 +1,92 @@
+"""Hydra's own folder of a run or a multirun, made so that no two share one."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+
+from robobase import output_folder, signals
+from robobase.command_line import hydra_value
+from robobase.errors import UserError
+from robobase.locks import FolderLock
+
+USER_ERROR = 2  # exit code
+MULTIRUN = "multirun.yaml"  # Hydra writes it before it looks at the jobs
+_MARKS = (*output_folder.OF_RUNS, "*/config.yaml", "*/error.txt")
+
+_made: list[Path] = []
+"""Folders of this process whose names nobody chose; those that stay empty are removed."""
+
+
+class UniqueFolders(Callback):
+    """Hydra callback: a default folder gets a name of its own, a sweep's is locked until the end.
+
+    A run's folder is locked and looked at by the run itself (`run_folder.claim`), whoever starts
+    it.
+    """
+
+    _lock: FolderLock | None = None
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        signals.end_with_parent()
+        with _told():
+            if not _is_chosen(config, "hydra.run.dir"):
+                _set_dir(config.hydra.run, _make(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with _told():
+            sweep = config.hydra.sweep
+            if not _is_chosen(config, "hydra.sweep.dir"):
+                _set_dir(sweep, _make(sweep.dir))
+                with read_write(config), open_dict(config):  # each job composes its config anew
+                    config.hydra.overrides.hydra.append(f"hydra.sweep.dir={hydra_value(sweep.dir)}")
+            folder = Path(sweep.dir)
+            advice = "name another hydra.sweep.dir"
+            self._lock = output_folder.claim(folder, _MARKS, "a sweep or run", advice)
+
+
+def remove_unused() -> None:
+    """Remove the folders that were made for a run or a multirun of which nothing came."""
+    for folder in _made:
+        with contextlib.suppress(OSError):
+            if [file.name for file in folder.iterdir()] == [MULTIRUN]:
+                (folder / MULTIRUN).unlink()
+            folder.rmdir()
+        with contextlib.suppress(OSError):  # runs/<experiment>, where this was the first run
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
+    _made.clear()
+
+
+def _make(wish: str) -> Path:
+    folder = output_folder.make_unique(Path(wish))
+    _made.append(folder.absolute())
+    return folder
+
+
+def _is_chosen(config: DictConfig, key: str) -> bool:
+    given = (word.lstrip("+") for word in config.hydra.overrides.hydra)
+    return any(word.startswith(f"{key}=") for word in given)
+
+
+def _set_dir(node: DictConfig, folder: Path) -> None:
+    with read_write(node), open_dict(node):
+        node.dir = str(folder)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Hydra would turn an exception of a callback into a warning and go on."""
+    try:
+        yield
+        return
+    except UserError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"cannot make {error.filename}: {error.strerror}; choose another hydra.run.dir"
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(USER_ERROR)
