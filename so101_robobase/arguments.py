@@ -16,9 +16,6 @@ NETWORK = "a best.pt of `so101_robobase segmentation train`"
 ALIGNMENT = "an alignment; make it with `so101_robobase robot align`"
 PICTURES = "a folder of labelled pictures, such as `so101_robobase segmentation dataset` writes"
 
-SEEDS = {"least": 0, "most": 2**31 - 1}
-"""Of `Number`."""
-
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
@@ -79,6 +76,13 @@ class Number(_Checked):
             raise UserError(f"{self.name} {value} is too small; give {self._least} or more")
         if not value <= self._most:
             raise UserError(f"{self.name} {value} is too large; give at most {self._most}")
+
+
+class Seed(Number):
+    """Of anything random."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, least=0, most=2**31 - 1, **kwargs)
 
 
 class FrameSize(_Checked):

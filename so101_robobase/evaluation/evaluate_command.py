@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.arguments import SEEDS, SNAPSHOT, Device, Input, Number
+from so101_robobase.arguments import SNAPSHOT, Device, Input, Number, Seed
 
 DEFAULT_CAMERAS = ("topdown", "side", "front", "iso")
 # Far from eval_seed of training: by those episodes the best snapshot was chosen, so its success on
@@ -56,8 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     episodes.add_argument(
         "--seed",
         type=int,
-        action=Number,
-        **SEEDS,
+        action=Seed,
         help=f"episode k starts from seed + k (default: {DEFAULT_SEED})",
     )
     episodes.add_argument(

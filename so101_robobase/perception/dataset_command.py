@@ -6,10 +6,10 @@ from pathlib import Path
 from so101_robobase.arguments import (
     ALIGNMENT,
     PICTURES,
-    SEEDS,
     FrameSize,
     Input,
     Number,
+    Seed,
 )
 
 CONTACT_SHEET = "contact_sheet.png"
@@ -38,8 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     render.add_argument(
         "--seed",
         type=int,
-        action=Number,
-        **SEEDS,
+        action=Seed,
         default=0,
         help="another seed, other pictures (default: %(default)s)",
     )

@@ -7,12 +7,12 @@ from robobase.errors import UserError
 from so101_robobase.arguments import (
     ALIGNMENT,
     NETWORK,
-    SEEDS,
     SNAPSHOT,
     Device,
     FrameSize,
     Input,
     Number,
+    Seed,
 )
 
 NUM_IMAGES = 500
@@ -48,12 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="default: %(default)s",
     )
     pictures.add_argument(
-        "--seed",
-        type=int,
-        action=Number,
-        **SEEDS,
-        default=SEED,
-        help="default: %(default)s",
+        "--seed", type=int, action=Seed, default=SEED, help="default: %(default)s"
     )
     pictures.add_argument(
         "--widen",

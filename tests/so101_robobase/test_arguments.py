@@ -46,7 +46,7 @@ def run(commands: list[str]) -> dict[str, list]:
 def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator:
     """(words, parser) of every command below `parser`."""
     below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    if not below:
+    if not any(action.required for action in below):
         yield words, parser
     for action in below:
         for name, child in action.choices.items():
@@ -153,6 +153,7 @@ WRONG = {
     "robot replay nope.npz": "nope.npz does not exist",
     "robot identify --output a.yaml": "give recordings to fit to",
     "robot identify nope --output a.yaml": "nope does not exist",
+    "robot emulator hand --pose ahead --to 3": "--joint goes with --to or --by",
     "robot emulator --faults nope.yaml": "nope.yaml does not exist",
 }
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.arguments import SEEDS, Input, Number
+from so101_robobase.arguments import Input, Seed
 from so101_robobase.robot.emulator import hand_command
 
 LINK = "/tmp/so101"
@@ -27,16 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed",
         type=int,
-        action=Number,
-        **SEEDS,
+        action=Seed,
         default=0,
         help="start state of arm and cube (default: %(default)s)",
     )
     parser.add_argument(
         "--arm",
         type=int,
-        action=Number,
-        **SEEDS,
+        action=Seed,
         default=0,
         help="which arm: others are calibrated otherwise (0)",
     )

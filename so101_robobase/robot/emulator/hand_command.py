@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from robobase.errors import UserError
 from so101_robobase.arguments import Number
 from so101_robobase.joints import JOINTS
 
@@ -29,19 +30,9 @@ def configure(parser: argparse.ArgumentParser, link: str) -> None:
     what.add_argument("--pose", metavar="NAME", help="one of `robot align joints`, such as ahead")
     what.add_argument("--release", action="store_true", help="let go: the arm sinks down")
     far = parser.add_mutually_exclusive_group()
-    for name, meaning in (
-        ("--to", "where the joint goes"),
-        ("--by", "how far it goes from where it is"),
-    ):
-        far.add_argument(
-            name,
-            type=float,
-            action=Number,
-            least=-360,
-            most=360,
-            metavar="DEGREES",
-            help=meaning,
-        )
+    turn: dict[str, Any] = {"type": float, "action": Number, "least": -360, "most": 360}
+    far.add_argument("--to", **turn, metavar="DEGREES", help="where the joint goes")
+    far.add_argument("--by", **turn, metavar="DEGREES", help="how far it goes from where it is")
     parser.add_argument(
         "--seconds",
         type=float,
@@ -56,15 +47,14 @@ def configure(parser: argparse.ArgumentParser, link: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Moves the joints and says where they are then."""
+    if (args.joint is None) != (args.to is None and args.by is None):
+        raise UserError("--joint goes with --to or --by, and those with --joint")
     import time
 
-    from robobase.errors import UserError
     from so101_robobase.alignment import Alignment, Units
     from so101_robobase.robot.emulator.attach import Emulator
     from so101_robobase.sim.scene import build_scene
 
-    if (args.joint is None) != (args.to is None and args.by is None):
-        raise UserError("--joint goes with --to or --by, and those with --joint")
     with Emulator(args.link) as emulator:
         if args.release:
             emulator.ask("release_hand")
@@ -98,7 +88,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _goals(args: argparse.Namespace, present: np.ndarray) -> dict[str, float]:
     """Joint -> servo units. Raises UserError for a pose that nobody knows."""
-    from robobase.errors import UserError
     from so101_robobase.robot.align.joints import OPEN, POSES
 
     if args.joint is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
-from so101_robobase.arguments import SEEDS, Input, Number
+from so101_robobase.arguments import Input, Number, Seed
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot.arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
 
@@ -99,8 +99,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--seed",
         type=int,
-        action=Number,
-        **SEEDS,
+        action=Seed,
         default=0,
         help="of search and excitations (default: %(default)s)",
     )

@@ -7,11 +7,11 @@ from robobase.errors import UserError
 from so101_robobase.arguments import (
     ALIGNMENT,
     NETWORK,
-    SEEDS,
     SNAPSHOT,
     Device,
     Input,
     Number,
+    Seed,
 )
 from so101_robobase.robot.arguments import (
     EMULATED,
@@ -113,8 +113,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--seed",
         type=int,
-        action=Number,
-        **SEEDS,
+        action=Seed,
         default=2_000_000,
         metavar="N",
         help="of the first simulated cube; `evaluate` with the same has the same cubes "
