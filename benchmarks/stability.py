@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from _runs import markdown_table, run_script
-from omegaconf import OmegaConf
 
+from robobase import stored_config
 from robobase.errors import UserError
 from so101_robobase.evaluation.comparison import EVALUATIONS, Run, find_runs
 
@@ -63,7 +63,7 @@ def read(folder: Path) -> Stability:
     config = folder / "config.yaml"
     if not config.exists():
         return stability(run, folder.resolve().parent.name)
-    return stability(run, OmegaConf.load(config).experiment_name)
+    return stability(run, stored_config.load(config)["experiment_name"])
 
 
 def stability(run: Run, group: str) -> Stability:

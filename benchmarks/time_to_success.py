@@ -24,7 +24,7 @@ from _machine import machine_line
 from _runs import Training, markdown_table, run_script, split_overrides, train_all
 from omegaconf import OmegaConf
 
-from robobase import compute
+from robobase import compute, stored_config
 from robobase.errors import UserError
 from robobase.metrics_csv import read_table
 from so101_robobase.evaluation.comparison import Run, find_runs
@@ -115,7 +115,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def outcome(training: Training, num_episodes: int) -> Outcome:
     """Reads a finished run, after evaluating its snapshots where that has not been done."""
     state = training.state()
-    cfg = OmegaConf.load(training.folder / "config.yaml")
+    cfg = OmegaConf.create(stored_config.load(training.folder / "config.yaml"))
     return Outcome(
         preset=training.label,
         seed=training.seed,

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from robobase import console, signals
-from robobase.errors import UserError
+from robobase.errors import UserError, one_line
 from so101_robobase import __version__
 
 COMMANDS = {  # name: (module, summary)
@@ -80,7 +80,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"so101_robobase: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"so101_robobase: error: {one_line(message)}", file=sys.stderr)
     return USER_ERROR
 
 

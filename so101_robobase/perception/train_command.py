@@ -137,7 +137,6 @@ def _settings(args: argparse.Namespace):
 
     from robobase import stored_config
     from robobase.errors import UserError
-    from robobase.reading import read_text
     from so101_robobase.perception.segmentation import checkpoint
     from so101_robobase.perception.segmentation import config as configuration
 
@@ -149,8 +148,7 @@ def _settings(args: argparse.Namespace):
             )
         if args.data or args.extra or args.validation:
             raise UserError("--resume continues with the pictures of the run; leave --data out")
-        stored = stored_config.parse(read_text(path, what="settings"), str(path))
-        cfg = configuration.changed(DictConfig(stored), args.overrides)
+        cfg = configuration.changed(DictConfig(stored_config.load(path)), args.overrides)
         if args.test:
             cfg.data.test = [str(path) for path in args.test]
         return cfg

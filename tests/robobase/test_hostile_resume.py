@@ -1,6 +1,7 @@
 """A snapshot that is a stranger's or damaged is refused in one line, or continued; nothing else."""
 
 import copy
+import os
 
 import pytest
 import torch
@@ -107,3 +108,23 @@ def test_an_optimisers_settings_are_the_runs_own(state, tmp_path, name):
 def test_weights_of_another_network_name_the_first_that_differs(state, tmp_path):
     with pytest.raises(UserError, match="does not fit this method's networks"):
         resume(state, lambda s: s["agent"].update(more=torch.zeros(1)), tmp_path)
+
+
+def test_tables_beside_the_snapshot_may_be_anything(state, tmp_path, capsys):
+    old = tmp_path / "old"
+    (old / "snapshots").mkdir(parents=True)
+    os.mkfifo(old / "pipe.csv")
+    (old / "folder.csv").mkdir()
+    (old / "bytes.csv").write_bytes(b"\xff\x00step\n1\n")
+    (old / "train.csv").write_text("step,a\n1,2\nx,3\n" + "9" * 6000 + ",4\n2\n-1,5\n100,6\n")
+    resume(state, lambda state: None, tmp_path)
+    assert "left behind" in capsys.readouterr().out
+    assert (tmp_path / "new" / "train.csv").read_text().splitlines()[1].startswith("1,2")
+    assert not (tmp_path / "new" / "pipe.csv").exists()
+
+
+def test_changed_settings_do_not_steer_the_terminal(state, tmp_path, capsys):
+    resume(state, lambda s: s.update(cfg='seed: "\\e[2J"\n'), tmp_path)
+    told = capsys.readouterr().out
+    assert "changed settings" in told
+    assert "\x1b[2J" not in told

@@ -222,6 +222,48 @@ def _aliased(cfg, ran):
     cfg["a"], cfg["method"]["stddev_clip"] = call, call
 
 
+def _merged(cfg, ran):
+    """YAML's own way to put keys into a group."""
+    return yaml.safe_dump(cfg) + f"more: {{<<: {{_target_: os.mkdir, path: '{ran}'}}}}\n"
+
+
+def _flow_in_text(cfg, ran):
+    cfg["method"]["stddev_schedule"] = f"{{_target_: os.mkdir, path: '{ran}'}}"
+
+
+def _settings_of_its_own(cfg, ran):
+    cfg["env_settings"] = "os.mkdir"
+    cfg["method"]["stddev_clip"] = "${env_settings}"
+
+
+def _reward_in_the_method(cfg, ran):
+    cfg["method"]["intrinsic_reward_module"] = _call(ran)
+
+
+def _factory_with_arguments(cfg, ran):
+    cfg["env_factory"]["demos"] = _call(ran)
+
+
+def _method_of_another_case(cfg, ran):
+    cfg["method"]["_target_"] = "robobase.method.drqv2.drqv2"
+
+
+def _module_in_place_of_a_class(cfg, ran):
+    cfg["method"]["_target_"] = "robobase.method.drqv2"
+
+
+def _attribute_of_a_class(cfg, ran):
+    cfg["method"]["_target_"] = "robobase.method.drqv2.DrQV2.act.__globals__"
+
+
+def _network_filled_in(cfg, ran):
+    cfg["method"]["actor_model"]["input_shapes"] = {"a": _call(ran)}
+
+
+def _references_to_each_other(cfg, ran):
+    cfg["a"], cfg["b"] = "${b}", "${a}"
+
+
 RUN_CODE = [
     value for name, value in list(globals().items()) if name.startswith("_") and callable(value)
 ]
@@ -276,6 +318,19 @@ def test_no_resolver_works_in_a_stored_config(hostile, form, capsys):
     assert SECRET not in str(refused.value)
     assert main(["evaluate", str(path), "--num_episodes", "1", "--no_video"]) == 2
     assert SECRET not in "".join(capsys.readouterr())
+
+
+def test_a_message_does_not_steer_the_terminal(hostile, capsys):
+    def change(cfg, ran):
+        cfg["method"]["_target_"] = "\x1b]0;gone\x07\x1b[2J"
+
+    path = hostile(change)
+    assert main(["evaluate", str(path), "--num_episodes", "1", "--no_video"]) == 2
+    path = hostile(lambda cfg, ran: _set(cfg, "env.renderer", "\x1b[2J\x9b31m"))
+    assert main(["evaluate", str(path), "--num_episodes", "1", "--no_video"]) == 2
+    told = "".join(capsys.readouterr()).replace("\n", "")
+    assert told
+    assert told.isprintable()
 
 
 OPENED = {

@@ -3,3 +3,8 @@
 
 class UserError(ValueError):
     """Bad input: the message says what was given, what is allowed and what to do."""
+
+
+def one_line(text: object) -> str:
+    """`text` for a terminal: on one line, without what would steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))

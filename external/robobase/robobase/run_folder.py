@@ -21,9 +21,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from robobase import output_folder, snapshot, stored_config
-from robobase.errors import UserError
+from robobase.errors import UserError, one_line
 from robobase.locks import FolderLock
-from robobase.metrics_csv import read_table
+from robobase.reading import read_csv
+
+_MOST_TOLD = 200  # characters of a changed setting
 
 CONFIG, VERSIONS, HYDRA = "config.yaml", "versions.json", ".hydra"
 
@@ -201,16 +203,24 @@ def carry_over_csvs(source: Path, work_dir: Path, env_steps: int, pretrain_steps
     because the resumed run writes them again.
     """
     for file in source.glob("*.csv"):
-        header, rows = read_table(file)
+        try:
+            header, rows = read_csv(file)
+        except UserError as error:  # the folder may be anybody's
+            print(f"left behind: {error}")
+            continue
         if "step" not in header:
             continue
         step = header.index("step")
         reached = pretrain_steps if file.stem.startswith("pretrain") else env_steps
-        kept = [row for row in rows if int(row[step]) <= reached]
+        kept = [row for row in rows if len(row) == len(header) and _is_until(row[step], reached)]
         temporary = work_dir / f".{file.name}.{os.getpid()}.tmp"
         with open(temporary, "w", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows([header, *kept])
         os.replace(temporary, work_dir / file.name)
+
+
+def _is_until(step: str, reached: int) -> bool:
+    return step.isascii() and step.isdigit() and len(step) < 20 and int(step) <= reached
 
 
 def changed_keys(stored_yaml: Any, cfg: DictConfig) -> list[str]:
@@ -225,7 +235,7 @@ def changed_keys(stored_yaml: Any, cfg: DictConfig) -> list[str]:
     old, new = _flat(stored), _flat(OmegaConf.to_container(cfg, resolve=True))
     absent = "(absent)"
     return [
-        f"{key}: {old.get(key, absent)} -> {new.get(key, absent)}"
+        one_line(f"{key}: {old.get(key, absent)} -> {new.get(key, absent)}")[:_MOST_TOLD]
         for key in sorted((old.keys() | new.keys()) - {"resume_from"})
         if old.get(key, absent) != new.get(key, absent)
     ]

@@ -6,13 +6,14 @@ ever sees it.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from robobase.errors import UserError
-from robobase.reading import plain_yaml
+from robobase.reading import plain_yaml, read_text
 
 FORGOTTEN = ("resume_from", "replay.save_dir", "tb", "wandb", "env_settings")
 """What belongs to the run that wrote the file: where its outputs went, what checked its settings.
@@ -57,6 +58,11 @@ def parse(text: Any, where: str) -> dict[str, Any]:
         return _Resolution(tree).tree()
     except ValueError as error:
         raise UserError(f"the config in {where} is not plain data: {error}") from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """`parse` of the config in a run folder. Raises UserError where it cannot be read either."""
+    return parse(read_text(path, what="config"), str(path))
 
 
 def forget_outputs(tree: dict[str, Any]) -> None:

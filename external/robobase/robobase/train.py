@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from robobase import console, hydra_folders, overrides, sanity, signals, sweep
-from robobase.errors import UserError
+from robobase.errors import UserError, one_line
 from robobase.hydra_folders import USER_ERROR
 from robobase.settings.readers import check_effect
 from robobase.settings.task import task_settings
@@ -89,7 +89,7 @@ def user_message(error: BaseException | None) -> str | None:
 
 
 def _fail(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(USER_ERROR)
 
 
