@@ -3,6 +3,7 @@
 No servo gets torque here.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -33,6 +34,7 @@ _READS = 200  # for the loop's rate
 _SLOWEST_READ = 0.010  # s, half a control tick
 _FRAMES = 10  # for the frames' age
 _OLDEST_FRAME = 0.1  # s
+_PATIENCE = 5  # lost answers in a row, while a joint is moved by hand
 _WARM = 10.0  # degrees Celsius below a servo's own limit
 
 
@@ -201,7 +203,7 @@ def check_directions(
         if bus.state(id_).torque:
             bus.write(id_, TORQUE_ENABLE, b"\0")
     for joint in range(len(JOINTS)):
-        item = check_joint(joint, lambda: file.to_servo(read_counts(bus)), units, person)
+        item = check_joint(joint, lambda: file.to_servo(read_patiently(bus)), units, person)
         if item is not None:
             yield item
 
@@ -210,6 +212,14 @@ def read_counts(bus: LeRobotBus) -> np.ndarray:
     """Present positions (6,) in counts. Raises DriverError."""
     _, answers = bus.read_all(ports.IDS, PRESENT_POSITION, 2)
     return np.array([parse_position(answer) for answer in answers])
+
+
+def read_patiently(bus: LeRobotBus) -> np.ndarray:
+    """The same; some lost answers are forgiven, as `check_rate` has told of them already."""
+    for _ in range(_PATIENCE):
+        with contextlib.suppress(DriverError):
+            return read_counts(bus)
+    return read_counts(bus)
 
 
 def check_camera(camera: WristCamera) -> Item:

@@ -60,7 +60,7 @@ class LastPictures(BackgroundObserver):
 
 def _tiles(tick: PolicyTick) -> list[np.ndarray]:
     """From top to bottom, RGB."""
-    shown = []
+    shown: list[tuple[str, np.ndarray]] = []
     if tick.frame is not None:
         square = center_crop(tick.frame, axes=(0, 1))[..., ::-1]
         shown.append(("camera", cv2.resize(square, (_EDGE, _EDGE), interpolation=cv2.INTER_AREA)))
@@ -70,4 +70,6 @@ def _tiles(tick: PolicyTick) -> list[np.ndarray]:
     else:
         shown.append(("class ids", pictures.segmentation(tick.picture[0], _EDGE)))
         shown += [("disparity", pictures.disparity(one, _EDGE)) for one in tick.picture[1:]]
-    return [pictures.caption(one, f"{name} {tick.time:.2f} s") for name, one in shown]
+    return [
+        pictures.caption(one.astype(np.uint8), f"{name} {tick.time:.2f} s") for name, one in shown
+    ]
