@@ -8,6 +8,7 @@ from robobase.errors import UserError
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.rollout.frame_watch import REMEDIES, Flaw
 from so101_robobase.robot.rollout.sight import Picture, Sight
+from so101_robobase.robot.words import REAL_ARM, Words
 
 _MEMORY = 100  # readings of the joints, 2 s
 _AT_REST = 0.005  # rad: three steps of an encoder
@@ -27,8 +28,8 @@ class PictureGuard:
         flawed: how many pictures had which flaw.
     """
 
-    def __init__(self, sight: Sight, arm: Arm):
-        self._sight, self._arm = sight, arm
+    def __init__(self, sight: Sight, arm: Arm, words: Words = REAL_ARM):
+        self._sight, self._arm, self._words = sight, arm, words
         self._poses: deque[tuple[float, np.ndarray]] = deque(maxlen=_MEMORY)
         self._good: Picture | None = None
         self._newest: float | None = None  # when the picture that was judged last was taken
@@ -42,7 +43,8 @@ class PictureGuard:
         ends = self._arm.clock.now() + _PATIENCE
         while (flaw := self._sight.latest().flaw) is not None:
             if self._arm.clock.now() >= ends:
-                raise UserError(f"the camera's pictures are {flaw}: {REMEDIES[flaw]}")
+                remedy = REMEDIES[flaw] if self._words is REAL_ARM else self._words.line
+                raise UserError(f"the camera's pictures are {flaw}: {remedy}")
             self._arm.clock.wait_until(self._arm.clock.now() + _POLL)
 
     def forget(self) -> None:

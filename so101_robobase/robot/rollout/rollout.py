@@ -82,7 +82,7 @@ class Rollout:
         words: Words = REAL_ARM,
     ):
         self.arm, self.sight, self.policy, self.scene = arm, sight, policy, scene
-        self._pictures = PictureGuard(sight, arm)
+        self._pictures = PictureGuard(sight, arm, words)
         self.settings, self.start = settings, start
         self._observers = list(observers)
         self._logger = logger
