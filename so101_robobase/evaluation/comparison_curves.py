@@ -60,8 +60,16 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
         (blank,) = success.plot([], [], linestyle="none")
         entries.append(blank)
         texts.append(f"and {len(names) - _MOST_LINES} more, in the table")
-    place = {"loc": "lower left", "bbox_to_anchor": (0.06, 0.005), "borderaxespad": 0.0}
-    figure.legend(entries, texts, fontsize=8, ncols=1, frameon=False, labelspacing=0.3, **place)
+    figure.legend(
+        entries,
+        texts,
+        loc="lower left",
+        bbox_to_anchor=(0.06, 0.005),
+        borderaxespad=0.0,
+        fontsize=8,
+        frameon=False,
+        labelspacing=0.3,
+    )
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
