@@ -256,3 +256,25 @@ def test_threads_are_shared_among_concurrent_jobs(monkeypatch):
         compute.share_threads(None)
     compute.share_threads(5)
     assert threads == [8, 2, 1, 5]
+
+
+@pytest.mark.slow
+def test_a_training_that_nobody_reads_any_more_saves_and_ends_without_a_traceback(tmp_path):
+    command = [*COMMAND, "num_train_frames=100000000", "eval_every_steps=null", "num_gpus=0"]
+    process = subprocess.Popen(
+        [*command, "log_every=20", "hydra.run.dir=run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for line in process.stdout:
+        if line.startswith("train"):
+            break
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    process.wait(timeout=120)
+    assert (tmp_path / "run" / "snapshots" / "latest_snapshot.pt").is_file()
