@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 # PyOpenGL remarks at each start on libraries that it could use. With MUJOCO_GL=egl it starts with
 # the first import of mujoco, wherever that is.
 logging.getLogger("OpenGL").setLevel(logging.WARNING)
+# And Matplotlib in each process on a home that it cannot write to, where a temporary folder does.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 gymnasium.register(
     id="so101_robobase/Lift-v0",

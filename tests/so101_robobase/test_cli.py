@@ -1,6 +1,7 @@
 """Claims about the command line itself."""
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -84,3 +85,11 @@ def test_without_a_reader_there_is_no_traceback(words, tmp_path):
     assert process.stderr.read() == ""
     # argparse itself takes no notice of help that nobody reads.
     assert process.wait(timeout=120) == (0 if "--help" in words else 141)
+
+
+def test_a_home_that_cannot_be_written_is_no_matter():
+    code = "import so101_robobase.training.curves as curves; assert curves.FigureCanvasAgg"
+    home = {"HOME": "/proc/nowhere", "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": "", "LC_ALL": "C"}
+    env = {key: value for key, value in os.environ.items() if key != "MPLCONFIGDIR"} | home
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
