@@ -245,6 +245,8 @@ def test_the_command_notes_which_arm_it_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(lerobot_driver, "LeRobotDriver", lambda port, calibration: arm)
     monkeypatch.setattr("builtins.input", Hands(arm).ask)
     output = tmp_path / "arm.yaml"
+    for name in ("left.json", "right.json"):
+        (tmp_path / name).touch()
     command = ("--output", output, "--port", "here", "--poses", tmp_path, "--calibration")
     assert _run(*command, tmp_path / "left.json") == 0
     assert load(output).arm == "left"

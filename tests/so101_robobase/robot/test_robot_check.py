@@ -138,7 +138,7 @@ def test_arguments_that_cannot_be_used():
         check()
     with pytest.raises(UserError, match="must be width x height"):
         check("--camera", "0", "--camera_size", "big")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not exist"):
         check("--port", "/dev/ttyNONE", "--alignment", "/nonexistent.yaml")
     with pytest.raises(SystemExit) as raised:
         check("--port", "/dev/ttyNONE", "--calibration", "a", "--id", "b")

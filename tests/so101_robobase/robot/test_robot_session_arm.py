@@ -97,7 +97,7 @@ REAL = {  # words, kind of policy, camera, part of the error line
     ),
     "no depth": (["--segmentation", "."], "seg_depth", {}, "name a depth network or its folder"),
     "simulated depth": (
-        ["--segmentation", "x.pt", "--depth", "simulated"],
+        ["--segmentation", ".", "--depth", "simulated"],
         "seg_depth",
         {},
         "--depth simulated is the simulator's, a camera has none; this policy",
