@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from robobase.errors import UserError
+from robobase.reading import read_yaml
 from so101_robobase.config import from_mapping
 from so101_robobase.files import written_whole
 from so101_robobase.joints import JOINTS, NUM_JOINTS
@@ -19,6 +20,7 @@ from so101_robobase.sim.scene import SceneConfig
 from so101_robobase.sim.servos import ServoModel
 
 GRIPPER = NUM_JOINTS - 1
+_MOST_SERVO_UNITS = 1000  # degrees, or percent of the gripper: nearly three turns
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class CameraPose:
     def __post_init__(self) -> None:
         if not np.isfinite((*self.pos, *self.euler, self.fovy)).all():
             raise UserError(f"camera pose holds nan or inf: {self}")
+        if max(map(abs, self.pos)) > 1 or max(map(abs, self.euler)) > 2 * np.pi:
+            raise UserError(f"camera pose is beyond 1 m or one turn: {self}")
         if not 0 < self.fovy < 180:
             raise UserError(f"camera.fovy={self.fovy} must lie between 0 and 180 degrees")
 
@@ -66,6 +70,10 @@ class Alignment:
         values = (*self.zero, self.gripper_closed, self.gripper_open)
         if not np.isfinite(values).all():
             raise UserError(f"alignment holds nan or inf: {values}")
+        if max(map(abs, values)) > _MOST_SERVO_UNITS:
+            raise UserError(
+                f"alignment has a zero beyond {_MOST_SERVO_UNITS} servo units: {values}"
+            )
         if abs(self.gripper_open - self.gripper_closed) < 1:
             raise UserError(
                 f"alignment has the gripper closed at {self.gripper_closed} and open at "
@@ -99,15 +107,7 @@ class Units:
 
 def load(path: Path) -> Alignment:
     """Read an alignment file. Raises UserError if it is missing or not one."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(
-            f"alignment {path} cannot be read ({error.strerror}); "
-            "make it with `so101_robobase robot align`"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"alignment {path} is not YAML; make it anew with `robot align`") from error
+    values = read_yaml(path, what="alignment", remedy="make it with `so101_robobase robot align`")
     if not isinstance(values, dict):
         raise UserError(f"alignment {path} is empty; make it anew with `robot align`")
     return from_plain(values, str(path))

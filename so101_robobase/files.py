@@ -1,36 +1,126 @@
-"""Files that appear whole or not at all, and where they go if nobody says."""
+"""Files that commands write: whole or not at all, and never in place of something else."""
 
 import contextlib
 import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from robobase.errors import UserError
 from robobase.output_folder import claim, make_unique
+from robobase.reading import reason
 
 RUNS = Path("runs")
 """Where outputs go that belong to no run folder; in the working directory."""
 
+MARK = "so101_robobase"
+"""What files that a person may name carry near one of their ends, so that they may be replaced."""
+
 _RUN_FILES = ("versions.json", "config.yaml", ".hydra")  # that training leaves in a run folder
+_NEAR = 4096  # bytes
+_UNFINISHED = re.compile(r"\..+\.\d+\.tmp(\..+)?")
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `path` if the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def written_whole(path: Path, own: bool = False) -> Iterator[Path]:
+    """A temporary name to write to; it becomes `path` if the block ends without an error.
+
+    Args:
+        own: replace a file only where it carries `MARK`.
+
+    Raises:
+        UserError: `path` is no regular file, or one that may not be replaced, or its folder cannot
+            be made.
+    """
+    check_replaceable(path, own)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({reason(error)}); name another") from error
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary.unlink(missing_ok=True)  # a link in its place would be followed
     try:
         yield temporary
+        check_replaceable(path, own)  # work may have taken hours
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def checked_output(path: Path, suffixes: Sequence[str] = (), own: bool = True) -> Path:
+    """`path`, links followed, if a file can be written there: asked before any work is done.
+
+    Args:
+        suffixes: that it may have; none: any.
+        own: as of `written_whole`.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UserError(f"{path} must end in {' or '.join(suffixes)}")
+    try:
+        path = path.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise UserError(f"{path} cannot be written ({reason(error)}); name another") from error
+    check_replaceable(path, own)
+    there = next(folder for folder in path.parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "may not be written to" if there.is_dir() else "is no folder"
+        raise UserError(f"{path} cannot be written: {there} {why}; name another")
+    return path
+
+
+def check_replaceable(path: Path, own: bool = False) -> None:
+    """UserError unless nothing is at `path`, or a regular file that may be replaced."""
+    try:
+        kind = stat.S_IFMT(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be written ({reason(error)}); name another") from error
+    if kind != stat.S_IFREG:
+        raise UserError(
+            f"{path} is {_KINDS.get(kind, 'a device')}, which is not written over; name a file"
+        )
+    if own and not _is_own(path):
+        raise UserError(
+            f"{path} is there already and was not written by this command; name another file, or "
+            "move that one away"
+        )
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file `name` of `folder`, links followed. UserError where it leads out of the folder."""
+    try:
+        within = not Path(name).is_absolute() and ".." not in Path(name).parts
+        path = (folder / name).resolve()
+        leads_out = not path.is_relative_to(folder.resolve())
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        raise UserError(f"{folder} names {name!r}, which is no file name") from error
+    if not within:
+        raise UserError(f"{folder} names {name!r}, which is not within it")
+    if leads_out:
+        raise UserError(
+            f"{folder / name} is a link out of {folder}; put the file itself there, or name the "
+            "folder to which it leads"
+        )
+    return path
+
+
 def remove_unfinished(folder: Path) -> None:
     """Delete what `written_whole` left in `folder` when its process was killed."""
-    for path in folder.glob(".*.tmp.*"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(".*.tmp*"):
+        if _UNFINISHED.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def run_folder(file: Path) -> Path | None:
@@ -92,3 +182,14 @@ def claimed(
         finally:
             with contextlib.suppress(OSError):  # something is in it
                 folder.rmdir()
+
+
+def _is_own(path: Path) -> bool:
+    """Whether `MARK` stands near an end of the file; an empty file is nobody's."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(_NEAR)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _NEAR))
+            return not begin or MARK.encode() in begin or MARK.encode() in file.read(_NEAR)
+    except OSError:
+        return False

@@ -28,17 +28,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the tables and writes the curves."""
-    from robobase.errors import UserError
     from so101_robobase.evaluation.comparison import comparison_rows, find_runs, setting_rows
-    from so101_robobase.evaluation.comparison_curves import draw_curves
+    from so101_robobase.evaluation.comparison_curves import SUFFIXES, draw_curves
     from so101_robobase.evaluation.report import table
+    from so101_robobase.files import checked_output
 
+    output = checked_output(args.output, SUFFIXES)
     runs = find_runs(args.runs)
     for header, *rows in filter(None, (comparison_rows(runs, LEVELS), setting_rows(runs, 0.9))):
         print(table(rows, header))
-    try:
-        draw_curves(runs, args.output)
-    except (OSError, ValueError) as error:  # ValueError: a suffix matplotlib does not know
-        raise UserError(f"cannot write '{args.output}' ({error}); choose --output") from error
+    draw_curves(runs, output)
     print(f"curves: {args.output}")
     return 0

@@ -12,7 +12,12 @@ from robobase.errors import UserError
 from robobase.reading import read_csv, read_yaml
 
 EVALUATIONS = "eval.csv"
-_COLUMNS = ("env_steps", "total_time", "episode_success", "episode_reward")
+_COLUMNS = {  # least and greatest value
+    "env_steps": (0, 1e15),
+    "total_time": (0, 1e10),
+    "episode_success": (0, 1),
+    "episode_reward": (-1e12, 1e12),
+}
 _OVERRIDES = Path(".hydra", "overrides.yaml")  # what was typed, as Hydra leaves it in a run folder
 _RUN_RECORDS = ("config.yaml", ".hydra", "snapshots")  # that make a folder a run's
 _MOST_TOLD = 5  # runs that are left out
@@ -198,6 +203,14 @@ def _read_run(folder: Path) -> Run:
         }
     except ValueError as error:
         raise UserError(f"'{file}' is damaged ({error}); mend or remove that line") from error
+    for name, (least, most) in _COLUMNS.items():
+        values = columns[name]
+        unknown = np.isnan(values) if name != "env_steps" else np.zeros(len(values), bool)
+        if not (unknown | ((values >= least) & (values <= most))).all():
+            raise UserError(
+                f"'{file}' is damaged ({name} must be {least:g} to {most:g}); mend or remove that "
+                "line"
+            )
     return Run("/".join(folder.resolve().parts[-2:]), **columns, overrides=_overrides(folder))
 
 
@@ -207,7 +220,9 @@ def _overrides(folder: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     words = read_yaml(file, what="overrides", remedy="remove the file")
-    pairs = [str(word).lstrip("+").split("=", 1) for word in words or () if "=" in str(word)]
+    if not isinstance(words, list | None) or not all(isinstance(w, str) for w in words or ()):
+        raise UserError(f"overrides {file} is no list of key=value; remove the file")
+    pairs = [word.lstrip("+").split("=", 1) for word in words or () if "=" in word]
     return dict(pairs)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from so101_robobase.evaluation.comparison import Run, settings
-from so101_robobase.files import written_whole
+from so101_robobase.files import MARK, written_whole
 
+SUFFIXES = (".png", ".pdf", ".svg")
 _WIDTH, _HEIGHT = 11.0, 4.2  # inches, without the legend
 _AXIS = 0.55  # inches, of numbers and label below the curves
 _LINE = 0.17  # inches, of the legend
@@ -14,7 +15,7 @@ _LINE_STYLES = ("-", "--", ":", "-.")  # after each ten colours
 
 
 def draw_curves(runs: Sequence[Run], path: Path) -> None:
-    """Success and reward against env steps, as a PNG (or what the suffix says) at `path`.
+    """Success and reward against env steps, in a file at `path` with one of `SUFFIXES`.
 
     One colour per setting where settings have several seeds, else one per run; the legend has all
     of its lines below the curves.
@@ -54,7 +55,7 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.3)
     shown = names[:_MOST_LINES]
-    texts = [_short(name, 150) for name in shown]
+    texts = [_short(name, 150).replace("$", r"\$") for name in shown]  # no formulas
     entries = [handles[name] for name in shown]
     if len(names) > _MOST_LINES:
         (blank,) = success.plot([], [], linestyle="none")
@@ -70,8 +71,9 @@ def draw_curves(runs: Sequence[Run], path: Path) -> None:
         frameon=False,
         labelspacing=0.3,
     )
-    with written_whole(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    who = "Software" if path.suffix.lower() == ".png" else "Creator"
+    with written_whole(path, own=True) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={who: MARK})
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:

@@ -11,11 +11,12 @@ from typing import Any
 
 from robobase.errors import UserError
 from so101_robobase.evaluation.statistics import CONFIDENCE, HEIGHT_MARKS, Episode, Summary
+from so101_robobase.files import written_whole
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
     """Aligned columns between bars: the first to the left, the others to the right."""
-    lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]
+    lines = [[_shown(cell) for cell in row] for row in ([header] if header else []) + list(rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     text = [rule]
@@ -106,9 +107,8 @@ def write_json(path: Path, settings: dict[str, Any], summary: Summary, episodes:
             for episode in episodes
         ],
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(_without_nan(record), indent=2) + "\n")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(_without_nan(record), indent=2) + "\n")
 
 
 def write_debug_csv(folder: Path, episodes: Iterable[Episode]) -> None:
@@ -136,10 +136,15 @@ def write_debug_csv(folder: Path, episodes: Iterable[Episode]) -> None:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="") as file:
+    with written_whole(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def _shown(cell: str) -> str:
+    """What a stranger's file says must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in cell)
 
 
 def _without_nan(value: Any) -> Any:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from so101_robobase import pictures
 from so101_robobase.evaluation.recording import Track
 from so101_robobase.evaluation.statistics import Episode
+from so101_robobase.files import check_replaceable
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.sim.views import Views
 
@@ -83,7 +84,9 @@ class Videos:
         return image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # H.264 needs it
 
     def _write_one(self, path: Path, episode: Episode, track: Track, bar: tqdm) -> None:
+        check_replaceable(path)
         temporary = path.with_stem(f".{path.stem}.part")
+        temporary.unlink(missing_ok=True)
         try:
             # macro_block_size=1: imageio would otherwise rescale to multiples of 16.
             with imageio.get_writer(temporary, fps=self._fps, macro_block_size=1) as writer:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from robobase.errors import UserError
+from robobase.reading import read_yaml
+from so101_robobase.files import inside
 from so101_robobase.observation import CLASSES
 
 CLASS_MAP = "class_map.yaml"
@@ -22,7 +22,7 @@ def read_class_map(given: ClassMap | Path | str | None, folder: Path) -> dict[st
 
     Raises UserError if the file cannot be read or a name on the right is none of `CLASSES`.
     """
-    source = given if given is not None else folder / CLASS_MAP
+    source = given if given is not None else inside(folder, CLASS_MAP)
     if isinstance(source, str | Path):
         path = Path(source)
         if given is None and not path.exists():
@@ -57,11 +57,7 @@ def class_ids(names: Iterable[str], class_map: ClassMap, where: Path) -> dict[st
 
 def read_yaml_mapping(path: Path) -> dict[Any, Any]:
     """The mapping that the file holds. Raises UserError if it is missing or holds none."""
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read: {reason}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold 'name: value' lines")
     return content

@@ -13,13 +13,20 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.files import written_whole
+from robobase.reading import MIB, read_json
+from so101_robobase.files import MARK, inside, written_whole
 from so101_robobase.observation import CLASSES, ClassId
 from so101_robobase.perception.class_names import UNCOVERED, class_ids, read_class_map
+from so101_robobase.picture_files import MOST_PIXELS
 
 ANNOTATION_FILES = ("_annotations.coco.json", "annotations.json")
 # OpenCV fills every pixel that an outline touches, COCO those whose centre it holds.
 _SCALE = 5
+_MOST_BYTES = 256 * MIB  # of a file; unpacked it takes about ten times as much
+_MOST_POINTS = 20_000  # of an outline
+_MOST_COORDINATE = 2**16  # pixels; beyond OpenCV's arithmetic overflows
+_LONGEST_COUNT = 6  # characters of a packed run length
+_MOST_LABELLED = 2**31  # pixels of a picture times its outlines
 
 
 class CocoLabels:
@@ -38,7 +45,9 @@ class CocoLabels:
         self._uncovered = CLASSES.index(mapping.pop(UNCOVERED, CLASSES[ClassId.UNLABELED]))
         try:
             self._take(content, mapping)
-        except (KeyError, TypeError, AttributeError) as error:
+        except UserError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{path} is no COCO file: entry {error} is missing or wrong") from error
         if not self.images:
             raise UserError(f"{path} has no annotated pictures; annotate some or leave it out")
@@ -52,8 +61,9 @@ class CocoLabels:
         names = {entry["id"]: entry["name"] for entry in content["categories"]}
         nameless = used - names.keys()
         if nameless:
-            raise UserError(f"{self._path} annotates category {min(nameless)}, which has no name")
-        known = class_ids({names[number] for number in used}, mapping, self._path)
+            number = next(iter(nameless))
+            raise UserError(f"{self._path} annotates category {number}, which has no name")
+        known = class_ids({str(names[number]) for number in used}, mapping, self._path)
         self.images: list[Path] = []
         self._shapes: list[tuple[int, int]] = []
         self._outlines: list[list[tuple[int, Any]]] = []  # per picture: (class id, segmentation)
@@ -61,28 +71,44 @@ class CocoLabels:
             if entry["id"] not in outlines:
                 continue
             self.images.append(self._find(entry["file_name"]))
-            self._shapes.append((entry["height"], entry["width"]))
+            here = outlines[entry["id"]]
+            self._shapes.append(self._shape(entry["height"], entry["width"], len(here)))
             self._outlines.append(
                 [
-                    (known[names[each["category_id"]]], each.get("segmentation"))
-                    for each in outlines[entry["id"]]
+                    (known[str(names[each["category_id"]])], each.get("segmentation"))
+                    for each in here
                 ]
             )
 
     def _find(self, name: str) -> Path:
-        for folder in (self._path.parent, self._path.parent / "images"):
-            if (folder / name).is_file():
-                return folder / name
+        folder = self._path.parent
+        for within in (Path(name), Path("images", name)):
+            if inside(folder, str(within)).is_file():
+                return folder / within
         raise UserError(f"{self._path} names picture {name!r}, which is not beside it")
+
+    def _shape(self, height: Any, width: Any, outlines: int) -> tuple[int, int]:
+        if type(height) is not int or type(width) is not int or min(height, width) < 1:
+            raise UserError(f"{self._path} has a picture of {width} x {height} pixels")
+        pixels = height * width
+        if pixels > MOST_PIXELS or pixels * outlines > _MOST_LABELLED:
+            raise UserError(
+                f"{self._path} has {outlines} outlines in a picture of {width} x {height} pixels, "
+                f"more than can be drawn; make it smaller (at most {MOST_PIXELS:,} pixels)"
+            )
+        return height, width
 
     def ids(self, index: int) -> np.ndarray:
         """Class ids (H, W) uint8 of picture `index`. Raises UserError for a bad outline."""
         shape = self._shapes[index]
         ids = np.full(shape, self._uncovered, np.uint8)
         where = f"{self._path}, picture {self.images[index].name}"
-        masks = [(rasterize(outline, shape, where), k) for k, outline in self._outlines[index]]
-        for mask, class_id in sorted(masks, key=lambda item: -int(item[0].sum())):
-            ids[mask] = class_id
+        drawn = []
+        for class_id, outline in self._outlines[index]:
+            mask = rasterize(outline, shape, where)
+            drawn.append((-int(mask.sum()), class_id, np.packbits(mask)))
+        for _, class_id, packed in sorted(drawn, key=lambda item: item[0]):
+            ids.ravel()[np.unpackbits(packed, count=ids.size).view(bool)] = class_id
         return ids
 
 
@@ -94,13 +120,24 @@ def rasterize(outline: Any, shape: tuple[int, int], where: str) -> np.ndarray:
     if not polygons or not all(isinstance(each, list) and len(each) >= 6 for each in polygons):
         raise UserError(f"{where}: an annotation has no outline; draw polygons, not boxes")
     fine = np.zeros((_SCALE * shape[0], _SCALE * shape[1]), np.uint8)
-    points = [
-        np.round(_SCALE * np.array(each, float).reshape(-1, 2) - 0.5).astype(np.int32)
-        for each in polygons
-    ]
+    points = [np.round(_SCALE * _points(each, where) - 0.5).astype(np.int32) for each in polygons]
+    if sum(map(len, points)) > _MOST_POINTS:
+        raise UserError(f"{where}: an outline has more than {_MOST_POINTS:,} points")
     cv2.fillPoly(fine, points, 1)
     middle = slice(_SCALE // 2, None, _SCALE)
     return fine[middle, middle] > 0
+
+
+def _points(polygon: list[Any], where: str) -> np.ndarray:
+    """(N, 2) pixels of x, y, x, y ..."""
+    try:
+        points = np.array(polygon, np.float64)
+        points = points.reshape(-1, 2 if points.ndim == 1 else 0)
+    except (ValueError, TypeError, OverflowError):
+        points = np.array([np.nan])
+    if not (np.abs(points) <= _MOST_COORDINATE).all():  # not so with a nan
+        raise UserError(f"{where}: an outline is no list of x, y, x, y ... in pixels")
+    return points
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
@@ -111,11 +148,13 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": counts.tolist()}
 
 
-def export_coco(pictures: Iterable[tuple[Path, np.ndarray]], file: Path) -> int:
+def export_coco(
+    pictures: Iterable[tuple[Path, np.ndarray]], file: Path, folder: Path | None = None
+) -> int:
     """Write pictures (path, class ids (H, W)) as a COCO file; returns how many.
 
     One annotation per class and picture, exact run lengths; `unlabeled` is what none covers.
-    Paths are written relative to the file where they lie below it.
+    Paths are written relative to the file where they lie below it, else to `folder`.
     """
     categories = [
         {"id": int(k), "name": CLASSES[k], "supercategory": "so101"}
@@ -124,8 +163,9 @@ def export_coco(pictures: Iterable[tuple[Path, np.ndarray]], file: Path) -> int:
     ]
     images: list[dict[str, Any]] = []
     count = 0
-    with written_whole(file) as temporary, open(temporary, "w") as stream:
-        stream.write('{"annotations": [')
+    with written_whole(file, own=True) as temporary, open(temporary, "w") as stream:
+        stream.write(json.dumps({"info": {"description": f"made with {MARK}"}})[:-1])
+        stream.write(',\n"annotations": [')
         for number, (path, ids) in enumerate(pictures, start=1):
             for class_id in np.unique(ids[ids != ClassId.UNLABELED]).tolist():
                 count += 1
@@ -133,7 +173,12 @@ def export_coco(pictures: Iterable[tuple[Path, np.ndarray]], file: Path) -> int:
                 json.dump(_annotation(count, number, class_id, ids == class_id), stream)
             height, width = ids.shape
             images.append(
-                {"id": number, "file_name": _relative(path, file), "width": width, "height": height}
+                {
+                    "id": number,
+                    "file_name": _relative(path, file.parent, folder or file.parent),
+                    "width": width,
+                    "height": height,
+                }
             )
         stream.write('\n],\n"images": ' + json.dumps(images))
         stream.write(',\n"categories": ' + json.dumps(categories) + "}\n")
@@ -153,16 +198,15 @@ def _annotation(number: int, image: int, class_id: int, mask: np.ndarray) -> dic
     }
 
 
-def _relative(path: Path, file: Path) -> str:
-    path, folder = path.resolve(), file.resolve().parent
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+def _relative(path: Path, *folders: Path) -> str:
+    path = path.resolve()
+    below = (folder.resolve() for folder in folders if path.is_relative_to(folder.resolve()))
+    folder = next(below, None)
+    return path.name if folder is None else path.relative_to(folder).as_posix()
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+    content = read_json(path, _MOST_BYTES, "COCO file")
     if not isinstance(content, dict):
         raise UserError(f"{path} is no COCO file: it has no 'images' and 'annotations'")
     return content
@@ -170,20 +214,39 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _from_run_lengths(outline: Mapping[str, Any], shape: tuple[int, int], where: str) -> np.ndarray:
     height, width = shape
+    pixels = height * width
     counts = outline.get("counts")
-    counts = np.array(_uncompressed(counts) if isinstance(counts, str) else counts or [], int)
-    if list(outline.get("size", ())) != [height, width] or counts.sum() != height * width:
+    if isinstance(counts, str) and len(counts) <= _LONGEST_COUNT * (pixels + 1):
+        counts = _uncompressed(counts)
+    try:
+        lengths = np.array(counts)
+    except (ValueError, TypeError, OverflowError):
+        lengths = np.empty((0, 0))
+    fills = (
+        lengths.ndim == 1
+        and lengths.dtype.kind == "i"
+        and outline.get("size") == [height, width]
+        and len(lengths) <= 2 * pixels + 2
+        and bool(((lengths >= 0) & (lengths <= pixels)).all())
+        and lengths.sum() == pixels
+    )
+    if not fills:
         raise UserError(f"{where}: run lengths do not fill its {width}x{height} pixels")
-    inside = np.arange(len(counts)) % 2 == 1
-    return np.repeat(inside, counts).reshape(width, height).T
+    covered = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(covered, lengths).reshape(width, height).T
 
 
-def _uncompressed(text: str) -> list[int]:
-    """Run lengths from COCO's text form: 5 bits a character, from the third on as differences."""
+def _uncompressed(text: str) -> list[int] | None:
+    """Run lengths from COCO's text form: 5 bits a character, from the third on as differences.
+
+    None where it holds other characters or a number that no picture needs.
+    """
     counts: list[int] = []
     value = shift = 0
     for character in text:
         bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 5 * _LONGEST_COUNT:
+            return None
         value |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:

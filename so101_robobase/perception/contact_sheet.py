@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from robobase.errors import UserError
 from so101_robobase import pictures
-from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES, PALETTE, colorize_ids
 from so101_robobase.perception.folder import LabelledPictures
+from so101_robobase.picture_files import write_png
 
 COLUMNS = 4
 HEIGHT = 150  # pixels of a picture on the sheet
@@ -41,9 +41,7 @@ def write_contact_sheet(
     path: Path, pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 ) -> None:
     """Write the contact sheet of `pairs` as a PNG file."""
-    _, encoded = cv2.imencode(".png", contact_sheet(pairs)[..., ::-1])
-    with written_whole(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+    write_png(path, contact_sheet(pairs)[..., ::-1])
 
 
 def evenly(data: LabelledPictures, number: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:

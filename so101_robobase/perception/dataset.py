@@ -27,7 +27,7 @@ from robobase import signals
 from robobase.errors import UserError
 from robobase.output_folder import claim
 from so101_robobase.alignment import CameraPose
-from so101_robobase.files import remove_unfinished, written_whole
+from so101_robobase.files import inside, remove_unfinished, written_whole
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.class_names import read_yaml_mapping
 from so101_robobase.perception.mask_folder import DATASET_FILE, FORMAT
@@ -223,9 +223,12 @@ def _agree(output: Path, num_images: int, settings: DatasetSettings) -> None:
     wanted = {"format": FORMAT, "classes": list(CLASSES), **settings.as_dict()}
     if path.exists():
         there = read_yaml_mapping(path)
-        if there.get("num_images", 0) > num_images:
+        held = there.get("num_images", 0)
+        if type(held) is not int:
+            raise UserError(f"{path} is damaged: num_images is {held!r}; choose another --output")
+        if held > num_images:
             raise UserError(
-                f"{output} holds {there['num_images']} pictures, more than num_images="
+                f"{output} holds {held} pictures, more than num_images="
                 f"{num_images}; choose another --output"
             )
         changed = _differences(wanted, there)
@@ -237,6 +240,7 @@ def _agree(output: Path, num_images: int, settings: DatasetSettings) -> None:
     elif (output / "images").exists() or (output / "masks").exists():
         raise UserError(f"{output} holds pictures but no {DATASET_FILE}; choose another --output")
     for folder in ("images", "masks"):
+        inside(output, folder)
         (output / folder).mkdir(parents=True, exist_ok=True)
         remove_unfinished(output / folder)
     with written_whole(path) as temporary:

@@ -151,12 +151,14 @@ def _render(args: argparse.Namespace) -> int:
 def _export(folder: Path, file: Path, class_map: Path | None) -> int:
     from tqdm import tqdm
 
+    from so101_robobase.files import checked_output
     from so101_robobase.perception.coco import export_coco
     from so101_robobase.perception.folder import LabelledPictures
 
+    file = checked_output(file)
     data = LabelledPictures(folder, class_map)
     rows = ((path, data.ids(index)) for index, path in enumerate(tqdm(data.images, "exporting")))
-    number = export_coco(rows, file)
+    number = export_coco(rows, file, folder if folder.is_dir() else folder.parent)
     print(f"{number} pictures in {file}")
     return 0
 

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from robobase.errors import UserError
 from so101_robobase.arguments import NETWORK, FrameSize, Input, Number
 
 
@@ -37,8 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and prints how far it is from the original."""
-    if args.output.suffix != ".onnx":
-        raise UserError(f"--output {args.output} must end in .onnx")
+    from so101_robobase.files import checked_output
+
+    output = checked_output(args.output, [".onnx"])
     from so101_robobase.evaluation.report import table
     from so101_robobase.perception.frames import parse_frame_size
     from so101_robobase.perception.onnx_export import export_depth, export_segmentation
@@ -46,16 +46,16 @@ def run(args: argparse.Namespace) -> int:
     if args.segmentation is not None:
         from so101_robobase.perception.segmentation.inference import SegmentationInference
 
-        parity = export_segmentation(SegmentationInference(args.segmentation), args.output)
+        parity = export_segmentation(SegmentationInference(args.segmentation), output)
         predictions = ["class ids, equal pixels", f"{1 - parity.error:.4%}"]
     else:
         from so101_robobase.perception.depth import DepthInference
 
         frame = parse_frame_size(args.frame_size)
         depth = DepthInference(args.depth, input_size=args.input_size)
-        parity = export_depth(depth, args.output, frame)
+        parity = export_depth(depth, output, frame)
         predictions = ["disparity, mean difference / span", f"{parity.error:.1e}"]
     outputs = ["network's output, greatest difference / span", f"{parity.difference:.1e}"]
     print(table([outputs, predictions], ["torch against onnxruntime", "worst frame"]))
-    print(f"network: {args.output} ({args.output.stat().st_size / 2**20:.1f} MiB)")
+    print(f"network: {args.output} ({output.stat().st_size / 2**20:.1f} MiB)")
     return 0

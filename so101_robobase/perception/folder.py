@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from robobase.errors import UserError
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.coco import ANNOTATION_FILES, CocoLabels
 from so101_robobase.perception.mask_folder import DATASET_FILE, MaskFolder
+from so101_robobase.picture_files import read_picture
 
 
 class Labels(Protocol):
@@ -70,16 +70,6 @@ class LabelledPictures:
     def ids(self, index: int) -> np.ndarray:
         """Class ids (H, W) uint8 of picture `index` alone."""
         return self._labels.ids(index)
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 BGR. Raises UserError if the file is no whole picture."""
-    try:
-        # Not with OpenCV: it takes half a JPEG for a picture.
-        with Image.open(path) as image:
-            return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is broken or no picture; replace or delete it") from error
 
 
 def _open(path: Path, class_map: Mapping[str, str] | Path | str | None) -> Labels:

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from robobase.errors import UserError
+from so101_robobase.files import inside
 from so101_robobase.observation import CLASSES, PALETTE
 from so101_robobase.perception.class_names import class_ids, read_class_map, read_yaml_mapping
+from so101_robobase.picture_files import SUFFIXES, read_mask
 
 DATASET_FILE = "dataset.yaml"
 FORMAT = 1
 """Version of the layout that `segmentation dataset` writes, in its dataset.yaml."""
 
 CLASSES_FILE = "classes.yaml"
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 _UNKNOWN = 255
 
 
@@ -34,7 +34,7 @@ class MaskFolder:
 
     def __init__(self, folder: Path, class_map: Mapping[str, str] | Path | str | None = None):
         ours = (folder / DATASET_FILE).exists()
-        pictures, masks = _by_stem(folder / "images"), _by_stem(folder / "masks")
+        pictures, masks = _by_stem(folder, "images"), _by_stem(folder, "masks")
         _require_pairs(folder, "mask", pictures, masks)
         if not ours:
             _require_pairs(folder, "picture", masks, pictures)
@@ -60,7 +60,7 @@ class MaskFolder:
     def ids(self, index: int) -> np.ndarray:
         """Class ids (H, W) uint8 of picture `index`. Raises UserError for a bad mask."""
         path = self._masks[index]
-        values = _read_mask(path)
+        values = read_mask(path)
         return (
             self._from_ids(values, path) if values.ndim == 2 else self._from_colours(values, path)
         )
@@ -89,16 +89,19 @@ class MaskFolder:
         return classes[inverse].reshape(values.shape[:2])
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Picture files of `folder` by name without suffix, sorted."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is missing; a labelled folder has images/ and masks/")
+def _by_stem(folder: Path, name: str) -> dict[str, Path]:
+    """Picture files of `folder`/`name` by name without suffix, sorted; none leads out of it."""
+    within = inside(folder, name)
+    if not within.is_dir():
+        raise UserError(f"{folder / name} is missing; a labelled folder has images/ and masks/")
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in PICTURE_SUFFIXES or path.name.startswith("."):
+    for path in sorted((folder / name).iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
         if path.stem in files:
             raise UserError(f"{path} and {files[path.stem].name} have one name; rename one of them")
+        if path.is_symlink():
+            inside(folder, f"{name}/{path.name}")
         files[path.stem] = path
     return files
 
@@ -117,7 +120,7 @@ def _require_pairs(
 
 def _written_classes(folder: Path) -> dict[str, int]:
     """{name: id} of a dataset that we wrote."""
-    path = folder / DATASET_FILE
+    path = inside(folder, DATASET_FILE)
     content = read_yaml_mapping(path)
     if content.get("format") != FORMAT:
         raise UserError(
@@ -125,14 +128,18 @@ def _written_classes(folder: Path) -> dict[str, int]:
             "generate the dataset anew"
         )
     names = content.get("classes")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: 'classes' must be a list of names")
+    if (
+        not isinstance(names, list)
+        or not 0 < len(names) < _UNKNOWN
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise UserError(f"{path}: 'classes' must be a list of at most {_UNKNOWN - 1} names")
     return {name: k for k, name in enumerate(names)}
 
 
 def _read_classes(folder: Path) -> dict[str, Any]:
     """{name: id, or [red, green, blue]}; empty without a classes.yaml."""
-    path = folder / CLASSES_FILE
+    path = inside(folder, CLASSES_FILE)
     if not path.exists():
         return {}
     named = read_yaml_mapping(path)
@@ -148,16 +155,6 @@ def _read_classes(folder: Path) -> dict[str, Any]:
                 f"{path}: {name}: {value!r} must be an id from 0 to 255 or [red, green, blue]"
             )
     return {str(name): value for name, value in named.items()}
-
-
-def _read_mask(path: Path) -> np.ndarray:
-    """(H, W) ids or (H, W, 3) colours as the file holds them."""
-    try:
-        with Image.open(path) as image:
-            colours = image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LA", "PA")
-            return np.asarray(image.convert("RGB")) if colours else np.asarray(image).astype(int)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"mask {path} is broken or no picture; replace or delete it") from error
 
 
 def _as_number(colours: np.ndarray) -> np.ndarray:

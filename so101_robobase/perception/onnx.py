@@ -3,7 +3,6 @@
 `onnx_export` writes the files. What must happen to a frame first is in the file's metadata.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.reading import GIB, plain_json, read_bytes, reason
 from so101_robobase.observation import CLASSES
 from so101_robobase.perception.extras import require
 from so101_robobase.perception.frames import check_frame
@@ -18,6 +18,10 @@ from so101_robobase.perception.segmentation.preprocessing import ids_from_logits
 
 METADATA = "so101_robobase"
 """Key of an ONNX file's metadata under which its settings are, as JSON."""
+
+
+_MOST_BYTES = 2 * GIB  # what the format can hold
+_LARGEST = 8192  # pixels along an edge of what a network gets
 
 
 class OnnxNetwork:
@@ -38,26 +42,39 @@ class OnnxNetwork:
 
     def __init__(self, path: str | Path, threads: int = 0):
         path = Path(path)
-        if not path.is_file():
-            raise UserError(f"{path} is no file; `so101_robobase perception export` writes one")
+        remedy = "`so101_robobase perception export` writes one"
+        content = read_bytes(path, _MOST_BYTES, "network", remedy)
         onnxruntime = require("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         try:
+            # Not by its path: weights in other files, which it may name, are not read.
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
+                content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its errors have no other base class
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path} cannot be read as an ONNX file ({reason})") from error
+            raise UserError(
+                f"{path} cannot be read as an ONNX file ({reason(error)}); {remedy}"
+            ) from error
+        self._path = path
         self.settings = self._settings(path)
-        (network_input,) = self._session.get_inputs()
-        self._input_name = network_input.name
-        self.input_size: tuple[int, int] = tuple(network_input.shape[-2:])
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shape = inputs[0].shape if len(inputs) == len(outputs) == 1 else []
+        if (
+            len(shape) != 4
+            or shape[:2] != [1, 3]
+            or not all(isinstance(edge, int) and 1 <= edge <= _LARGEST for edge in shape[2:])
+        ):
+            raise UserError(f"{path} is no network for pictures of one size; {remedy}")
+        self._input_name = inputs[0].name
+        self.input_size: tuple[int, int] = (shape[2], shape[3])
 
     def run(self, pixel_values: np.ndarray) -> np.ndarray:
         """(1, 3, h, w) float32, normalised -> what the network alone gives."""
-        (output,) = self._session.run(None, {self._input_name: pixel_values})
+        try:
+            (output,) = self._session.run(None, {self._input_name: pixel_values})
+        except Exception as error:  # as above
+            raise UserError(f"{self._path} does not work as it says ({reason(error)})") from error
         return output
 
     def _settings(self, path: Path) -> dict[str, Any]:
@@ -67,9 +84,13 @@ class OnnxNetwork:
                 f"{path} does not say how to prepare a frame; export the network again with "
                 "`so101_robobase perception export`"
             )
-        settings = json.loads(text)
-        if settings["kind"] != self.KIND:
-            raise UserError(f"{path} holds a network for {settings['kind']}, not {self.KIND}")
+        try:
+            settings = plain_json(text)
+        except ValueError as error:
+            raise UserError(f"{path} has damaged settings ({reason(error)})") from error
+        kind = settings.get("kind") if isinstance(settings, dict) else None
+        if kind != self.KIND:
+            raise UserError(f"{path} holds a network for {kind}, not {self.KIND}")
         return settings
 
 
@@ -80,15 +101,18 @@ class OnnxSegmentation(OnnxNetwork):
 
     def __init__(self, path: str | Path, threads: int = 0):
         super().__init__(path, threads)
-        if self.settings["classes"] != list(CLASSES):
+        classes = self.settings.get("classes")
+        if classes != list(CLASSES):
             raise UserError(
-                f"{path} knows the classes {', '.join(self.settings['classes'])}, this version "
-                f"{', '.join(CLASSES)}; export a network trained with these"
+                f"{path} knows the classes {classes}, this version {list(CLASSES)}; export a "
+                "network trained with these"
             )
 
     def predict(self, bgr: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 camera frame -> (H, W) uint8 ids of `ClassId`."""
-        (logits,) = self.run(prepare(check_frame(bgr), self.input_size))
+        (logits,) = _checked(
+            self._path, self.run(prepare(check_frame(bgr), self.input_size)), (1, len(CLASSES))
+        )
         return ids_from_logits(logits, bgr.shape[:2])
 
 
@@ -97,9 +121,29 @@ class OnnxDepth(OnnxNetwork):
 
     KIND = "depth"
 
+    def __init__(self, path: str | Path, threads: int = 0):
+        super().__init__(path, threads)
+        self.frame, self.resample = self.settings.get("frame"), self.settings.get("resample")
+        whole = isinstance(self.frame, list) and all(type(edge) is int for edge in self.frame)
+        if not whole or len(self.frame) != 2 or self.resample not in range(6):
+            raise UserError(f"{path} has no usable frame or resample in its settings")
+        self.mean, self.std = (self._three(path, key) for key in ("mean", "std"))
+        if not (self.std > 0).all():
+            raise UserError(f"{path} has a std of {self.std} in its settings")
+
+    def _three(self, path: str | Path, key: str) -> np.ndarray:
+        """A setting of three numbers, of red, green and blue."""
+        try:
+            values = np.array(self.settings.get(key), np.float32)
+        except (TypeError, ValueError, OverflowError):
+            values = np.empty(0, np.float32)
+        if values.shape != (3,) or not (np.abs(values) < 1000).all():
+            raise UserError(f"{path} has no usable {key} in its settings")
+        return values
+
     def predict(self, bgr: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 camera frame -> (H, W) float32 disparity, larger is nearer."""
-        (disparity,) = self.run(self.preprocess(bgr))
+        (disparity,) = _checked(self._path, self.run(self.preprocess(bgr)), (1,))
         height, width = bgr.shape[:2]
         return cv2.resize(disparity, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -108,7 +152,7 @@ class OnnxDepth(OnnxNetwork):
         # Pillow's filters are those of the processor; OpenCV's do not average when they shrink.
         image = require("PIL.Image")
         check_frame(bgr)
-        height, width = self.settings["frame"]
+        height, width = self.frame
         if bgr.shape[:2] != (height, width):  # would need another input than the graph has
             raise UserError(
                 f"a frame has {bgr.shape[1]}x{bgr.shape[0]} pixels and the network was exported "
@@ -116,9 +160,14 @@ class OnnxDepth(OnnxNetwork):
             )
         rgb = image.fromarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
         height, width = self.input_size
-        resized = np.asarray(
-            rgb.resize((width, height), image.Resampling(self.settings["resample"]))
-        )
-        mean, std = (np.array(self.settings[key], np.float32) * 255 for key in ("mean", "std"))
-        normalised = (resized - mean) / std
+        resized = np.asarray(rgb.resize((width, height), image.Resampling(self.resample)))
+        normalised = (resized - 255 * self.mean) / (255 * self.std)
         return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
+
+
+def _checked(path: Path, output: np.ndarray, begin: tuple[int, ...]) -> np.ndarray:
+    """`output` (*begin, h, w) of finite numbers. Raises UserError for any other."""
+    fits = output.ndim == len(begin) + 2 and output.shape[: len(begin)] == begin
+    if not fits or output.size == 0 or output.dtype.kind != "f" or not np.isfinite(output).all():
+        raise UserError(f"{path} gives {output.dtype} of shape {output.shape}, not what it should")
+    return output

@@ -61,7 +61,7 @@ def export_depth(depth: DepthInference, path: Path, frame: tuple[int, int] = (48
     }
     network = _Disparity(depth.model)
     frames = parity_frames(*frame)
-    with written_whole(path) as temporary:
+    with written_whole(path, own=True) as temporary:
         _write(network, depth.preprocess(frames[0]), temporary, OnnxDepth.KIND, settings)
         exported = OnnxDepth(temporary)
         return _checked(
@@ -82,7 +82,7 @@ def export_segmentation(segmentation: SegmentationInference, path: Path) -> Pari
     network, device = segmentation.network, segmentation.device
     frames = parity_frames()
     inputs = [torch.from_numpy(prepare(f, network.spec.size)).to(device) for f in frames]
-    with written_whole(path) as temporary:
+    with written_whole(path, own=True) as temporary:
         _write(network, inputs[0], temporary, OnnxSegmentation.KIND, {"classes": CLASSES})
         exported = OnnxSegmentation(temporary)
         return _checked(

@@ -22,6 +22,7 @@ from so101_robobase.perception.dataset import DatasetSettings, scene_pool
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.perception.parity import Comparison, action_difference, compare
+from so101_robobase.picture_files import write_png
 from so101_robobase.sim.sight import SCENE
 
 _TILE = 168  # pixels along an edge in the picture
@@ -78,8 +79,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         print(_policy_table(report))
     with written_whole(args.output / "parity.json") as path:
         path.write_text(json.dumps(report, indent=2) + "\n")
-    with written_whole(args.output / "parity.png") as path:
-        cv2.imwrite(str(path), picture(comparison)[..., ::-1])
+    write_png(args.output / "parity.png", picture(comparison)[..., ::-1])
     print(f"report: {args.output / 'parity.json'}, picture: {args.output / 'parity.png'}")
     return report
 

@@ -7,7 +7,6 @@ without physics, so that no two pictures are alike.
 """
 
 import copy
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from robobase.errors import UserError
+from robobase.reading import MIB, read_npz
 from so101_robobase.config import LiftConfig
 from so101_robobase.files import written_whole
 from so101_robobase.joints import NUM_JOINTS
@@ -45,6 +45,10 @@ _JOINT_JITTER = 0.03  # rad, standard deviation
 _ROAMING = (0.15, 0.25)  # share of the pictures with this jitter instead, rad: of other directions
 _OVERLAP = 0.002  # m that nobody sees
 _ATTEMPTS = 10
+_MOST_BYTES = 64 * MIB  # of a pool's file; 4096 states take half a MiB
+_NUM_QPOS = NUM_JOINTS + 7
+_FURTHEST = 100.0  # m or rad, of any state
+_HALF_SIZE = 0.1  # m; a cube is at most twice as large
 _POS = slice(NUM_JOINTS, NUM_JOINTS + 3)
 _QUAT = slice(NUM_JOINTS + 3, NUM_JOINTS + 7)
 
@@ -66,13 +70,20 @@ class Pool:
         """The pool that was saved with `label`; None if there is none, or one of another label."""
         if not path.exists():
             return None
+        remedy = "delete it and it is made anew"
+        arrays = read_npz(path, _MOST_BYTES, "pool", remedy)
+        if str(arrays.get("label")) != label:
+            return None
         try:
-            with np.load(path) as arrays:
-                if str(arrays["label"]) != label:
-                    return None
-                return cls(arrays["qpos"], arrays["cube_half_size"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is broken; delete it and it is made anew") from error
+            qpos, half_size = arrays["qpos"], arrays["cube_half_size"]
+            whole = qpos.shape == (len(half_size), _NUM_QPOS) and half_size.ndim == 1
+            plausible = np.abs(qpos) <= _FURTHEST, np.abs(half_size - _HALF_SIZE) < _HALF_SIZE
+            usable = whole and len(qpos) > 0 and all(each.all() for each in plausible)
+        except (KeyError, TypeError, ValueError):
+            usable = False
+        if not usable:
+            raise UserError(f"pool {path} is broken; {remedy}")
+        return cls(qpos, half_size)
 
 
 def simulate_pool(

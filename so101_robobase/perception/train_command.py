@@ -133,9 +133,6 @@ def _run_folder(args: argparse.Namespace):
 
 
 def _settings(args: argparse.Namespace):
-    from omegaconf import DictConfig
-
-    from robobase import stored_config
     from robobase.errors import UserError
     from so101_robobase.perception.segmentation import checkpoint
     from so101_robobase.perception.segmentation import config as configuration
@@ -148,7 +145,7 @@ def _settings(args: argparse.Namespace):
             )
         if args.data or args.extra or args.validation:
             raise UserError("--resume continues with the pictures of the run; leave --data out")
-        cfg = configuration.changed(DictConfig(stored_config.load(path)), args.overrides)
+        cfg = configuration.changed(configuration.stored(path), args.overrides)
         if args.test:
             cfg.data.test = [str(path) for path in args.test]
         return cfg

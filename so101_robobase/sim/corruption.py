@@ -6,7 +6,6 @@ simulator's ids acts on such pictures as it likes. How often each mistake is mad
 on a trained network (`so101_robobase perception parity`) and read from its report.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.reading import read_json
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Items, Number, OrNull, Range, Text
 from robobase.settings.setting import null, on, one_of
@@ -91,19 +91,15 @@ class CorruptionConfig:
         """This config with the figures of its `report`, if it names one."""
         if self.report is None:
             return self
-        path = Path(self.report)
+        remedy = "give the parity.json of `so101_robobase perception parity`, or null"
+        report = read_json(Path(self.report), what="corruption.report", remedy=remedy)
         try:
-            figures = json.loads(path.read_text())["corruption"]
+            figures = report["corruption"]
             values = {key: figures[key] for key in _REPORT_KEYS}
             values["confusion"] = tuple(map(tuple, values["confusion"]))
-        except OSError as error:
-            raise UserError(
-                f"corruption.report={path} cannot be read ({error.strerror}); give the "
-                "parity.json of `so101_robobase perception parity`, or null"
-            ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"corruption.report={path} is no report of `so101_robobase perception parity`"
+                f"corruption.report={self.report} is no such report; {remedy}"
             ) from error
         return replace(self, report=None, **values)
 

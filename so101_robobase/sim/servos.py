@@ -12,6 +12,8 @@ from so101_robobase.joints import NUM_JOINTS
 
 PerJoint = tuple[float, float, float, float, float, float]
 
+MOST_FACTOR = 100
+"""Times the robot model's own value; identified arms have 0.02 to 50."""
 MOST_LATENCY = 0.5  # s; more is a fault, not a servo
 
 
@@ -33,9 +35,10 @@ class ServoModel:
             if item.name == "latency":
                 continue
             given = tuple(float(value) for value in getattr(self, item.name))
-            if len(given) != NUM_JOINTS or not all(np.isfinite(given)) or min(given) < 0:
+            if len(given) != NUM_JOINTS or not all(0 <= value <= MOST_FACTOR for value in given):
                 raise UserError(
-                    f"servos.{item.name}={list(given)} must be {NUM_JOINTS} factors of 0 or more"
+                    f"servos.{item.name}={list(given)} must be {NUM_JOINTS} factors of 0 to "
+                    f"{MOST_FACTOR}"
                 )
             object.__setattr__(self, item.name, given)
         if not min(self.stiffness) > 0:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from robobase.metrics_csv import read_table
+from so101_robobase.files import written_whole
+
 CURVES_FILE = "learning_curves.png"
 
 _EVAL_COLOUR = "#e45756"
 _LINE_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d")
+_LARGEST = 1e30  # that can be drawn
 _SMOOTHING_POINTS = 50  # the smoothed line averages over a fiftieth of the run
 
 Table = dict[str, np.ndarray]
@@ -66,13 +68,10 @@ def plot_learning_curves(run_dir: Path, path: Path) -> bool:
         axes.set_xlim(0, max(float(last_step), 1.0))
         if k >= len(panels) - columns:
             axes.set_xlabel("environment steps")
-    figure.suptitle("/".join(run_dir.resolve().parts[-2:]), fontsize=11, color="#444444")
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    title = "/".join(run_dir.resolve().parts[-2:])
+    figure.suptitle(title, fontsize=11, color="#444444", parse_math=False)
+    with written_whole(path) as temporary:
         figure.savefig(temporary, format="png")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return True
 
 
@@ -141,14 +140,17 @@ def _read_table(path: Path) -> Table:
     """Columns of a CSV file as float arrays; empty cells are NaN, a missing file has no rows."""
     if not path.exists():
         return {"step": np.empty(0)}
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("step")]
-    names = list(rows[0]) if rows else ["step"]
-    return {name: np.array([_to_float(row[name]) for row in rows]) for name in names}
+    names, rows = read_table(path)
+    if "step" not in names:
+        return {"step": np.empty(0)}
+    rows = [row for row in rows if row[names.index("step")]]
+    values = np.array([[_to_float(cell) for cell in row] for row in rows]).reshape(-1, len(names))
+    return dict(zip(names, values[np.isfinite(values[:, names.index("step")])].T, strict=True))
 
 
 def _to_float(text: str | None) -> float:
     try:
-        return float(text) if text else np.nan
+        value = float(text) if text else np.nan
     except ValueError:
         return np.nan
+    return value if abs(value) < _LARGEST else np.nan

@@ -124,7 +124,9 @@ def test_a_report_replaces_the_figures(tmp_path, ids):
 def test_another_file_is_no_report(tmp_path, content):
     path = tmp_path / "other.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"is no report of .* perception parity"):
+    with pytest.raises(
+        UserError, match=r"(is no such report|cannot be read as JSON).* perception parity"
+    ):
         CorruptionConfig(report=str(path)).measured()
 
 

@@ -179,7 +179,7 @@ def test_command_prints_the_table_and_writes_the_curves(tmp_path, capsys):
 def test_curves_of_an_unknown_format_are_one_line(tmp_path, capsys):
     run = _run(tmp_path / "a", ["0,1,0.0,1"])
     assert cli.main(["compare", str(run), "--output", str(tmp_path / "c.nonsense")]) == 2
-    assert "choose --output" in capsys.readouterr().err
+    assert "must end in .png" in capsys.readouterr().err
 
 
 def test_curves_are_a_png(tmp_path):

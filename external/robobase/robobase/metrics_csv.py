@@ -8,7 +8,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from robobase.errors import UserError
+from robobase.reading import MIB, read_csv
+
 Number = float | int
+_MOST_BYTES = 512 * MIB
 
 
 class MetricsCsv:
@@ -42,7 +46,7 @@ class MetricsCsv:
     def _rewrite(self, columns: list[str], before: int | None) -> None:
         old_columns, rows = read_table(self.path) if self.path.exists() else (columns, [])
         if before is not None:
-            rows = [row for row in rows if int(row[0]) < before]
+            rows = [row for row in rows if step_of(row, 0, self.path) < before]
         padding = [""] * (len(columns) - len(old_columns))
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         with temporary.open("w", newline="") as file:
@@ -57,11 +61,19 @@ class MetricsCsv:
 
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     """Columns and complete rows of the table at `path`, without a line that a kill cut short."""
-    text = path.read_text()
-    complete = text[: text.rfind("\n") + 1]
-    table = list(csv.reader(io.StringIO(complete)))
-    columns = table[0] if table else ["step"]
-    return columns, [row for row in table[1:] if len(row) == len(columns)]
+    columns, rows = read_csv(path, _MOST_BYTES)
+    columns = columns or ["step"]
+    return columns, [row for row in rows if len(row) == len(columns)]
+
+
+def step_of(row: list[str], column: int, path: Path) -> int:
+    """The step of a row of the table at `path`. Raises UserError where it is no whole number."""
+    try:
+        return int(row[column])
+    except ValueError as error:
+        raise UserError(
+            f"table {path} has a row of step {row[column][:20]!r}; mend or remove that row"
+        ) from error
 
 
 def _line(cells: list[str]) -> str:

@@ -47,16 +47,13 @@ def read_bytes(path: Path, most: int, what: str = "file", remedy: str = "") -> b
     if not regular:
         _refuse(path, what, "is no regular file", remedy)
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if status.st_size > most:
-            _refuse(path, what, f"has {_size(status.st_size)}, at most {_size(most)}", remedy)
+        size = os.fstat(descriptor).st_size
+        if size > most:
+            _refuse(path, what, f"has {_size(size)}, at most {_size(most)}", remedy)
         try:
-            content = file.read(most + 1)  # it may grow meanwhile
+            return file.read(size)  # no more, if it grows meanwhile
         except OSError as error:
             _refuse(path, what, f"cannot be read ({reason(error)})", remedy, error)
-    if len(content) > most:
-        _refuse(path, what, f"has more than {_size(most)}", remedy)
-    return content
 
 
 def read_text(path: Path, most: int = MIB, what: str = "file", remedy: str = "") -> str:
@@ -79,7 +76,7 @@ def read_json(path: Path, most: int = MIB, what: str = "file", remedy: str = "")
     try:
         return plain_json(text)
     except ValueError as error:
-        _refuse(path, what, f"is not JSON that can be used ({reason(error)})", remedy, error)
+        _refuse(path, what, f"cannot be read as JSON ({reason(error)})", remedy, error)
 
 
 def read_yaml(path: Path, most: int = MIB, what: str = "file", remedy: str = "") -> Any:
@@ -88,7 +85,7 @@ def read_yaml(path: Path, most: int = MIB, what: str = "file", remedy: str = "")
     try:
         return plain_yaml(text)
     except ValueError as error:
-        _refuse(path, what, f"is not YAML that can be used ({reason(error)})", remedy, error)
+        _refuse(path, what, f"cannot be read as YAML ({reason(error)})", remedy, error)
 
 
 def read_csv(
@@ -120,7 +117,7 @@ def read_npz(
     try:
         return _arrays(content, most)
     except Exception as error:  # zipfile, zlib and NumPy raise of all kinds
-        _refuse(path, what, f"is no NPZ that can be used ({reason(error)})", remedy, error)
+        _refuse(path, what, f"cannot be read as NPZ ({reason(error)})", remedy, error)
 
 
 def plain_json(text: str) -> Any:

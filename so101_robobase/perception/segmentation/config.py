@@ -10,8 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import so101_robobase
+from robobase import stored_config
 from robobase.errors import UserError
 from robobase.memory import GIB, available_memory
+from robobase.reading import read_text
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Choice, Number, OrNull, Text, Whole
 from so101_robobase.perception.segmentation.augmentation import PICTURE, AugmentationConfig
@@ -33,6 +35,12 @@ class ModelSettings:
     encoder_weights: Annotated[str, Choice("auto", "imagenet", "none")]
     size: Annotated[tuple[int, int], PICTURE]
     decoder_options: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.decoder_options, Mapping) or not all(
+            isinstance(options, Mapping) for options in self.decoder_options.values()
+        ):
+            raise UserError("model.decoder_options must be groups of keys, one for each decoder")
 
     @property
     def spec(self) -> ModelSpec:
@@ -129,6 +137,17 @@ def settings(preset: str, overrides: Sequence[str] = ()) -> DictConfig:
     return changed(_merged(content, presets[preset]), overrides)
 
 
+def stored(path: Path) -> DictConfig:
+    """The settings that a run folder keeps: plain values, checked by `checked`.
+
+    Raises UserError where they are none.
+    """
+    values = stored_config.parse(read_text(path, what="settings"), str(path))
+    if not isinstance(values.get("data"), dict):
+        raise UserError(f"settings {path} are not those of a training; give another run's folder")
+    return DictConfig(values)
+
+
 def changed(content: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """`content` with `overrides`. Raises UserError as `settings` does."""
     for override in overrides:
@@ -158,7 +177,7 @@ def _check_known(content: DictConfig, key: str) -> None:
     for part in parts:
         if not isinstance(node, DictConfig) or part not in node:
             known = [str(name) for name in node] if isinstance(node, DictConfig) else []
-            close = difflib.get_close_matches(part, known, n=1)
+            close = difflib.get_close_matches(str(part), known, n=1)
             hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
             raise UserError(f"setting {key!r} is unknown{hint}")
         node = node[part]

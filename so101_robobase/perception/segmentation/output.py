@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import imageio.v2 as imageio
 import numpy as np
 
-from so101_robobase.files import written_whole
+from so101_robobase.files import MARK, check_replaceable, checked_output
+from so101_robobase.picture_files import write_png
 
 Write = Callable[[str, np.ndarray], None]
 """Takes a name and a picture: (H, W) uint8, or (H, W, 3) uint8 BGR."""
@@ -17,11 +17,10 @@ Write = Callable[[str, np.ndarray], None]
 
 @contextlib.contextmanager
 def picture_files(folder: Path) -> Iterator[Write]:
-    """Writes every picture as `<name>.png` of `folder`."""
+    """Writes every picture as `<name>.png` of `folder`; others than ours are not replaced."""
 
     def write(name: str, picture: np.ndarray) -> None:
-        with written_whole(folder / f"{name}.png") as path:
-            cv2.imwrite(str(path), picture)
+        write_png(folder / f"{name}.png", picture, own=True)
 
     yield write
 
@@ -32,14 +31,21 @@ def video_file(path: Path, fps: float) -> Iterator[Write]:
 
     What was taken until then is kept if the block ends with an error, as by an unplugged camera.
     """
+    path = checked_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_stem(f".{path.stem}.part")
+    temporary.unlink(missing_ok=True)  # a link in its place would be followed
     writer: Any = None
 
     def write(_: str, picture: np.ndarray) -> None:
         nonlocal writer
         if writer is None:
-            writer = imageio.get_writer(temporary, fps=fps, macro_block_size=2)
+            writer = imageio.get_writer(
+                temporary,
+                fps=fps,
+                macro_block_size=2,
+                output_params=["-metadata", f"comment={MARK}"],
+            )
         writer.append_data(np.ascontiguousarray(picture[..., ::-1]))
 
     try:
@@ -47,4 +53,5 @@ def video_file(path: Path, fps: float) -> Iterator[Write]:
     finally:
         if writer is not None:
             writer.close()
+            check_replaceable(path, own=True)
             temporary.replace(path)

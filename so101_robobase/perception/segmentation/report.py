@@ -23,6 +23,7 @@ from so101_robobase.perception.segmentation.evaluation import (
 )
 from so101_robobase.perception.segmentation.metrics import Confusion
 from so101_robobase.perception.segmentation.model import SegmentationNetwork, upsample
+from so101_robobase.picture_files import write_png
 
 Row = Mapping[str, float]
 
@@ -67,8 +68,7 @@ def measure(
     worst = np.argsort(evaluation.policy_iou)[:_OVERLAYS]
     for name, chosen in (("overlays", evenly), ("worst", worst)):
         sheet = overlays(network, pictures, indices[chosen], device)
-        with written_whole(folder / f"{name}.png") as path:
-            cv2.imwrite(str(path), sheet[..., ::-1])
+        write_png(folder / f"{name}.png", sheet[..., ::-1])
     return evaluation
 
 

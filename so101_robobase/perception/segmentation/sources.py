@@ -1,5 +1,7 @@
 """Where pictures come from: one file, a folder of them, a video, a camera."""
 
+import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +10,14 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.perception.folder import read_picture
+from so101_robobase.picture_files import MOST_PIXELS, SUFFIXES, read_picture
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 _CAMERA_FPS = 30.0  # assumed where a camera does not say
+_MOST_FPS = 1000.0
+_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # MP4 and MOV begin with one
+_MAGIC = (*((4, atom) for atom in _ATOMS), (0, b"RIFF"), (0, b"\x1aE\xdf\xa3"))  # AVI, MKV
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,9 @@ def open_source(text: str) -> Source:
         return _camera(int(text))
     path = Path(text)
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not files:
-            raise UserError(f"folder {path} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+            raise UserError(f"folder {path} holds no pictures ({', '.join(SUFFIXES)})")
         return Source(path.resolve().name, _pictures(files), count=len(files))
     if not path.is_file():
         raise UserError(
@@ -62,24 +66,45 @@ def _pictures(files: list[Path]) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _video(path: Path) -> Source:
-    capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
-        raise UserError(f"{path} is broken or no video; replace it")
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    fps = capture.get(cv2.CAP_PROP_FPS) or _CAMERA_FPS
-    return Source(path.stem, _captured(capture, None), fps, count if count > 0 else None)
+    with open(path, "rb") as file:
+        head = file.read(16)
+    # FFmpeg goes by the content: a list of addresses would be opened, whatever its name.
+    known = any(head[at : at + len(magic)] == magic for at, magic in _MAGIC)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    with _silent():
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG) if known else None
+    if capture is None or not capture.isOpened():
+        raise UserError(f"{path} is broken or no video (MP4, MOV, AVI, MKV, WebM); replace it")
+    width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    if not 0 < width * height <= MOST_PIXELS:
+        raise UserError(
+            f"{path} has frames of {width:.0f} x {height:.0f} pixels; 1 to {MOST_PIXELS:,} are read"
+        )
+    count, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    if not 0 < fps <= _MOST_FPS:
+        fps = _CAMERA_FPS
+    return Source(path.stem, _captured(capture, None), fps, int(count) if 0 < count < 1e9 else None)
 
 
 def _camera(index: int) -> Source:
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)  # silent: our line says it all
-    capture = cv2.VideoCapture(index)
-    cv2.setLogLevel(level)
+    with _silent():
+        capture = cv2.VideoCapture(index)
     if not capture.isOpened():
         raise UserError(f"camera {index} cannot be opened; plug it in, or give another number")
     fps = capture.get(cv2.CAP_PROP_FPS)
     name = f"camera_{index}"
     return Source(name, _captured(capture, f"camera {index}"), fps if fps > 0 else _CAMERA_FPS)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """OpenCV says nothing: our line says it all."""
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
 
 
 def _captured(capture: cv2.VideoCapture, camera: str | None) -> Iterator[tuple[str, np.ndarray]]:

@@ -120,6 +120,9 @@ def run(args: argparse.Namespace) -> int:
             f"{args.frames} does not exist; record with --port and --camera, or give a folder of "
             "pictures with a frames.json"
         )
+    from so101_robobase.files import checked_output
+
+    args.output = checked_output(args.output, own=False)
     from dataclasses import replace
 
     from so101_robobase import alignment as alignments
@@ -250,8 +253,13 @@ def _arm(
 
 
 def _capture(args: argparse.Namespace, alignment: Alignment, units: Units) -> None:
-    from so101_robobase.robot.align.overlay import capture, save_frames
+    from so101_robobase.robot.align.overlay import FRAMES_FILE, capture, save_frames
 
+    if (args.frames / FRAMES_FILE).exists():
+        raise UserError(
+            f"{args.frames} holds frames already; leave --port out to use them, or name another "
+            "--frames"
+        )
     with _arm(args, alignment) as (driver, camera):
         print("Hold the arm: torque goes off now.")
         frames = capture(driver, units, lambda: camera.grab()[1], input, args.num_frames)

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from so101_robobase import alignment as alignments
+    from so101_robobase.files import checked_output
     from so101_robobase.robot.align.joints import (
         draw_poses,
         fit_joints,
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from so101_robobase.sim.gl_context import GLUnavailableError
     from so101_robobase.sim.scene import build_scene
 
+    args.output = checked_output(args.output, own=False)
     present = alignments.load(args.output) if args.output.exists() else None
     if args.readings is not None:
         servo = load_readings(args.readings)

@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from robobase.errors import UserError
+from robobase.reading import read_yaml
 from so101_robobase.alignment import GRIPPER, Alignment
 from so101_robobase.files import written_whole
 from so101_robobase.joints import JOINTS, NUM_JOINTS
@@ -237,16 +238,13 @@ def read_patiently(driver: Driver, sleep: Callable[[float], object] = time.sleep
 
 def load_readings(path: Path, poses: Sequence[ReferencePose] = POSES) -> np.ndarray:
     """Readings (P, 6) that `save_readings` wrote. Raises UserError for another file."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"readings {path} cannot be read: {error}") from error
+    values = read_yaml(path, what="readings", remedy="measure with `robot align joints`")
     names = [pose.name for pose in poses]
     if not isinstance(values, dict) or set(values) != set(names):
         raise UserError(f"readings {path} must hold the poses {', '.join(names)}, 6 numbers each")
     try:
         rows = np.array([values[name] for name in names], np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         rows = np.empty(0)
     if rows.shape != (len(poses), NUM_JOINTS):
         raise UserError(f"readings {path}: every pose needs {NUM_JOINTS} numbers")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.alignment import CameraPose, Units
-from so101_robobase.files import written_whole
+from so101_robobase.files import checked_output
+from so101_robobase.picture_files import write_png
 from so101_robobase.pictures import strip
 from so101_robobase.robot.align.joints import let_go, read_patiently
 from so101_robobase.robot.align.overlay import Overlay, nudged, outlined
@@ -128,6 +128,7 @@ class PngScreen:
     """A PNG that is written anew a few times a second, whole each time, for any viewer."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.monotonic):
+        path = checked_output(path, [".png"])
         self.what = f"{path}, which any viewer that loads anew shows"
         self._path, self._now = path, now
         self._due = -np.inf
@@ -145,8 +146,7 @@ class PngScreen:
     def _write(self) -> None:
         picture, self._waiting = self._waiting, None
         if picture is not None:
-            with written_whole(self._path) as partial:
-                partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+            write_png(self._path, picture, own=True)
 
 
 class RerunScreen:

@@ -11,10 +11,12 @@ import mujoco
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.reading import read_json
 from so101_robobase.alignment import CameraPose, Units
-from so101_robobase.files import written_whole
+from so101_robobase.files import inside, written_whole
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.observation import PALETTE, ClassId, colorize_ids
+from so101_robobase.picture_files import read_mask, read_picture, write_png
 from so101_robobase.pictures import caption, grid
 from so101_robobase.robot.align.joints import let_go, read_patiently
 from so101_robobase.robot.driver import Driver
@@ -24,6 +26,9 @@ from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import Scene, SceneConfig
 
 FRAMES_FILE = "frames.json"
+_MOST_COLOURS = 2**29  # of all frames together: 580 of 640 x 480
+_FURTHEST = 10_000.0  # servo units or rad
+_SMALLEST = 16  # pixels
 
 POPULATION = 16
 GENERATIONS = 80
@@ -65,18 +70,17 @@ def load_frames(folder: Path, units: Units) -> list[Frame]:
         UserError: no such file, or one that is not as described.
     """
     path = folder / FRAMES_FILE
-    try:
-        entries = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); record with --port and --camera, or write "
-            'a list of {"picture": file, "servo": [6 numbers]}'
-        ) from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    one = '{"picture": file, "servo": [6 numbers]}'
+    remedy = f"record with --port and --camera, or write a list of {one}"
+    entries = read_json(path, what="frames", remedy=remedy)
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path} must be a list of frames with one at least")
-    return [_frame(folder, entry, units, f"{path}, frame {k}") for k, entry in enumerate(entries)]
+    frames: list[Frame] = []
+    for k, entry in enumerate(entries):
+        frames.append(_frame(folder, entry, units, f"{path}, frame {k}"))
+        if sum(frame.picture.size for frame in frames) > _MOST_COLOURS:
+            raise UserError(f"{path}: pictures to frame {k} are too many or too large; take fewer")
+    return frames
 
 
 def save_frames(frames: Sequence[Frame], folder: Path) -> None:
@@ -84,10 +88,10 @@ def save_frames(frames: Sequence[Frame], folder: Path) -> None:
     entries = []
     for k, frame in enumerate(frames):
         entry: dict[str, Any] = {"picture": f"{k:03d}.png", "joint_pos": frame.joint_pos.tolist()}
-        _write(folder / entry["picture"], frame.picture)
+        write_png(folder / entry["picture"], frame.picture)
         if frame.ids is not None:
             entry["ids"] = f"{k:03d}_ids.png"
-            _write(folder / entry["ids"], frame.ids)
+            write_png(folder / entry["ids"], frame.ids)
         entries.append(entry)
     with written_whole(folder / FRAMES_FILE) as partial:
         partial.write_text(json.dumps(entries, indent=1) + "\n")
@@ -236,7 +240,7 @@ def draw_comparisons(
                 overlays[size] = Overlay(scene, *size)
             simulated = overlays[size].ids([pose], frame.joint_pos[None])[0]
             paths.append(folder / f"overlay_{k:03d}.png")
-            _write(paths[-1], comparison(frame, simulated))
+            write_png(paths[-1], comparison(frame, simulated))
     finally:
         for overlay in overlays.values():
             overlay.close()
@@ -366,29 +370,20 @@ def _frame(folder: Path, entry: Any, units: Units, where: str) -> Frame:
         raise UserError(f"{where}: give picture, one of servo and joint_pos, and perhaps ids")
     try:
         joints = np.asarray(entry.get("servo", entry.get("joint_pos")), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         joints = np.empty(0)
-    if joints.shape != (NUM_JOINTS,) or not np.isfinite(joints).all():
-        raise UserError(f"{where}: joints must be {NUM_JOINTS} numbers")
-    picture = _read(folder / entry["picture"], cv2.IMREAD_COLOR, where)
+    if joints.shape != (NUM_JOINTS,) or not (np.abs(joints) <= _FURTHEST).all():
+        raise UserError(f"{where}: joints must be {NUM_JOINTS} numbers within {_FURTHEST:g}")
+    picture = read_picture(inside(folder, entry["picture"]))
+    if min(picture.shape[:2]) < _SMALLEST:
+        raise UserError(f"{where}: a picture needs {_SMALLEST} pixels along each edge")
     ids = None
     if "ids" in entry:
-        ids = _read(folder / entry["ids"], cv2.IMREAD_UNCHANGED, where)
+        ids = read_mask(inside(folder, entry["ids"]))
         if ids.shape != picture.shape[:2] or ids.max() >= len(ClassId):
             raise UserError(
                 f"{where}: {entry['ids']} must be a grey PNG of class ids 0 to {len(ClassId) - 1} "
                 "with the picture's size"
             )
+        ids = ids.astype(np.uint8)
     return Frame(picture, units.to_model(joints) if "servo" in entry else joints, ids)
-
-
-def _read(path: Path, flags: int, where: str) -> np.ndarray:
-    picture = cv2.imread(str(path), flags)
-    if picture is None:
-        raise UserError(f"{where}: {path} is missing or no picture")
-    return picture
-
-
-def _write(path: Path, picture: np.ndarray) -> None:
-    with written_whole(path) as partial:
-        partial.write_bytes(cv2.imencode(".png", picture)[1].tobytes())

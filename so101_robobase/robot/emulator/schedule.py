@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from robobase.errors import UserError
+from robobase.reading import read_yaml
 from so101_robobase.config import from_mapping
 from so101_robobase.robot.emulator.faults import CAMERA, KINDS, Fault
 
@@ -18,12 +18,7 @@ def load_schedule(path: Path) -> list[Fault]:
 
     Raises UserError if the file cannot be read or a fault is not one.
     """
-    try:
-        entries = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"fault schedule {path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"fault schedule {path} is not YAML") from error
+    entries = read_yaml(path, what="fault schedule")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"fault schedule {path} must be a list of faults: - {{kind: drop, ...}}")
     return [make_fault(entry, f"{path}[{index}]") for index, entry in enumerate(entries)]

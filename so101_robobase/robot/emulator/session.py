@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.reading import read_json
 from so101_robobase.config import LiftConfig
 from so101_robobase.robot.emulator.client import BusState, EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
@@ -56,6 +57,9 @@ def status_line(state: BusState) -> str:
 def _instructions(args: argparse.Namespace, bus: EmulatedBus) -> str:
     where, hint = "", "It needs a calibration: give --calibration_dir for a file that fits.\n"
     if args.calibration_dir is not None:
+        path = args.calibration_dir / f"{args.id}.json"
+        if path.exists() and read_json(path, what="calibration") != bus.calibration:
+            raise UserError(f"{path} is the calibration of another arm; give another --id")
         bus.write_calibration(args.calibration_dir, args.id)
         hint = ""
         where = f" --robot.calibration_dir={args.calibration_dir}"

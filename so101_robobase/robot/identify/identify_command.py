@@ -122,6 +122,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--no_fit needs --record FOLDER: there is nothing else to do")
     if args.record is not None:
         _check_recording(args)
+    from so101_robobase.files import checked_output
+
+    args.output = checked_output(args.output, own=False)
     from so101_robobase import alignment as alignments
     from so101_robobase.alignment import Alignment
 

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from so101_robobase.alignment import Alignment, from_plain
-from so101_robobase.files import written_whole
+from so101_robobase.files import MARK, written_whole
 from so101_robobase.joints import JOINTS
 from so101_robobase.robot.identify.tracking import Tracker, TrackingError
 from so101_robobase.robot.recording.episode_log import EpisodeLog
@@ -57,5 +57,5 @@ def draw_curves(log: EpisodeLog, simulated: np.ndarray, path: Path) -> None:
         if joint % 3 == 0:
             axes.set_ylabel("degrees")
     figure.axes[0].legend(fontsize=8)
-    with written_whole(path) as partial:
-        figure.savefig(partial, format="png")
+    with written_whole(path, own=True) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": MARK})

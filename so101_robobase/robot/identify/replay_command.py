@@ -39,10 +39,12 @@ def run(args: argparse.Namespace) -> int:
     from robobase.errors import UserError
     from so101_robobase import alignment as alignments
     from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.files import checked_output
     from so101_robobase.robot.identify.replay import draw_curves, replay, tracking_error
     from so101_robobase.robot.recording.episode_log import read
     from so101_robobase.sim.scene import build_scene
 
+    output = checked_output(args.output, [".png"])
     alignment = alignments.load(args.alignment) if args.alignment else None
     units = Units(alignment or Alignment(), build_scene().model.actuator_ctrlrange)
     logs = read(args.recording, units)
@@ -54,6 +56,6 @@ def run(args: argparse.Namespace) -> int:
     simulated = replay(log, alignment)
     print(f"{len(log)} ticks in {log.duration:.2f} s; simulated against measured positions:")
     print(tracking_error(log, simulated).table())
-    draw_curves(log, simulated, args.output)
+    draw_curves(log, simulated, output)
     print(f"curves: {args.output}")
     return 0

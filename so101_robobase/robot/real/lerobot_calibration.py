@@ -1,6 +1,5 @@
 """LeRobot's calibration file of an arm, and whether it is that of the arm on the port."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.reading import read_json
 from so101_robobase.alignment import GRIPPER
 from so101_robobase.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot import extras
@@ -17,6 +17,9 @@ from so101_robobase.robot.real.servo_registers import Settings
 GREATEST = 4095
 """Counts of the encoder go from 0 to this; LeRobot takes it for a full turn."""
 
+_OLD = {"homing_offset", "drive_mode", "start_pos", "end_pos"}  # lists, one entry for each motor
+_MOST_SHOWN = 5
+_MOST_OFFSET = 2047  # counts; the servo's register holds no more
 _SLACK = 40  # counts (3.5 degrees) beyond its range where a joint that is pushed may be
 _ANOTHER_ARM = 4  # motors with other offsets; a repaired servo explains one
 _MAKE = "make it with `lerobot-calibrate --robot.type=so101_follower --robot.port=… --robot.id=…`"
@@ -134,18 +137,16 @@ def default_folder() -> Path:
 
 def _entries(path: Path) -> list[dict[str, int]]:
     """The file's entries, checked, in `JOINTS` order."""
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        found = ", ".join(sorted(str(file) for file in path.parent.glob("*.json")))
+    others = [] if path.exists() else sorted(path.parent.glob("*.json"))[:_MOST_SHOWN]
+    remedy = f"there are: {', '.join(map(str, others))}" if others else _MAKE
+    content = read_json(path, what="calibration", remedy=remedy)
+    if isinstance(content, dict) and set(content) >= _OLD:
         raise UserError(
-            f"calibration {path} cannot be read ({error.strerror}); "
-            f"{f'there are: {found}' if found else _MAKE}"
-        ) from error
-    except ValueError as error:
-        raise UserError(f"calibration {path} is not JSON ({error}); {_MAKE}") from error
+            f"calibration {path} is of LeRobot's format from before June 2025, which counts "
+            f"otherwise and cannot be converted; calibrate the arm once more: {_MAKE}"
+        )
     if not isinstance(content, dict) or set(content) != set(JOINTS):
-        names = ", ".join(map(str, content)) if isinstance(content, dict) else "no motors"
+        names = ", ".join(content)[:100] if isinstance(content, dict) else "no motors"
         raise UserError(
             f"calibration {path} is not that of an SO-101: it holds {names}; it must hold "
             f"{', '.join(JOINTS)}"
@@ -165,6 +166,12 @@ def _entry(path: Path, joint: str, id_: int, entry: Any) -> dict[str, int]:
         raise UserError(
             f"calibration {path}: {joint} has id {entry['id']}, on an SO-101 it has {id_}; "
             "the motors were set up in another order, set their ids with `lerobot-setup-motors`"
+        )
+    if abs(entry["homing_offset"]) > _MOST_OFFSET or entry["drive_mode"] not in (0, 1):
+        raise UserError(
+            f"calibration {path}: {joint} has homing_offset {entry['homing_offset']} and "
+            f"drive_mode {entry['drive_mode']}; they must be within -{_MOST_OFFSET} to "
+            f"{_MOST_OFFSET}, and 0 or 1; {_MAKE}"
         )
     if not 0 <= entry["range_min"] < entry["range_max"] <= GREATEST:
         raise UserError(

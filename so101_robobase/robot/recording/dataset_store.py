@@ -7,7 +7,6 @@ finished files are moved over: data and videos first, then what refers to them.
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import warnings
@@ -15,16 +14,29 @@ from pathlib import Path
 from typing import Any
 
 from robobase.errors import UserError
+from robobase.locks import FolderLock
+from robobase.reading import MIB, read_bytes, reason
 from so101_robobase.extras import install
+from so101_robobase.files import check_replaceable, inside
+from so101_robobase.robot.recording.lerobot_format import (
+    EPISODES,
+    INFO,
+    check_layout,
+    check_metadata,
+    files_in_use,
+    newest_episodes,
+    read_info,
+)
 
 _VIDEO_CODEC = "h264"  # a few ms a frame, where LeRobot's default takes a core to itself
 _LEAST_ROOM = 100_000_000  # bytes on the disk that an episode may begin with
 _ENCODER_QUEUE = 250  # frames; LeRobot drops those that do not fit
 _LEROBOTS_OWN = {"timestamp", "frame_index", "episode_index", "index", "task_index"}  # features
-_INFO = Path("meta/info.json")
-_EPISODES = Path("meta/episodes")
 # Whatever a file refers to comes before it.
-_MOVED = ("data", "videos", "meta/tasks.parquet", "meta/episodes", "meta/stats.json", str(_INFO))
+_MOVED = ("data", "videos", "meta/tasks.parquet", str(EPISODES), "meta/stats.json", str(INFO))
+_REWRITTEN = ("meta/tasks.parquet", "meta/stats.json", str(INFO))  # by each episode
+_MOST_METADATA = 64 * MIB  # bytes of each of them
+_REMEDY = "record into another folder"
 
 
 class EpisodeStore:
@@ -47,18 +59,35 @@ class EpisodeStore:
         self.root = Path(root).resolve()
         self._fps, self._features, self._robot_type = fps, features, robot_type
         self._repo_id = f"local/{self.root.name}"
+        self._videos = [key for key, feature in features.items() if feature["dtype"] == "video"]
+        self._copied: Path | None = None  # into the workshop, to be read only
         self._lerobot = _import_lerobot()
-        info = _read_info(self.root)
-        if info is not None:
-            self._check(info)
-        self.num_episodes: int = info["total_episodes"] if info else 0
-        self.num_frames: int = info["total_frames"] if info else 0
         self._workshop = self.root.with_name(f".{self.root.name}.recording")
+        made = not self.root.exists()
+        if not made and not self.root.is_dir():
+            raise UserError(f"{self.root} is not a LeRobotDataset: it is a file; {_REMEDY}")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            self._dataset = self._open()
+            self._lock = FolderLock(self.root, f"wait until it has ended, or {_REMEDY}")
         except OSError as error:
-            raise UserError(f"cannot record to {self.root}: {error.strerror or error}") from error
+            raise UserError(f"cannot record to {self.root}: {reason(error)}; {_REMEDY}") from error
+        try:
+            info = _read_info(self.root)
+            if info is not None:
+                self._check(info)
+            self.num_episodes: int = info["total_episodes"] if info else 0
+            self.num_frames: int = info["total_frames"] if info else 0
+            self._dataset = self._open()
+        except BaseException as error:
+            shutil.rmtree(self._workshop, ignore_errors=True)
+            self._lock.release()
+            if made:
+                with contextlib.suppress(OSError):
+                    self.root.rmdir()
+            if isinstance(error, UserError) or not isinstance(error, Exception):
+                raise
+            # LeRobot and its libraries raise of all kinds.
+            raise UserError(f"cannot record to {self.root}: {reason(error)}; {_REMEDY}") from error
 
     def add_frame(self, frame: dict[str, Any]) -> None:
         """Append one step to the episode at hand: a value for every feature, and "task"."""
@@ -75,9 +104,12 @@ class EpisodeStore:
         self._dataset.save_episode()
         self._dataset.finalize()
         self._check_videos()
-        for name in _MOVED:
-            self._move(self._workshop / name)
-        info = json.loads((self.root / _INFO).read_text())
+        if not self._lock.is_in_place():
+            raise UserError(f"{self.root} was removed or renamed meanwhile")
+        for path, goal in self._moves():
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, goal)
+        info = read_info(self.root, _REMEDY)
         self.num_episodes, self.num_frames = info["total_episodes"], info["total_frames"]
         self._dataset = self._open()
 
@@ -98,17 +130,19 @@ class EpisodeStore:
         if self.num_episodes == 0:
             with contextlib.suppress(OSError):  # not empty: it is somebody's
                 self.root.rmdir()
+        self._lock.release()
 
     def _check(self, info: dict[str, Any]) -> None:
         """UserError unless episodes can be added to the dataset that `info` describes."""
         where = f"dataset {self.root}"
         version = self._lerobot.CODEBASE_VERSION
-        remedy = "record into another folder"
+        remedy = _REMEDY
         if info.get("codebase_version") != version:
             raise UserError(
                 f"{where} is of format {info.get('codebase_version')}, LeRobot writes {version}; "
                 f"{remedy}"
             )
+        check_layout(self.root, info, remedy)
         for name, value in (("fps", self._fps), ("robot_type", self._robot_type)):
             if info.get(name) != value:
                 raise UserError(f"{where} has {name} {info.get(name)}, not {value}; {remedy}")
@@ -162,31 +196,24 @@ class EpisodeStore:
 
     def _copy_metadata(self) -> None:
         """As much of it as the next episode's numbers depend on."""
-        files = [path for path in (self.root / "meta").iterdir() if path.is_file()]
-        for path in (*files, self._newest_episodes()):
-            copy = self._workshop / path.relative_to(self.root)
+        newest = newest_episodes(self.root, self.num_episodes, self._videos)
+        for name in (*_REWRITTEN, newest.relative_to(self.root).as_posix()):
+            path = inside(self.root, name)
+            if path.suffix == ".parquet":
+                check_metadata(path)
+            content = read_bytes(path, _MOST_METADATA, "dataset's", _REMEDY)
+            copy = self._workshop / name
+            if name not in _REWRITTEN:
+                self._copied = copy
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-
-    def _newest_episodes(self) -> Path:
-        """The file that holds the last episode's metadata."""
-        import pyarrow.parquet as pq
-
-        for path in sorted((self.root / _EPISODES).glob("*/*.parquet"), reverse=True):
-            first = pq.read_table(path, columns=["episode_index"])["episode_index"][0].as_py()
-            # A kill in `save` may leave the file of an episode that info.json does not count.
-            if first < self.num_episodes:
-                return path
-        raise UserError(f"dataset {self.root} has lost its {_EPISODES}; record into another folder")
+            copy.write_bytes(content)
 
     def _check_videos(self) -> None:
         import pyarrow.parquet as pq
 
-        newest = max((self._workshop / _EPISODES).glob("*/*.parquet"))
+        newest = max((self._workshop / EPISODES).glob("*/*.parquet"))
         episode = pq.read_table(newest).slice(0, 1).to_pylist()[0]
-        for key, feature in self._features.items():
-            if feature["dtype"] != "video":
-                continue
+        for key in self._videos:
             seconds = (
                 episode[f"videos/{key}/to_timestamp"] - episode[f"videos/{key}/from_timestamp"]
             )
@@ -196,12 +223,26 @@ class EpisodeStore:
                     f"the video encoder lost {lost} frames; this machine is too slow"
                 )
 
-    def _move(self, part: Path) -> None:
-        for path in sorted(part.rglob("*")) if part.is_dir() else [part]:
-            if path.is_file():
-                goal = self.root / path.relative_to(self._workshop)
-                goal.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, goal)
+    def _moves(self) -> list[tuple[Path, Path]]:
+        """From the workshop to the dataset, in order. UserError where a goal may not be written."""
+        moves = []
+        in_use: set[str] | None = None
+        for part in _MOVED:
+            source = self._workshop / part
+            for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
+                if not path.is_file() or path == self._copied:
+                    continue
+                name = path.relative_to(self._workshop).as_posix()
+                inside(self.root, name)
+                check_replaceable(self.root / name)
+                if name not in _REWRITTEN and (self.root / name).exists():
+                    # Left by a kill in `save`, or part of an episode.
+                    if in_use is None:
+                        in_use = files_in_use(self.root, self.num_episodes, self._videos)
+                    if name in in_use:
+                        raise UserError(f"{self.root / name} belongs to an earlier episode")
+                moves.append((path, self.root / name))
+        return moves
 
 
 def _import_lerobot() -> Any:
@@ -223,18 +264,7 @@ def _read_info(root: Path) -> dict[str, Any] | None:
     """What the dataset in `root` says about itself; None where nothing is there."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
-    try:
-        info = json.loads((root / _INFO).read_text())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        info = None
-    if not isinstance(info, dict) or not {"total_episodes", "total_frames", "features"} <= set(
-        info
-    ):
-        raise UserError(
-            f"{root} exists and is not a LeRobotDataset ({_INFO} is missing or unreadable); "
-            "name another folder or remove it"
-        )
-    return info
+    return read_info(root, "name another folder or remove it")
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
+from so101_robobase.files import checked_output
 from so101_robobase.joints import JOINTS
 from so101_robobase.observation import CLASSES, PALETTE
 from so101_robobase.robot.recording.background import BackgroundObserver, reason
@@ -25,6 +26,7 @@ INSTALL = "pip install rerun-sdk"
 
 _MOST_WAITING = 50  # steps; a picture older than two seconds is not worth showing
 _JPEG_QUALITY = 80
+_RRD = b"RRF"  # what Rerun's files begin with
 _VERDICTS = {True: "success", False: "failure", None: "not judged"}
 
 
@@ -127,9 +129,12 @@ def open_recording(name: str, target: str, blueprint: Any, option: str = "--disp
         except RuntimeError as error:
             raise UserError(f"{option}: Rerun does not start ({reason(error)})") from error
     elif target.endswith(".rrd"):
+        path = checked_output(Path(target), own=False)
         try:
-            Path(target).parent.mkdir(parents=True, exist_ok=True)
-            recording.save(target, default_blueprint=blueprint)
+            if path.exists() and path.open("rb").read(len(_RRD)) not in (_RRD, b""):
+                raise UserError(f"{option} {target} is there already and not Rerun's; name another")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            recording.save(path, default_blueprint=blueprint)
         except (OSError, RuntimeError) as error:
             raise UserError(f"{option} cannot write {target} ({reason(error)})") from error
     else:

@@ -4,7 +4,6 @@
 """
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +12,29 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
+from robobase.reading import MIB, plain_json, read_npz, reason
 from so101_robobase.alignment import Units
 from so101_robobase.files import written_whole
 from so101_robobase.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot.extras import require
-
-_DATASET = Path("meta/info.json")  # what makes a folder a LeRobotDataset
+from so101_robobase.robot.recording.lerobot_format import (
+    INFO,
+    MOST_ROWS,
+    data_files,
+    numbers,
+    read_columns,
+    read_info,
+    vectors,
+)
 
 FORMAT = 1
 """Version of the file."""
 
+_EPISODE, _TIME, _STATE, _ACTION = "episode_index", "timestamp", "observation.state", "action"
 _ARRAYS = ("times", "measured", "commanded")
+_MOST_BYTES = 256 * MIB  # of a file, unpacked: weeks at 50 Hz
+_LONGEST = 3600.0  # s
+_FURTHEST = 100.0  # rad: 16 turns
+_CUBE_WITHIN = 100.0  # m
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +71,15 @@ class EpisodeLog:
         for name in _ARRAYS:
             if not np.isfinite(getattr(self, name)).all():
                 raise UserError(f"{name} of an episode holds nan or inf")
-        if not (np.diff(self.times) > 0).all():
+        gaps = np.diff(self.times)
+        if not (gaps > 0).all():
             raise UserError("times of an episode do not rise from tick to tick")
+        if self.duration > _LONGEST:
+            raise UserError(f"an episode lasts {self.duration:.3g} s; at most {_LONGEST:.0f} s")
+        furthest = max(np.abs(self.measured).max(), np.abs(self.commanded).max())
+        if furthest > _FURTHEST:
+            raise UserError(f"an episode has a joint at {furthest:.3g} rad; at most {_FURTHEST}")
+        _check_meta(self.meta)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -84,24 +102,37 @@ class EpisodeLog:
     @classmethod
     def load(cls, path: Path) -> "EpisodeLog":
         """Read what `save` wrote. Raises UserError for a missing, damaged or other file."""
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                entries = {key: stored[key] for key in stored.files}
-        except OSError as error:
-            reason = error.strerror or "not an NPZ file"
-            raise UserError(f"recording {path} cannot be read ({reason}); {_EXPECTED}") from error
-        except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"recording {path} is damaged or no recording; {_EXPECTED}") from error
+        entries = read_npz(path, _MOST_BYTES, "recording", _EXPECTED)
         missing = [key for key in ("format", "meta", *_ARRAYS) if key not in entries]
         if missing:
             raise UserError(f"recording {path} has no {', '.join(missing)}; {_EXPECTED}")
-        if (version := entries["format"].tolist()) != FORMAT:
-            raise UserError(f"recording {path} has format {version}; this version reads {FORMAT}")
+        version = entries["format"]
+        if version.shape or version != FORMAT:
+            raise UserError(
+                f"recording {path} has format {str(version)[:20]}; this version reads {FORMAT}"
+            )
         try:
             arrays = {name: entries[name] for name in _ARRAYS}
-            return cls(**arrays, meta=json.loads(str(entries["meta"])))
+            return cls(**arrays, meta=plain_json(str(entries["meta"])))
         except (UserError, ValueError, TypeError) as error:
-            raise UserError(f"recording {path}: {error}") from error
+            raise UserError(f"recording {path}: {reason(error)}") from error
+
+
+def _check_meta(meta: Any) -> None:
+    """UserError where known keys hold what cannot be used."""
+    if not isinstance(meta, Mapping):
+        raise UserError("what is said about the episode is no group of keys")
+    if not isinstance(meta.get("alignment") or {}, Mapping):
+        raise UserError("the episode's alignment is no group of keys")
+    cube = meta.get("cube")
+    if cube is None:
+        return
+    try:
+        pose = np.array(cube, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pose = np.empty(0)
+    if pose.shape != (7,) or not (np.abs(pose) <= _CUBE_WITHIN).all() or not pose[3:].any():
+        raise UserError(f"the episode's cube is {cube!r}, not a position and a quaternion")
 
 
 _EXPECTED = "give an .npz that `so101_robobase robot rollout` wrote"
@@ -116,7 +147,7 @@ def read(path: Path, units: Units) -> list[EpisodeLog]:
         raise UserError(f"{path} does not exist; {_EXPECTED} or the folder of a LeRobotDataset")
     if not path.is_dir():
         return [EpisodeLog.load(path)]
-    if (path / _DATASET).is_file():
+    if (path / INFO).is_file():
         return read_dataset(path, units)
     files = sorted(path.glob("*.npz"))
     if not files:
@@ -131,42 +162,51 @@ def read_dataset(folder: Path, units: Units, episodes: list[int] | None = None) 
     are nominal, frame / fps; what LeRobot's own tools record as actions has not been clipped.
 
     Raises:
-        UserError: LeRobot is not installed, there is no such dataset or episode, or its state and
-            action are not the six joints.
+        UserError: pyarrow (it comes with LeRobot) is missing, there is no such dataset or episode,
+            or its state and action are not the six joints.
     """
-    lerobot = require("lerobot.datasets.lerobot_dataset")
-    if not (folder / _DATASET).is_file():
-        raise UserError(f"{folder} is no LeRobotDataset (it has no {_DATASET})")
-    try:
-        dataset = lerobot.LeRobotDataset(folder.name, root=folder, download_videos=False)
-    except Exception as error:  # LeRobot and its libraries raise of all kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"LeRobot cannot read the dataset {folder}: {reason}") from error
+    if not (folder / INFO).is_file():
+        raise UserError(f"{folder} is no LeRobotDataset (it has no {INFO})")
+    info = read_info(folder, "give the folder of another")
     names = [f"{joint}.pos" for joint in JOINTS]
-    for key in ("observation.state", "action"):
-        found = dataset.features.get(key, {}).get("names")
+    for key in (_STATE, _ACTION):
+        found = info["features"].get(key, {}).get("names")
         if found != names:
             raise UserError(f"{key} of the dataset {folder} holds {found}; it must hold {names}")
-    table = dataset.hf_dataset.select_columns(
-        ["episode_index", "timestamp", "observation.state", "action"]
-    ).with_format("numpy")[:]
-    present = np.unique(table["episode_index"]).tolist()
-    wanted = present if episodes is None else episodes
-    absent = [episode for episode in wanted if episode not in present]
+    indices, times, states, actions = _steps(folder)
+    order = np.argsort(indices, kind="stable")
+    present, starts = np.unique(indices[order], return_index=True)
+    rows = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
+    wanted = list(rows) if episodes is None else episodes
+    absent = [episode for episode in wanted if episode not in rows]
     if absent:
-        raise UserError(f"the dataset {folder} has no episode {absent[0]}; it has {present}")
-    logs = []
-    for episode in wanted:
-        rows = table["episode_index"] == episode
-        logs.append(
-            EpisodeLog(
-                table["timestamp"][rows],
-                units.to_model(np.stack(list(table["observation.state"][rows]))),
-                units.to_model(np.stack(list(table["action"][rows]))),
-                {
-                    "control_period": 1 / dataset.fps,
-                    "source": f"{folder}, episode {episode}",
-                },
+        raise UserError(
+            f"the dataset {folder} has no episode {absent[0]}; it has {min(rows)} to {max(rows)}"
+        )
+    return [
+        EpisodeLog(
+            times[rows[episode]],
+            units.to_model(states[rows[episode]]),
+            units.to_model(actions[rows[episode]]),
+            {"control_period": 1 / info["fps"], "source": f"{folder}, episode {episode}"},
+        )
+        for episode in wanted
+    ]
+
+
+def _steps(folder: Path) -> tuple[np.ndarray, ...]:
+    """Of all rows of a dataset: episode (N,), time (N,) s, state (N, 6), action (N, 6)."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    for path in data_files(folder):
+        columns = read_columns(path, [_EPISODE, _TIME, _STATE, _ACTION])
+        parts.append(
+            (
+                *(numbers(path, name, columns[name]) for name in (_EPISODE, _TIME)),
+                *(vectors(path, name, columns[name], NUM_JOINTS) for name in (_STATE, _ACTION)),
             )
         )
-    return logs
+        if sum(len(part[0]) for part in parts) > MOST_ROWS:
+            raise UserError(f"the dataset {folder} has more than {MOST_ROWS:,} steps; split it")
+    if not parts:
+        raise UserError(f"the dataset {folder} holds no steps (data/*/*.parquet)")
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))

@@ -5,9 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from robobase.errors import UserError
+from robobase.reading import read_yaml
 from so101_robobase.config import from_mapping
 from so101_robobase.robot.safety.filter import SafetyLimits
 from so101_robobase.robot.safety.monitor import MonitorLimits
@@ -43,12 +42,7 @@ def load(path: Path | None, monitor: MonitorLimits) -> Limits:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"limits {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"limits {path} is not YAML") from error
+    values = read_yaml(path, what="limits")
     if not isinstance(values, Mapping):
         raise UserError(f"limits {path} must have the groups {' and '.join(GROUPS)}")
     return values

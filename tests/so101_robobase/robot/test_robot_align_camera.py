@@ -204,12 +204,12 @@ def test_frames_come_back_from_their_folder_in_either_unit(tmp_path):
     ("text", "message"),
     [
         (None, "cannot be read"),
-        ("{", "is not JSON"),
+        ("{", "cannot be read as JSON"),
         ("[]", "one at least"),
         ('[{"servo": [1,2,3,4,5,6]}]', "frame 0: must be"),
         ('[{"picture": "a.png"}]', "one of servo and joint_pos"),
         ('[{"picture": "a.png", "servo": [1, 2]}]', "6 numbers"),
-        ('[{"picture": "a.png", "servo": [1,2,3,4,5,6]}]', "a.png is missing or no picture"),
+        ('[{"picture": "a.png", "servo": [1,2,3,4,5,6]}]', r"a.png cannot be read \(No such file"),
     ],
 )
 def test_a_wrong_list_of_frames_is_one_line(tmp_path, text, message):

@@ -1,5 +1,6 @@
 """Recording to LeRobotDatasets, with LeRobot itself reading them back."""
 
+import json
 import os
 import resource
 import shutil
@@ -282,3 +283,125 @@ def test_unfit_folders_are_refused(tmp_path):
             DatasetRecorder(tmp_path / folder, **arguments)
         assert "\n" not in str(caught.value)
     assert len(load(tmp_path / "set")) == 2
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A dataset of two episodes."""
+    record(tmp_path / "set", [(make_ticks(2), True, True)] * 2)
+    return tmp_path / "set"
+
+
+def describe(root, **changes):
+    """Change what the dataset says about itself."""
+    path = root / "meta/info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def everything(root):
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data_path": "notes.txt"},
+        {"data_path": "../../notes.txt"},
+        {"data_path": "/tmp/{chunk_index}{file_index}"},
+        {"data_path": None},
+        {"video_path": "videos/../../{video_key}.mp4"},
+        {"chunks_size": 0},
+        {"chunks_size": -1},
+        {"total_episodes": 10**12},
+        {"total_episodes": "2"},
+        {"total_episodes": 3},
+        {"total_frames": -1},
+        {"features": [1]},
+        {"features": {"action": 1}},
+        {"fps": "25"},
+        {"codebase_version": ["v3.0"]},
+        {"data_files_size_in_mb": 1e300},
+    ],
+    ids=str,
+)
+def test_a_dataset_that_puts_files_elsewhere_or_lies_is_refused(recorded, tmp_path, changes):
+    (tmp_path / "notes.txt").write_text("kept")
+    (recorded / "notes.txt").write_text("kept")
+    describe(recorded, **changes)
+    before = everything(tmp_path)
+    with pytest.raises(UserError) as caught:
+        DatasetRecorder(recorded, PICTURE, 6, say=str)
+    assert "\n" not in str(caught.value)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "part", ["data", "meta/episodes", "meta/info.json", "meta/tasks.parquet", "meta/stats.json"]
+)
+def test_links_out_of_a_dataset_are_not_followed(recorded, tmp_path, part):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    shutil.move(recorded / part, outside / "part")
+    (recorded / part).symlink_to(outside / "part")
+    before = everything(outside)
+    with pytest.raises(UserError, match="link out of"):
+        DatasetRecorder(recorded, PICTURE, 6, say=str)
+    assert everything(outside) == before
+
+
+def test_files_of_earlier_episodes_are_never_written_over(recorded):
+    """The newest episode says that it lies in the first file, so that the second is next."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = sorted((recorded / "meta/episodes").glob("*/*.parquet"))[-1]
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("data/file_index")
+    pq.write_table(table.set_column(column, table.schema.field(column), pa.array([0])), path)
+    # Episode 0 now is in file 1 for all that its own metadata says.
+    first = sorted((recorded / "meta/episodes").glob("*/*.parquet"))[0]
+    table = pq.read_table(first)
+    pq.write_table(table.set_column(column, table.schema.field(column), pa.array([1])), first)
+    data = everything(recorded / "data")
+    said = []
+    recorder = DatasetRecorder(recorded, PICTURE, 6, say=said.append)
+    play(recorder, 0, make_ticks(2))
+    recorder.end(True, True)
+    recorder.close()
+    assert everything(recorded / "data") == data
+    assert any("belongs to an earlier episode" in line for line in said)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
+def test_damaged_metadata_is_refused_in_one_line(recorded, content):
+    newest = max((recorded / "meta/episodes").glob("*/*.parquet"))
+    for path in (newest, recorded / "meta/tasks.parquet", recorded / "meta/stats.json"):
+        sound = path.read_bytes()
+        path.write_bytes(content)
+        with pytest.raises(UserError):
+            DatasetRecorder(recorded, PICTURE, 6, say=str)
+        path.write_bytes(sound)
+
+
+def test_the_second_recorder_of_a_dataset_is_refused_and_loses_nothing(recorded):
+    first = DatasetRecorder(recorded, PICTURE, 6, say=str)
+    for frame in (None, FRAME_SIZE):
+        with pytest.raises(UserError, match=r"is in use.*record into another folder"):
+            DatasetRecorder(recorded, PICTURE, 6, frame=frame, say=str)
+    play(first, 0, make_ticks(3))
+    first.end(True, True)
+    first.close()
+    assert (load(recorded).num_episodes, len(load(recorded))) == (3, 7)
+    record(recorded, [(make_ticks(2), True, True)])  # free again
+    assert load(recorded).num_episodes == 4
+
+
+def test_the_second_recorder_of_a_new_dataset_is_refused(tmp_path):
+    first = DatasetRecorder(tmp_path / "set", PICTURE, 6, say=str)
+    with pytest.raises(UserError, match="is in use"):
+        DatasetRecorder(tmp_path / "set", PICTURE, 6, say=str)
+    play(first, 0, make_ticks(3))
+    first.end(True, True)
+    first.close()
+    assert load(tmp_path / "set").num_episodes == 1
+    assert os.listdir(tmp_path) == ["set"]

@@ -254,8 +254,8 @@ def test_schedules_from_files(tmp_path):
     for text, message in [
         ("kind: drop", "must be a list"),
         ("- {servos: [1]}", "has no kind"),
-        ("- {kind: drop, sevros: [1]}", "did you mean 'servos'"),
-        ("- [", "not YAML"),
+        ("- {kind: drop, sevros: [1]}", "did you mean '?servos"),
+        ("- [", "cannot be read as YAML"),
     ]:
         path.write_text(text)
         with pytest.raises(UserError, match=message):

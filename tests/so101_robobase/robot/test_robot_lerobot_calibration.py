@@ -93,7 +93,7 @@ def test_a_joint_outside_its_range_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "cannot be read as JSON"),
         ("[1]", "not that of an SO-101: it holds no motors"),
         (json.dumps({"shoulder_pan": {}}), "it holds shoulder_pan; it must hold"),
         (json.dumps({joint: {"id": 1} for joint in JOINTS}), "needs whole numbers for id"),

@@ -73,7 +73,7 @@ def test_a_recording_comes_back_from_its_file(log, tmp_path):
         (
             lambda path: np.savez(path, format=np.array([{}], object), meta=1, times=1,
                                   measured=1, commanded=1),
-            "damaged or no recording",
+            "cannot be read as NPZ",
         ),
         (
             lambda path: np.savez(path, format=99, meta="{}", times=1, measured=1, commanded=1),
