@@ -157,7 +157,7 @@ def reason(error: BaseException) -> str:
     return line if len(line) <= 200 else f"{line[:200]} …"
 
 
-class _PlainLoader(_Loader):  # type: ignore[misc]
+class _PlainLoader(_Loader):
     """Refuses a key that comes twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

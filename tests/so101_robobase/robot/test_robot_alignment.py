@@ -64,7 +64,7 @@ def test_a_file_gives_back_what_was_saved(file, tmp_path):
         ({"zero": [0.0, 0.0]}, "zero"),
         ({"direction": [1, 1, 2, 1, 1]}, "direction of elbow_flex is 2"),
         ({"gripper_open": 3.5}, "must differ"),
-        ({"servo": {}}, "did you mean 'servos'?"),
+        ({"servo": {}}, "did you mean servos?"),
         ({"servos": {**to_plain(WHOLE)["servos"], "latency": -0.1}}, "servos.latency=-0.1"),
         ({"servos": {**to_plain(WHOLE)["servos"], "stiffness": [0.0] * 6}}, "servos.stiffness"),
         ({"servos": {**to_plain(WHOLE)["servos"], "damping": [float("nan")] * 6}}, "damping"),

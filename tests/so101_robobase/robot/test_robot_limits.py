@@ -39,13 +39,13 @@ def test_the_example_in_the_docs_is_allowed(tmp_path):
     ("text", "said"),
     [
         ("safety: {floor: -1}", "safety.floor=-1"),
-        ("safety: {flor: 0.01}", "did you mean 'floor'"),
+        ("safety: {flor: 0.01}", "did you mean '?floor"),
         ("monitor: {reading_stop: 5.0}", "monitor.reading_stop=5.0"),
         ("monitor: {temperature_stop: .inf}", "monitor.temperature_stop"),
         ("servo: {}", "'servo' is unknown"),
         ("safety: 3", "safety must be a group"),
         ("- a", "must have the groups"),
-        ("{", "is not YAML"),
+        ("{", "cannot be read as YAML"),
     ],
 )
 def test_what_is_not_allowed_is_named(tmp_path, text, said):
