@@ -13,7 +13,6 @@ import so101_robobase
 from robobase import stored_config
 from robobase.errors import UserError
 from robobase.memory import GIB, available_memory
-from robobase.reading import read_text
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Choice, Number, OrNull, Text, Whole
 from so101_robobase.perception.segmentation.augmentation import PICTURE, AugmentationConfig
@@ -142,7 +141,7 @@ def stored(path: Path) -> DictConfig:
 
     Raises UserError where they are none.
     """
-    values = stored_config.parse(read_text(path, what="settings"), str(path))
+    values = stored_config.load(path)
     if not isinstance(values.get("data"), dict):
         raise UserError(f"settings {path} are not those of a training; give another run's folder")
     return DictConfig(values)
