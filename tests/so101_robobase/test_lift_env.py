@@ -48,7 +48,7 @@ def test_settings_are_those_of_the_config_groups_included():
     env.reset(seed=0)
     outcomes = [env.step(np.zeros(4, np.float32))[2:4] for _ in range(3)]
     assert outcomes == [(False, False), (False, False), (False, True)]
-    with pytest.raises(UserError, match=r"lift\.stagee is unknown; did you mean .stage."):
+    with pytest.raises(UserError, match=r"lift\.stagee is unknown; did you mean stage"):
         gym.make("so101_robobase/Lift-v0", stagee=3)
 
 

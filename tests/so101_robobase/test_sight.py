@@ -66,7 +66,7 @@ def test_colours_do_not_depend_on_corruption():
 
 
 def test_sight_needs_a_camera_with_pixels():
-    with pytest.raises(UserError, match=r"sight.camera=\[0, 480\]"):
+    with pytest.raises(UserError, match=r"sight.camera=\(0, 480\)"):
         SightConfig(camera=(0, 480))
 
 

@@ -162,7 +162,7 @@ def test_arms_that_wait_keep_what_is_on_its_way():
 
 def _late_task(latency, **changes):
     scene = SceneConfig(servos=ServoModel(ONES, ONES, ONES, ONES, latency))
-    control = ControlConfig(max_lead=(9.0,) * 6)  # so that targets do not depend on the joints
+    control = ControlConfig(max_lead=(3.2,) * 6)  # so that targets do not depend on the joints
     task = LiftTask(LiftConfig(stage=0, scene=scene, control=control, **changes), 2, 1)
     task.seed([3, 4])
     task.reset(np.arange(2))

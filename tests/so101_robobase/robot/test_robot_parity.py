@@ -140,7 +140,7 @@ def on_simulated_robot(make_policy, resolution, steps=STEPS, blind=True):
         diary,
         driver.clock,
         Nothing(driver.clock) if blind else eyes,
-        Table() if blind else BodyScene(body, 2_000_000),
+        Table() if blind else BodyScene(body, 2_000_001),
         steps,
     )
     result = rollout.run()
