@@ -108,10 +108,25 @@ def restructured(content: bytes, rng: random.Random) -> bytes:
     return written.getvalue()
 
 
+def restated(content: bytes, rng: random.Random) -> bytes:
+    """Values of what a snapshot holds beside its config changed."""
+    payload = torch.load(io.BytesIO(content), weights_only=True)
+    cfg = payload.pop("cfg")
+    _changed(payload, rng)
+    if rng.random() < 0.3 and isinstance(payload.get("agent"), dict):
+        name = rng.choice([*payload["agent"], "more"])
+        tensor = rng.choice([torch.zeros(3), torch.full((8,), float("nan")), torch.zeros(0)])
+        payload["agent"] = {**payload["agent"], name: tensor}
+    written = io.BytesIO()
+    torch.save({"cfg": cfg, **payload}, written)
+    return written.getvalue()
+
+
 CHANGES = {
     "bytes": flipped,
     "pickle": repickled,
     "config": reconfigured,
+    "state": restated,
     "segmentation": restructured,
     "segmentation_bytes": flipped,
 }
@@ -150,7 +165,12 @@ def main(what: str, seed: int, count: int, folder: Path, file: Path) -> None:
 
         def open_it(path):
             policy = load_policy(path)
-            policy.make_env(1).close()
+            env = policy.make_env(1)
+            try:
+                observations, _ = env.reset(seed=0)
+                env.step(policy.act(observations))
+            finally:
+                env.close()
 
     open_it(file)  # loads all that is needed
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -47,7 +47,7 @@ def test_a_hundred_changed_snapshots_are_refused_or_work(tmp_path, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["pickle", "config"])
+@pytest.mark.parametrize("what", ["pickle", "config", "state"])
 def test_hundreds_of_changed_contents_are_refused_or_work(tiny, tmp_path, what):
     check(outcomes(what, 2, 300, tmp_path, tiny), 300)
 
