@@ -171,3 +171,16 @@ def test_an_interrupted_write_leaves_no_temporary_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         snapshot.write(tmp_path / "1_snapshot.pt", {})
     assert os.listdir(tmp_path) == []
+
+
+def test_hydras_own_launcher_can_be_chosen(call, tmp_path):
+    code, out, err = call("-m", "hydra/launcher=basic", "replay_size_before_train=100,5")
+    assert code == 1
+    (sweep,) = (tmp_path / "runs" / "exp").iterdir()
+    assert {file.name for file in sweep.iterdir()} == {"0", "1", "multirun.yaml"}
+    assert (sweep / "0" / "snapshots" / "latest_snapshot.pt").exists()
+    assert os.listdir(sweep / "1") == ["error.txt"]
+    assert f"{sweep.relative_to(tmp_path)}/1: replay_size_before_train=5" in err
+    (line,) = [line for line in out.splitlines() if line.startswith("to go on")]
+    assert f"--config-dir {CONFIG_DIR} env=tiny" in line
+    assert "replay_size_before_train=100 resume_from=" in line

@@ -278,3 +278,31 @@ def test_a_training_that_nobody_reads_any_more_saves_and_ends_without_a_tracebac
     assert "Traceback" not in process.stderr.read()
     process.wait(timeout=120)
     assert (tmp_path / "run" / "snapshots" / "latest_snapshot.pt").is_file()
+
+
+@pytest.mark.slow
+def test_a_multirun_that_is_stopped_saves_every_job_and_leaves_no_process(tmp_path):
+    sweep = ["hydra.sweep.dir=sweep", "seed=1,2,3", "num_train_frames=100000000", "num_gpus=0"]
+    words = [*COMMAND[:3], "--multirun", *COMMAND[3:], *sweep, "hydra.launcher.n_jobs=2"]
+    process = subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 240
+    while len(list(tmp_path.glob("sweep/*/train.csv"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped by SIGINT: of 3 jobs 2 ended" in err
+    assert "1 were not started" in err
+    for number in range(2):
+        state = read(tmp_path / "sweep" / str(number) / "snapshots" / "latest_snapshot.pt")
+        assert state["replay"] is not None
+    assert not (tmp_path / "sweep" / "2").exists()

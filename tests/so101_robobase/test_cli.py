@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 
@@ -55,6 +56,21 @@ def test_interrupt_is_one_line_and_exit_code_130(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("so101_robobase.evaluation.compare_command.run", interrupted)
     assert cli.main(["compare", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "so101_robobase: interrupted\n"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_every_signal_ends_a_command_tidily(tmp_path, capsys, monkeypatch, name):
+    number, closed = getattr(signal, name), []
+
+    def works(args):
+        try:
+            signal.raise_signal(number)
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr("so101_robobase.evaluation.compare_command.run", works)
+    assert cli.main(["compare", str(tmp_path)]) == 128 + number
+    assert closed
 
 
 def test_module_and_console_script_are_one_command():

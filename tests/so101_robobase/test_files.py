@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_snapshot import save_tiny_snapshot
 
+from robobase.errors import UserError
 from so101_robobase import cli, files
 
 REPOSITORY = Path(__file__).parents[2]
@@ -60,3 +61,35 @@ def test_a_shipped_snapshot_leaves_the_checkout_clean(command, tmp_path, monkeyp
     changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
     assert changed.stdout == ""
     assert list((checkout / "runs" / "small").glob("*/*/*.json"))
+
+
+MARKS = ("evaluation.json",), "an evaluation", "--output_dir"
+
+
+def test_two_calls_in_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "timed", lambda folder: folder / "2026-01-02_03-04-05")
+    with files.claimed(None, tmp_path, *MARKS) as one, files.claimed(None, tmp_path, *MARKS) as two:
+        assert (one.name, two.name) == ("2026-01-02_03-04-05", "2026-01-02_03-04-05-2")
+    assert os.listdir(tmp_path) == []  # nothing came of them
+
+
+def test_a_folder_with_such_output_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "evaluation.json").write_text("of yesterday")
+    message = "holds an evaluation already; name another --output_dir"
+    with pytest.raises(UserError, match=message), files.claimed(tmp_path, tmp_path, *MARKS):
+        pass
+    assert (tmp_path / "evaluation.json").read_text() == "of yesterday"
+
+
+def test_two_calls_at_once_do_not_write_into_one_folder(tmp_path):
+    with files.claimed(tmp_path, tmp_path, *MARKS):
+        (tmp_path / "kept").touch()
+        with pytest.raises(UserError, match="in use"), files.claimed(tmp_path, tmp_path, *MARKS):
+            pass
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line():
+    nowhere = Path("/proc/nowhere/out")
+    with pytest.raises(UserError, match="cannot be written"), files.claimed(None, nowhere, *MARKS):
+        pass

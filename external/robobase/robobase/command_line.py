@@ -7,9 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from hydra.conf import ConfigSourceInfo, HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./@%+-]*/[A-Za-z0-9_./@%+-]*")
 _OF_MULTIRUN = re.compile(r"\+*hydra(\.mode=|[./](sweep|sweeper|launcher)\b)")
@@ -24,7 +24,7 @@ def hydra_value(text: str) -> str:
     return QuotedString(text, quote).with_quotes()
 
 
-def program(hydra: DictConfig) -> list[str]:
+def program(hydra: HydraConf) -> list[str]:
     """What follows the name of the interpreter: the module or script that Hydra runs."""
     main = sys.modules["__main__"]
     if getattr(main, "__spec__", None) is not None:
@@ -36,7 +36,7 @@ def program(hydra: DictConfig) -> list[str]:
     return run  # the default, where a notebook or a test called `robobase.train.main`
 
 
-def options(hydra: DictConfig) -> list[str]:
+def options(hydra: HydraConf) -> list[str]:
     """Options and `hydra.` overrides of the call whose config node `hydra` is, less multiruns'."""
     found = []
     for source in hydra.runtime.config_sources:
@@ -45,7 +45,7 @@ def options(hydra: DictConfig) -> list[str]:
         elif source.provider == "main" and _is_given("--config-path", "-cp"):
             found += ["--config-path", source.path if source.schema == "file" else _url(source)]
     if _is_given("--config-name", "-cn"):
-        found += ["--config-name", hydra.job.config_name]
+        found += ["--config-name", str(hydra.job.config_name)]
     return found + [word for word in hydra.overrides.hydra if not _OF_MULTIRUN.match(word)]
 
 
@@ -73,5 +73,5 @@ def _is_given(*names: str) -> bool:
     return any(word.split("=")[0] in names for word in sys.argv)
 
 
-def _url(source: DictConfig) -> str:
+def _url(source: ConfigSourceInfo) -> str:
     return f"{source.schema}://{source.path}"

@@ -128,7 +128,9 @@ class Launch:
             self._live.remove(job)
             if job.failure is None:
                 print(f"job {job.number}: ended -> {job.folder}", flush=True)
-            elif stopped and job.exit_code in map(signals.exit_code_of, signals.STOPPING):
+            elif stopped and job.exit_code in [
+                signals.exit_code_of(number) for number in signals.STOPPING
+            ]:
                 print(f"job {job.number}: {job.failure}", flush=True)
             else:
                 self._failed(job, job.failure)

@@ -38,7 +38,7 @@ class FolderLock:
     def __init__(self, folder: Path, advice: str = "wait for it to end, or choose another folder"):
         self.folder = Path(folder)
         self._folder_fd: int | None = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        self._fd = self._folder_fd
+        self._fd: int | None = self._folder_fd
         try:
             self._lock(advice)
         except BaseException:

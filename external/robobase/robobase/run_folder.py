@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -134,12 +135,12 @@ def prepare(work_dir: Path, cfg: DictConfig) -> None:
         ) from error
 
 
-def _is_of_hydra(work_dir: Path, hydra: DictConfig) -> bool:
+def _is_of_hydra(work_dir: Path, hydra: HydraConf) -> bool:
     made = OmegaConf.select(hydra, "runtime.output_dir", throw_on_missing=False)
     return made is not None and Path(made) == work_dir.absolute()
 
 
-def _write_hydra(folder: Path, cfg: DictConfig, hydra: DictConfig) -> None:
+def _write_hydra(folder: Path, cfg: DictConfig, hydra: HydraConf) -> None:
     folder.mkdir(exist_ok=True)
     _write(folder / "config.yaml", OmegaConf.to_yaml(cfg))
     _write(folder / "hydra.yaml", OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra})))
