@@ -9,6 +9,7 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.robot.emulator.protocol import CONTENT, Complaint
+from so101_robobase.robot.emulator.registers import REGISTERS
 from so101_robobase.robot.emulator.servo import NORMAL, VOLTAGE, Conditions
 
 
@@ -52,7 +53,12 @@ CAMERA = {
 }
 """By name: of the wrist camera; whoever looks through it spoils its pictures accordingly."""
 
-_ALL = {**KINDS, **CAMERA}
+SILENT = {
+    "register": Kind("the register of that name keeps value", 0, 0, 65535),
+}
+"""By name: what servos know nothing of; never drawn at random."""
+
+_ALL = {**KINDS, **CAMERA, **SILENT}
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,14 @@ class Fault:
     """One fault.
 
     Attributes:
-        kind: one of `KINDS` or `CAMERA`.
+        kind: one of `KINDS`, `CAMERA` or `SILENT`.
         servos: ids that it concerns; None: all of them.
         probability: that it strikes a packet.
         count: of packets that it strikes at most; None: no bound.
         start: s from its injection until it begins.
         duration: s that it lasts; None: until it is cleared.
         value: see there; None: the value there.
+        register: name of the one that a fault of that kind changes, as LeRobot calls it.
     """
 
     kind: str
@@ -76,6 +83,7 @@ class Fault:
     start: float = 0.0
     duration: float | None = None
     value: float | None = None
+    register: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in _ALL:
@@ -95,6 +103,12 @@ class Fault:
             raise UserError(
                 f"fault {self.kind}: value={self.value} must be from {kind.lowest} to "
                 f"{kind.highest}"
+            )
+        if (self.kind == "register") != (self.register is not None):
+            raise UserError(f"fault {self.kind}: register={self.register} goes with kind register")
+        if self.register is not None and self.register not in REGISTERS:
+            raise UserError(
+                f"fault register: {self.register!r} is unknown; known: {', '.join(REGISTERS)}"
             )
 
     def amount(self) -> float:
@@ -196,7 +210,13 @@ class Faults:
             if kind in here:
                 complaints |= Complaint[kind.upper()]
         model, firmware = here.get("model"), here.get("firmware")
+        kept = {
+            present.fault.register: int(present.fault.amount())
+            for present in self._present
+            if present.fault.register is not None and present.fault.concerns(servo)
+        }
         return Conditions(
+            registers=tuple(kept.items()),
             powered="dead" not in here and "brown_out" not in here,
             voltage=here.get("low_voltage", VOLTAGE),
             temperature=here.get("overheat"),

@@ -30,6 +30,7 @@ class Conditions:
     complaints: Complaint = CONTENT
     model: int | None = None
     firmware: int | None = None  # minor version
+    registers: tuple[tuple[str, int], ...] = ()  # that somebody has written, by name
 
 
 NORMAL = Conditions()
@@ -68,6 +69,7 @@ class Servo:
         self._angle, self._velocity, self._load = middle, 0.0, 0.0
         self._heat = AMBIENT
         self._registered: tuple[int, bytes] | None = None
+        self._spoilt: dict[str, int] = {}  # registers that a fault has written, as they were
 
     @property
     def id(self) -> int:
@@ -113,6 +115,8 @@ class Servo:
         if self.conditions.powered and not conditions.powered:
             self.memory.power_cycle()
             self._registered = None
+        if conditions.registers != self.conditions.registers:
+            self._keep(dict(conditions.registers))
         self.conditions = conditions
 
     def hold(self, angle: float | None = None) -> None:
@@ -152,6 +156,15 @@ class Servo:
             address, data = self._registered
             self._registered = None
             self.write(address, data)
+
+    def _keep(self, registers: dict[str, int]) -> None:
+        """Have `registers`, and those that are not among them any more as they were before."""
+        for name in self._spoilt.keys() - registers.keys():
+            self.memory[name] = self._spoilt.pop(name)
+        for name, value in registers.items():
+            self._spoilt.setdefault(name, self.memory[name])
+            self.memory[name] = value
+        self.memory.save()
 
     def _position(self, angle: float) -> float:
         """Counts in [0, 4096), not rounded."""

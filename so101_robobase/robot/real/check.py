@@ -27,7 +27,9 @@ from so101_robobase.robot.real.servo_registers import (
     Settings,
     State,
     parse_position,
+    unfit,
 )
+from so101_robobase.robot.real.servo_setup import repair
 from so101_robobase.robot.rollout.frame_watch import REMEDIES, Flaw, flaw_of
 
 _READS = 200  # for the loop's rate
@@ -44,6 +46,22 @@ class Servo:
 
     settings: Settings
     state: State
+
+
+def repair_settings(port: str) -> Iterator[Item]:
+    """Turn torque off and write what servos may keep where they keep something else."""
+    bus = uncalibrated(port)
+    bus.open()
+    with closing(bus):
+        for id_ in ports.IDS:
+            name = f"repair {id_} {ports.name(id_)}"
+            try:
+                bus.write(id_, TORQUE_ENABLE, b"\0")
+                lines = list(repair(bus, id_))
+            except (DriverError, UserError) as error:
+                yield Item(name, False, str(error))
+            else:
+                yield Item(name, True, "; ".join(lines) or "nothing to do")
 
 
 def check_port(port: str) -> Item:
@@ -116,7 +134,7 @@ def check_servo(bus: LeRobotBus, id_: int, file: Calibration | None) -> tuple[It
         f"model {settings.model}, firmware {settings.firmware}, {state.voltage:.1f} V, "
         f"{state.temperature:.0f} °C, load {state.load:+.0%}, at {_place(id_, state, file)}"
     )
-    problem = _problem(settings, state)
+    problem = _problem(id_, settings, state)
     text = f"{facts}; {problem}" if problem else facts
     return Item(label, problem is None, text), Servo(settings, state)
 
@@ -129,7 +147,7 @@ def _place(id_: int, state: State, file: Calibration | None) -> str:
     return f"{place:.1f} {'% open' if joint == GRIPPER else 'degrees'}"
 
 
-def _problem(settings: Settings, state: State) -> str | None:
+def _problem(id_: int, settings: Settings, state: State) -> str | None:
     if settings.model != ports.MODEL:
         return f"the model must be {ports.MODEL} (STS3215): another servo, or another robot's port"
     if not settings.min_voltage <= state.voltage <= settings.max_voltage:
@@ -144,6 +162,8 @@ def _problem(settings: Settings, state: State) -> str | None:
         )
     if state.temperature > settings.max_temperature - _WARM:
         return f"hot, its limit is {settings.max_temperature:.0f} °C: let it cool, torque off"
+    if wrong := list(unfit(ports.name(id_), settings.memory)):
+        return f"{'; '.join(map(str, wrong))}; write what is allowed: add --repair"
     return None
 
 

@@ -24,6 +24,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not ask to move the joints by hand; nobody is asked without a terminal either",
     )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="first write the factory's values into registers of servos that keep what they must "
+        "not; torque goes off",
+    )
     add_camera(parser.add_argument_group("camera"))
 
 
@@ -36,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
         found = ", ".join(ports.available()) or "none"
         raise UserError(f"give --port, --camera or both; serial ports here: {found}")
+    if args.repair and args.port is None:
+        raise UserError("--repair writes into servos: give the arm's --port")
     from so101_robobase.robot.align.directions import Item
 
     problems = 0
@@ -62,7 +70,7 @@ def _check_arm(args: argparse.Namespace, report: Callable[..., bool]) -> None:
     from so101_robobase import alignment as alignments
     from so101_robobase.alignment import Alignment, Units
     from so101_robobase.robot.keys import has_keys
-    from so101_robobase.robot.real.check import check_arm, check_port
+    from so101_robobase.robot.real.check import check_arm, check_port, repair_settings
     from so101_robobase.robot.terminal import Terminal
     from so101_robobase.sim.scene import build_scene
 
@@ -75,6 +83,9 @@ def _check_arm(args: argparse.Namespace, report: Callable[..., bool]) -> None:
     if not report(check_port(args.port)):
         return
     units = Units(alignment, build_scene().model.actuator_ctrlrange)
+    if args.repair:
+        for item in repair_settings(args.port):
+            report(item)
     person = Terminal() if has_keys() and not args.no_directions else None
     for item in check_arm(args.port, calibration, units, person):
         report(item)

@@ -23,9 +23,11 @@ from so101_robobase.robot.real.servo_registers import (
     GOAL_POSITION,
     PRESENT_POSITION,
     TORQUE_ENABLE,
+    Settings,
     complaints,
     parse_position,
 )
+from so101_robobase.robot.real.servo_setup import REPAIR, check_set_up, unfit_settings
 from so101_robobase.robot.words import words_for
 
 NO_TORQUE = "torque off"
@@ -115,13 +117,14 @@ class LeRobotDriver:
         self._torque, self._limp = False, []
         try:
             self.bus.open()
-            self.check_servos()
+            before = self.check_servos()
             counts = self.positions()
             named = dict(zip(JOINTS, counts.tolist(), strict=True))
             if (problem := self.calibration.out_of_range(named)) is not None:
                 raise UserError(problem)
             self._torque = True
             self._hold(np.clip(counts, self.calibration.lower, self.calibration.upper))
+            check_set_up(self.bus, before)
             self._goal = None  # a servo that takes torque may set a goal of its own
         except BaseException:
             if self._torque:
@@ -129,8 +132,11 @@ class LeRobotDriver:
             self.close()
             raise
 
-    def check_servos(self) -> None:
-        """Whether the servos on the open port are this arm's, and well. Raises UserError."""
+    def check_servos(self) -> dict[str, Settings]:
+        """Whether the servos on the open port are this arm's, and well; what they keep.
+
+        Raises UserError, for registers that keep what they must not too.
+        """
         settings = {id_: self.bus.settings(id_) for id_ in IDS}
         ports.check_servos(
             self.port, {id_: found.model if found else None for id_, found in settings.items()}
@@ -145,10 +151,13 @@ class LeRobotDriver:
             )
         if (problem := self.calibration.difference(kept_by(known))) is not None:
             raise UserError(problem)
+        if (problem := unfit_settings(known)) is not None:
+            raise UserError(f"{problem}; write what is allowed: {REPAIR.format(port=self.port)}")
         for motor, names in self.alarms.items():
             raise UserError(
                 f"{motor} complains of {' and '.join(names)}: {words_for(self.port).restart}"
             )
+        return known
 
     def positions(self) -> np.ndarray:
         """Present positions (6,) in counts. Raises DriverError."""

@@ -1,9 +1,13 @@
-"""What the bytes of an STS3215 servo's memory mean, as far as a rollout reads them.
+"""What the bytes of an STS3215 servo's memory mean, and what those that it keeps may be.
 
-Addresses, units and sign bits as in Feetech's memory table and LeRobot's tables.
+Addresses, units, sign bits and factory values as in Feetech's memory table and LeRobot's tables.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
+
+GRIPPER = "gripper"
 
 COMPLAINTS = {1: "voltage", 2: "angle", 4: "overheat", 8: "overcurrent", 32: "overload"}
 """Bits of a status packet's error byte and of the register Status."""
@@ -13,12 +17,134 @@ GOAL_POSITION = 42
 PRESENT_POSITION = 56
 
 
+class Register(NamedTuple):
+    """One register that decides how a servo behaves.
+
+    What `robot.configure()` of LeRobot writes is `sets`, and for the gripper `gripper`; before
+    that it may be anything. Everything else must be allowed, or the arm is not connected.
+    """
+
+    name: str
+    address: int
+    factory: int
+    least: int = 0
+    most: int = 255
+    otherwise: str = ""  # what goes wrong with another value
+    size: int = 1
+    sets: int | None = None  # by LeRobot, in every servo
+    gripper: int | None = None  # by LeRobot, in the gripper's
+    on: int = 0  # bits that must be set
+    off: int = 0  # bits that must not
+    kept: bool = True  # without power
+
+    def set_by_lerobot(self, motor: str) -> int | None:
+        """What LeRobot writes; None: it leaves this register alone."""
+        return self.gripper if motor == GRIPPER and self.gripper is not None else self.sets
+
+    def allows(self, value: int) -> bool:
+        """Whether a servo may keep `value`."""
+        bits = value & self.on == self.on and not value & self.off
+        return self.least <= value <= self.most and bits
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        words = [str(self.least) if self.least == self.most else f"{self.least} to {self.most}"]
+        words += [f"bits {_bits(self.on)} set"] if self.on else []
+        words += [f"bits {_bits(self.off)} clear"] if self.off else []
+        return ", ".join(words)
+
+    def read(self, memory: bytes) -> int:
+        """Its value in a memory that begins at address 0."""
+        return int.from_bytes(memory[self.address : self.address + self.size], "little")
+
+
+_SAFE = 4 | 8 | 32  # overheat, overcurrent, overload
+
+REGISTERS = (
+    Register("Return_Delay_Time", 7, 250, sets=0),
+    Register("Response_Status_Level", 8, 1, 1, 1, "it does not confirm what it is told"),
+    Register("Max_Temperature_Limit", 13, 70, 50, 80, "it does not protect itself from heat"),
+    Register("Max_Voltage_Limit", 14, 80, 70, 150, "it complains of a good supply, or never"),
+    Register("Min_Voltage_Limit", 15, 40, 35, 100, "it complains of a good supply, or never"),
+    Register(
+        "Max_Torque_Limit", 16, 1000, 500, 1000, "it is too weak for the arm", 2, gripper=500
+    ),
+    Register(
+        "Phase", 18, 12, 0, 255, "it turns or counts another way, or over several turns", on=8,
+        off=1 | 16 | 128,
+    ),
+    Register("Unloading_Condition", 19, 44, 0, 47, "it keeps torque when it must let go", on=_SAFE),
+    Register("P_Coefficient", 21, 32, sets=16),
+    Register("D_Coefficient", 22, 32, sets=32),
+    Register("I_Coefficient", 23, 0, sets=0),
+    Register("Minimum_Startup_Force", 24, 16, 0, 100, "it jerks instead of moving slowly", 2),
+    Register("CW_Dead_Zone", 26, 1, 0, 8, "it stops away from its goal"),
+    Register("CCW_Dead_Zone", 27, 1, 0, 8, "it stops away from its goal"),
+    Register(
+        "Protection_Current", 28, 500, 100, 511, "it does not protect itself from current", 2,
+        gripper=250,
+    ),
+    Register("Angular_Resolution", 30, 1, 1, 1, "its counts are not 1/4096 of a turn"),
+    Register("Operating_Mode", 33, 0, sets=0),
+    Register("Protective_Torque", 34, 20, 5, 50, "it keeps pressing when it is overloaded"),
+    Register("Protection_Time", 35, 200, 10, 250, "it notices overload too late or at once"),
+    Register(
+        "Overload_Torque", 36, 80, 25, 90, "it does not notice when it is overloaded", gripper=25
+    ),
+    Register(
+        "Over_Current_Protection_Time", 38, 200, 1, 250, "it notices current too late or at once"
+    ),
+    Register("Acceleration", 41, 0, sets=254, kept=False),
+    Register("Goal_Time", 44, 0, 0, 0, "it moves at another speed", 2, kept=False),
+    Register("Torque_Limit", 48, 1000, 250, 1000, "it is too weak for the arm", 2, kept=False),
+)  # fmt: skip
+"""Every register that matters, but for the calibration's (9, 11, 31), which has a file of its own,
+and for what a servo must have to answer at all. Not those of lamps and of turning without end.
+
+Phase: bits 1 and 128 turn motor and encoder round, 16 counts over several turns, 8 lets speed 0
+mean as fast as it can."""
+
+
+class Unfit(NamedTuple):
+    """A register whose value is not allowed."""
+
+    register: Register
+    value: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.register.name} (address {self.register.address}) is {self.value}, allowed is "
+            f"{self.register.allowed}: {self.register.otherwise}"
+        )
+
+
+def unfit(motor: str, memory: bytes) -> Iterator[Unfit]:
+    """Registers of one servo that are not as they must be before LeRobot sets it up.
+
+    Args:
+        memory: `Settings.memory`.
+    """
+    for register in REGISTERS:
+        value = register.read(memory)
+        if register.set_by_lerobot(motor) is None and not register.allows(value):
+            yield Unfit(register, value)
+
+
+def set_anew(motor: str, memory: bytes) -> Iterator[tuple[Register, int]]:
+    """Registers that are not what LeRobot's `configure` writes, and what they are."""
+    for register in REGISTERS:
+        wanted, value = register.set_by_lerobot(motor), register.read(memory)
+        if wanted is not None and value != wanted:
+            yield register, value
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What a servo is and keeps without power, from `LENGTH` bytes at `ADDRESS`."""
+    """What a servo is, keeps without power and was told, from `LENGTH` bytes at `ADDRESS`."""
 
     ADDRESS = 0
-    LENGTH = 33
+    LENGTH = 50
 
     firmware: str
     model: int
@@ -28,11 +154,13 @@ class Settings:
     max_temperature: float  # degrees Celsius
     max_voltage: float  # V
     min_voltage: float
+    memory: bytes  # as read
 
     @classmethod
     def parse(cls, data: bytes) -> "Settings":
         """From the bytes at `ADDRESS`; more may follow."""
         return cls(
+            memory=data[: cls.LENGTH],
             firmware=f"{data[0]}.{data[1]}",
             model=_word(data, 3),
             range_min=_word(data, 9),
@@ -71,6 +199,10 @@ class State:
             temperature=float(data[23]),
             complaints=complaints(data[25]),
         )
+
+
+def _bits(mask: int) -> str:
+    return ", ".join(str(1 << n) for n in range(8) if mask & (1 << n))
 
 
 def complaints(bits: int) -> tuple[str, ...]:
