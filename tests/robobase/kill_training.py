@@ -6,6 +6,7 @@ Usage: kill_training.py FOLDER KILLS SEED OVERRIDES...
 
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -27,7 +28,10 @@ def train_in_child(folder: Path, overrides: list[str]) -> int:
 
 def resume(folder: Path) -> list[str]:
     latest = folder / "snapshots" / LATEST
-    return [f"resume_from={latest}"] if latest.exists() else []
+    if latest.exists():
+        return [f"resume_from={latest}"]
+    shutil.rmtree(folder, ignore_errors=True)  # killed before it had anything to go on from
+    return []
 
 
 def main() -> None:

@@ -136,8 +136,9 @@ def prepare(work_dir: Path, cfg: DictConfig) -> None:
 
 
 def _is_of_hydra(work_dir: Path, hydra: HydraConf) -> bool:
-    made = OmegaConf.select(hydra, "runtime.output_dir", throw_on_missing=False)
-    return made is not None and Path(made) == work_dir.absolute()
+    if OmegaConf.is_missing(hydra.runtime, "output_dir"):
+        return False
+    return Path(hydra.runtime.output_dir) == work_dir.absolute()
 
 
 def _write_hydra(folder: Path, cfg: DictConfig, hydra: HydraConf) -> None:
