@@ -28,6 +28,7 @@ NOT_HERE = {  # commands of the page that need what no test has
     "python -m robobase.train": "a training, which has tests of its own",
 }
 PATIENCE = 400.0  # s, for a busy machine
+BUSY = "give this machine less to do"  # what an emulated arm says of lost answers
 QUICK = "--num_episodes 2 --duration 4 --generations 6 --population 8"  # of identify
 
 
@@ -219,7 +220,9 @@ def test_step_6_runs_dry_then_step_by_step_then_in_earnest(emulator, here, place
         if not (place / "my_arm.yaml").exists():
             command = command.replace("--alignment my_arm.yaml", "")
         with TerminalSession(here(command)) as terminal:
-            terminal.expect("press Enter to begin", PATIENCE)
+            terminal.expect(f"press Enter to begin|{BUSY}", PATIENCE)
+            if BUSY in terminal.text:
+                pytest.skip(f"servos in real time: {terminal.text}")
             terminal.press("\n")
             terminal.expect("put the cube down, then press space|stopped: .*\n", PATIENCE)
             if not too_slow(terminal.text):
