@@ -142,8 +142,8 @@ def _entries(path: Path) -> list[dict[str, int]]:
     content = read_json(path, what="calibration", remedy=remedy)
     if isinstance(content, dict) and set(content) >= _OLD:
         raise UserError(
-            f"calibration {path} is of LeRobot's format from before June 2025, which counts "
-            f"otherwise and cannot be converted; calibrate the arm once more: {_MAKE}"
+            f"calibration {path} is of LeRobot's format from before mid-2025, which counts "
+            f"otherwise and is not converted; calibrate the arm once more: {_MAKE}"
         )
     if not isinstance(content, dict) or set(content) != set(JOINTS):
         names = ", ".join(content)[:100] if isinstance(content, dict) else "no motors"

@@ -90,6 +90,16 @@ def test_a_joint_outside_its_range_is_named(tmp_path):
     assert "elbow_flex stands at 4000" in calibration.out_of_range(inside | {"elbow_flex": 4000})
 
 
+OLD = {
+    "homing_offset": [-2018, 3063, -967, -2067, 2035, -2171],
+    "drive_mode": [0, 1, 0, 0, 1, 0],
+    "start_pos": [2029, 2988, 1054, 2133, 2008, 2049],
+    "end_pos": [3042, -2039, 1991, 3091, -1011, 3195],
+    "calib_mode": ["DEGREE"] * 5 + ["LINEAR"],
+    "motor_names": list(JOINTS),
+}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -97,6 +107,7 @@ def test_a_joint_outside_its_range_is_named(tmp_path):
         ("[1]", "not that of an SO-101: it holds no motors"),
         (json.dumps({"shoulder_pan": {}}), "it holds shoulder_pan; it must hold"),
         (json.dumps({joint: {"id": 1} for joint in JOINTS}), "needs whole numbers for id"),
+        (json.dumps(OLD), "format from before mid-2025.*calibrate the arm once more"),
     ],
 )
 def test_files_that_are_no_calibration(tmp_path, content, message):
@@ -113,6 +124,9 @@ def test_files_that_are_no_calibration(tmp_path, content, message):
         ({"range_min": 3000, "range_max": 3000}, "shoulder_lift ranges from 3000 to 3000"),
         ({"range_max": 5000}, "within 0 to 4095"),
         ({"range_min": 1.5}, "whole numbers"),
+        ({"homing_offset": 2048}, "homing_offset 2048"),
+        ({"homing_offset": -(10**18)}, "within -2047 to 2047"),
+        ({"drive_mode": 2}, "drive_mode 2"),
     ],
 )
 def test_entries_that_cannot_be(tmp_path, change, message):
