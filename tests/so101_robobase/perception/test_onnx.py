@@ -195,13 +195,36 @@ def test_missing_broken_and_foreign_files_are_one_line(segmentation_file, tmp_pa
     del model.metadata_props[:]
     onnx.save(model, foreign)
     for path, message in [
-        (tmp_path / "nowhere.onnx", "is no file"),
+        (tmp_path / "nowhere.onnx", "cannot be read .* perception export"),
+        (tmp_path, "is no regular file"),
         (broken, "cannot be read as an ONNX file"),
         (foreign, "export the network again"),
     ]:
         with pytest.raises(UserError, match=message) as error:
             OnnxSegmentation(path)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["", "[]", "{", "[" * 5000, '{"kind": ["segmentation"]}', '{"kind": "segmentation"}',
+     '{"kind": "segmentation", "classes": 5}', '{"kind": "a", "kind": "segmentation"}'],
+)  # fmt: skip
+def test_damaged_settings_are_one_line(segmentation_file, tmp_path, settings):
+    model = onnx.load(segmentation_file)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
+    entry.value = settings
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(UserError) as error:
+        OnnxSegmentation(tmp_path / "other.onnx")
+    assert "\n" not in str(error.value)
+
+
+def test_weights_in_another_file_are_not_read(segmentation_file, tmp_path):
+    model = onnx.load(segmentation_file)
+    onnx.save(model, tmp_path / "a.onnx", save_as_external_data=True, size_threshold=0)
+    with pytest.raises(UserError, match="cannot be read as an ONNX file"):
+        OnnxSegmentation(tmp_path / "a.onnx")
 
 
 def test_other_classes_than_ours_are_refused(segmentation_file, tmp_path):
