@@ -220,13 +220,6 @@ def test_damaged_settings_are_one_line(segmentation_file, tmp_path, settings):
     assert "\n" not in str(error.value)
 
 
-def test_weights_in_another_file_are_not_read(segmentation_file, tmp_path):
-    model = onnx.load(segmentation_file)
-    onnx.save(model, tmp_path / "a.onnx", save_as_external_data=True, size_threshold=0)
-    with pytest.raises(UserError, match="cannot be read as an ONNX file"):
-        OnnxSegmentation(tmp_path / "a.onnx")
-
-
 def test_other_classes_than_ours_are_refused(segmentation_file, tmp_path):
     model = onnx.load(segmentation_file)
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
