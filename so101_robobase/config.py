@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from robobase.errors import UserError
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Choice, Items, Number, OrNull, Range, Schedule, Whole
-from robobase.settings.setting import Need, Setting, given, never, on
+from robobase.settings.setting import Need, Setting, given, never
 from so101_robobase.control import ControlConfig
 from so101_robobase.observation import CLASSES
 from so101_robobase.settings import from_mapping
@@ -82,6 +82,11 @@ def _starts_in(which: str, holds: Callable[[Any], bool]) -> Need:
     return Need(f"starts in stage {which}", ("env.stage", "env.eval_stage"), starts)
 
 
+_PICTURES = Need(
+    "pixels on",
+    ("pixels", "env.observation"),
+    lambda pixels, observation: bool(pixels) or observation == "state",
+)
 _NOT_THE_TASKS = {*(key.partition(".")[0] for key in RUN_KEYS), "eval_stage"}
 
 
@@ -136,7 +141,7 @@ class LiftConfig:
 
     episode_length: Annotated[int, Whole(1, 100_000)] = 200
     action_repeat: Annotated[int, Whole(1, 100)] = 2
-    observation: Annotated[str, Choice(*OBSERVATIONS), on("pixels")] = "seg_depth"
+    observation: Annotated[str, Choice(*OBSERVATIONS), _PICTURES] = "seg_depth"
     image_size: Annotated[int, Whole(1, 1024), SEEING] = 84
     renderer: Annotated[str, Choice(*RENDERERS), SEEING] = "auto"
     joint_velocity: Annotated[str, Choice(*JOINT_VELOCITIES)] = "exact"

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from robobase.errors import UserError
 from robobase.settings.fields import declared_fields
 from robobase.settings.footprint import TaskMemory
-from robobase.settings.kinds import Choice, Number, OrNull
+from robobase.settings.kinds import Choice, Flag, Number, OrNull
 from robobase.settings.method_settings import PARTS
 from robobase.settings.run_settings import RUN
 from robobase.settings.setting import Need, Setting, never
@@ -64,6 +64,10 @@ _BONUS = Need(
 _ENGINES = {
     "env.eval_stage": Setting(OrNull(Stages()), *RUN["num_eval_episodes"].needs),
     "replay.gamma": Setting(Number(0, 1), _BONUS),
+    "pixels": Setting(
+        Flag(),
+        Need("another env.observation", ("env.observation",), lambda seen: seen != "state"),
+    ),
     "visual_observation_shape": Setting(
         RUN["visual_observation_shape"].kind, never("env.image_size is the size of pictures")
     ),

@@ -10,16 +10,18 @@ from robobase.settings.footprint import check_memory
 from robobase.settings.kinds import checked
 from robobase.settings.run_settings import RUN
 from robobase.settings.task import task_settings
+from robobase.settings.tree import at, raw
 
 _FEW_THREADS = 16  # as many may be asked for on any machine; above, four for each core
 
 
 def check(cfg: DictConfig) -> None:
     """Raise UserError for the first setting that cannot work; `1e6` becomes the integer it is."""
-    checked(RUN["env_settings"].kind, "env_settings", cfg.get("env_settings"))
+    checked(RUN["env_settings"].kind, "env_settings", raw(cfg).get("env_settings"))
     task = task_settings(cfg)
     check_values(cfg, task.settings() if task else None)
-    if not cfg.get("method"):
+    method = at(raw(cfg), "method")
+    if not at(method, "_target_") or "is_rl" not in method:
         again = "; with resume_from give all else as the first time" if cfg.resume_from else ""
         raise UserError(f"no method is chosen; add for example method=drqv2{again}")
     if not cfg.get("env"):

@@ -23,6 +23,7 @@ _MAY_BE_NULL = (
     "method.view_fusion_model",
 )
 _OURS = "robobase."
+_FEW = 12  # members of a group that an error names
 
 
 def declared(cfg: DictConfig, task: Mapping[str, Setting] | None = None) -> dict[str, Setting]:
@@ -31,8 +32,9 @@ def declared(cfg: DictConfig, task: Mapping[str, Setting] | None = None) -> dict
     What is built from a class of somebody else is not known here, and left to that class.
     """
     known = dict(RUN)
+    content = tree.raw(cfg)
     for group, settings in PARTS.items():
-        target = OmegaConf.select(cfg, f"{group}._target_")
+        target = tree.at(content, f"{group}._target_")
         if target is None or str(target).startswith(_OURS):
             known |= {f"{group}.{key}": setting for key, setting in settings.items()}
     return known | dict(task or {})
@@ -83,8 +85,13 @@ def _check(cfg: DictConfig, key: str, value: Any, known: Mapping[str, Setting]) 
 def _check_group(key: str, value: Any, known: Mapping[str, Setting]) -> None:
     if value is None and key in _MAY_BE_NULL:
         return
-    members = [name.removeprefix(f"{key}.") for name in known if name.startswith(f"{key}.")]
-    raise UserError(f"{key}={shown(value)} is not allowed; it is a group: {', '.join(members)}")
+    below = [name.removeprefix(f"{key}.") for name in known if name.startswith(f"{key}.")]
+    members = list(dict.fromkeys(name.partition(".")[0] for name in below))
+    more = " ..." if len(members) > _FEW else ""
+    raise UserError(
+        f"{key}={shown(value)} is not allowed; it is a group of settings: "
+        f"{', '.join(members[:_FEW])}{more}"
+    )
 
 
 def _resolved(cfg: DictConfig, key: str, written: Any) -> Any:

@@ -87,8 +87,10 @@ class Readers:
         return None
 
     def _in_force(self, key: str) -> Any:
-        """The value of `key`; null where nothing reads it."""
-        return None if self.why_not(key) else OmegaConf.select(self._cfg, key, default=None)
+        """The value of `key`; null where nothing reads it. What is asked about counts as read."""
+        if key not in self._asked and self.why_not(key):
+            return None
+        return OmegaConf.select(self._cfg, key, default=None)
 
     def _refer_to(self, key: str) -> set[str]:
         names = (key, *tree.groups_above(key))

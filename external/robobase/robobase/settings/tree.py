@@ -15,6 +15,13 @@ def raw(cfg: DictConfig) -> dict[str, Any]:
     return content
 
 
+def at(tree: Any, key: str) -> Any:
+    """The value of a key in plain containers; None where there is none."""
+    for name in key.split("."):
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree
+
+
 def leaves(tree: Any, stop_at: Collection[str] = (), key: str = "") -> Iterator[tuple[str, Any]]:
     """(key, value) of all that is no group of keys; groups of `stop_at` stay whole."""
     if not isinstance(tree, Mapping) or key in stop_at:
