@@ -123,10 +123,11 @@ class OnnxDepth(OnnxNetwork):
 
     def __init__(self, path: str | Path, threads: int = 0):
         super().__init__(path, threads)
-        self.frame, self.resample = self.settings.get("frame"), self.settings.get("resample")
-        whole = isinstance(self.frame, list) and all(type(edge) is int for edge in self.frame)
-        if not whole or len(self.frame) != 2 or self.resample not in range(6):
+        frame, self.resample = self.settings.get("frame"), self.settings.get("resample")
+        is_pair = isinstance(frame, list) and [type(edge) for edge in frame] == [int, int]
+        if not is_pair or self.resample not in range(6):
             raise UserError(f"{path} has no usable frame or resample in its settings")
+        self.frame: list[int] = frame or []
         self.mean, self.std = (self._three(path, key) for key in ("mean", "std"))
         if not (self.std > 0).all():
             raise UserError(f"{path} has a std of {self.std} in its settings")

@@ -54,8 +54,9 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     eyes = Eyes(args.segmentation, args.depth, args.device)
     sights = worlds(args.segmentation, args.depth, (width, height)) if args.snapshot else {}
     given = parse_overrides(args.overrides)
+    snapshot = str(args.snapshot)  # where there are sights
     policies = {
-        name: load_policy(args.snapshot, "cpu", {**given, **sight})
+        name: load_policy(snapshot, "cpu", {**given, **sight})
         for name, sight in sights.items()
     }
 

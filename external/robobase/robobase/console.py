@@ -40,7 +40,7 @@ def stop_without_reader() -> Iterator[None]:
     traceback.
     """
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_Watched(stream) for stream in streams)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (_Watched(stream) for stream in streams)
     try:
         yield
     finally:

@@ -213,11 +213,10 @@ class Workspace:
         """Reset the environments, unless a snapshot put them where its run was."""
         if self.observations is None:
             assert self.train_envs is not None
-            self.observations, infos = self.train_envs.reset(
-                seed=utils.independent_seeds(
-                    self.cfg.num_train_envs, self.cfg.seed, self.progress.env_steps
-                )
+            seeds = utils.independent_seeds(
+                self.cfg.num_train_envs, self.cfg.seed, self.progress.env_steps
             )
+            self.observations, infos = self.train_envs.reset(seed=seeds)  # type: ignore[arg-type]
             if self.teaching is not None:
                 self.teaching.listen(infos)
             self.agent.reset(self.progress.env_steps, list(range(self.cfg.num_train_envs)))

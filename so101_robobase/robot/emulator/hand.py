@@ -16,7 +16,8 @@ class Hand:
 
     def __init__(self) -> None:
         self.holds = np.zeros(NUM_JOINTS, bool)
-        self._from, self._to = np.zeros(NUM_JOINTS), np.zeros(NUM_JOINTS)
+        self._from: np.ndarray = np.zeros(NUM_JOINTS)
+        self._to: np.ndarray = np.zeros(NUM_JOINTS)
         self._began, self._seconds = 0.0, 1.0
 
     def lead(

@@ -14,9 +14,13 @@ from robobase.settings.kinds import Flag, Kind, OrNull, checked
 from robobase.settings.setting import Need, Setting
 
 
-@cache
 def kinds(cls: type) -> dict[str, Kind]:
     """The kind of each field of a dataclass that declares one; nested dataclasses have none."""
+    return _kinds(cls)
+
+
+@cache
+def _kinds(cls: Any) -> dict[str, Kind]:
     hints = typing.get_type_hints(cls, include_extras=True)
     found = {item.name: _kind(hints[item.name]) for item in dataclasses.fields(cls)}
     return {name: kind for name, kind in found.items() if kind is not None}

@@ -72,6 +72,10 @@ def _hint(kind: Kind, value: Any) -> str:
     return close_to(value, kind.names) if isinstance(kind, Choice) else ""
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class Number:
     """A finite number from `least` to `most`; `above`, `below` are bounds that it may not touch."""
@@ -82,7 +86,7 @@ class Number:
     below: float = _INF
 
     def __call__(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        if not _is_number(value) or not math.isfinite(value):
             raise ValueError
         if not (self.least <= value <= self.most and self.above < value < self.below):
             raise ValueError
@@ -100,7 +104,7 @@ class Whole:
     most: float = _INF
 
     def __call__(self, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, Real):
+        if not _is_number(value):
             raise ValueError
         if not isinstance(value, Integral) and not float(value).is_integer():
             raise ValueError
