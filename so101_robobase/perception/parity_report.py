@@ -56,8 +56,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     given = parse_overrides(args.overrides)
     snapshot = str(args.snapshot)  # where there are sights
     policies = {
-        name: load_policy(snapshot, "cpu", {**given, **sight})
-        for name, sight in sights.items()
+        name: load_policy(snapshot, "cpu", {**given, **sight}) for name, sight in sights.items()
     }
 
     comparison = compare(settings, scene_pool(args.output, settings, 1), eyes, args.num_images)
