@@ -3,6 +3,7 @@
 `onnx_export` writes the files. What must happen to a frame first is in the file's metadata.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ METADATA = "so101_robobase"
 
 
 _MOST_BYTES = 2 * GIB  # what the format can hold
+_FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
 _LARGEST = 8192  # pixels along an edge of what a network gets
 
 
@@ -47,8 +49,10 @@ class OnnxNetwork:
         onnxruntime = require("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # Weights in other files, which the network may name, are not read: not by the path of its
+        # own, nor from the working directory, where onnxruntime would look instead.
+        options.add_session_config_entry(_FOLDER_OF_WEIGHTS, os.devnull)
         try:
-            # Not by its path: weights in other files, which it may name, are not read.
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )

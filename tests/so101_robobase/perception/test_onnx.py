@@ -220,6 +220,22 @@ def test_damaged_settings_are_one_line(segmentation_file, tmp_path, settings):
     assert "\n" not in str(error.value)
 
 
+def test_weights_in_other_files_are_not_read(tmp_path, monkeypatch):
+    weights = onnx.numpy_helper.from_array(np.ones((3, 3), np.float32), "w")
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1, 3]) for name in ("x", "y")]
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [weights])
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9
+    )
+    onnx.helper.set_model_props(model, {METADATA: '{"kind": "segmentation"}'})
+    path = tmp_path / "a.onnx"
+    onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="w.bin")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="cannot be read as an ONNX file"):
+        OnnxSegmentation(path)
+
+
 def test_other_classes_than_ours_are_refused(segmentation_file, tmp_path):
     model = onnx.load(segmentation_file)
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
