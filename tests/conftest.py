@@ -1,8 +1,15 @@
 """OpenGL, where it is needed: `@pytest.mark.opengl` on a test, `opengl` in a fixture."""
 
 import functools
+import signal
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Tests send SIGINT, which a shell has its background jobs ignore, and their children too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -168,7 +168,7 @@ def _edit(copy, **changes):
     ("spoil", "message"),
     [
         (_cut_weights, "cannot be loaded"),
-        (_break_config, "is not JSON"),
+        (_break_config, "cannot be read as JSON"),
         (_break_preprocessor, "cannot be loaded"),
         (_drop_half_of_the_weights, "another architecture"),
         (_widen, "cannot be loaded|another architecture"),
