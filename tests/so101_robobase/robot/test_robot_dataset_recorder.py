@@ -330,7 +330,7 @@ def test_a_dataset_that_puts_files_elsewhere_or_lies_is_refused(recorded, tmp_pa
     describe(recorded, **changes)
     before = everything(tmp_path)
     with pytest.raises(UserError) as caught:
-        DatasetRecorder(recorded, PICTURE, 6, say=str)
+        DatasetRecorder(recorded, PICTURE, 6, fps=25, say=str)
     assert "\n" not in str(caught.value)
     assert everything(tmp_path) == before
 
@@ -345,7 +345,7 @@ def test_links_out_of_a_dataset_are_not_followed(recorded, tmp_path, part):
     (recorded / part).symlink_to(outside / "part")
     before = everything(outside)
     with pytest.raises(UserError, match="link out of"):
-        DatasetRecorder(recorded, PICTURE, 6, say=str)
+        DatasetRecorder(recorded, PICTURE, 6, fps=25, say=str)
     assert everything(outside) == before
 
 
@@ -364,7 +364,7 @@ def test_files_of_earlier_episodes_are_never_written_over(recorded):
     pq.write_table(table.set_column(column, table.schema.field(column), pa.array([1])), first)
     data = everything(recorded / "data")
     said = []
-    recorder = DatasetRecorder(recorded, PICTURE, 6, say=said.append)
+    recorder = DatasetRecorder(recorded, PICTURE, 6, fps=25, say=said.append)
     play(recorder, 0, make_ticks(2))
     recorder.end(True, True)
     recorder.close()
@@ -379,15 +379,15 @@ def test_damaged_metadata_is_refused_in_one_line(recorded, content):
         sound = path.read_bytes()
         path.write_bytes(content)
         with pytest.raises(UserError):
-            DatasetRecorder(recorded, PICTURE, 6, say=str)
+            DatasetRecorder(recorded, PICTURE, 6, fps=25, say=str)
         path.write_bytes(sound)
 
 
 def test_the_second_recorder_of_a_dataset_is_refused_and_loses_nothing(recorded):
-    first = DatasetRecorder(recorded, PICTURE, 6, say=str)
+    first = DatasetRecorder(recorded, PICTURE, 6, fps=25, say=str)
     for frame in (None, FRAME_SIZE):
         with pytest.raises(UserError, match=r"is in use.*record into another folder"):
-            DatasetRecorder(recorded, PICTURE, 6, frame=frame, say=str)
+            DatasetRecorder(recorded, PICTURE, 6, frame=frame, fps=25, say=str)
     play(first, 0, make_ticks(3))
     first.end(True, True)
     first.close()
@@ -397,9 +397,9 @@ def test_the_second_recorder_of_a_dataset_is_refused_and_loses_nothing(recorded)
 
 
 def test_the_second_recorder_of_a_new_dataset_is_refused(tmp_path):
-    first = DatasetRecorder(tmp_path / "set", PICTURE, 6, say=str)
+    first = DatasetRecorder(tmp_path / "set", PICTURE, 6, fps=25, say=str)
     with pytest.raises(UserError, match="is in use"):
-        DatasetRecorder(tmp_path / "set", PICTURE, 6, say=str)
+        DatasetRecorder(tmp_path / "set", PICTURE, 6, fps=25, say=str)
     play(first, 0, make_ticks(3))
     first.end(True, True)
     first.close()
