@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from robobase.errors import UserError
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 
 _LEAST_TICKS = 2
@@ -53,5 +54,6 @@ class EpisodeLogger:
         path = self._folder / f"episode_{self._episode:03d}.npz"
         try:
             log.save(path)
-        except OSError as error:
-            self.failure = f"{path} cannot be written ({error.strerror or error})"
+        except (OSError, UserError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.failure = f"{path} cannot be written ({reason})"

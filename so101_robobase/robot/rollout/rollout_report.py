@@ -123,8 +123,9 @@ def report(
     try:
         with written_whole(folder / "rollout.json") as partial:
             partial.write_text(json.dumps(record, indent=2) + "\n")
-    except OSError as error:
-        _warn(f"the report could not be written to {folder}: {error.strerror}")
+    except (OSError, UserError) as error:
+        reason = getattr(error, "strerror", None) or error
+        _warn(f"the report could not be written to {folder}: {reason}")
         return False
     return True
 
