@@ -89,7 +89,7 @@ def test_a_good_arm_is_well_in_every_line_and_keeps_still(bus, calibration, caps
         ),
         (Fault("low_voltage", value=3.5), "servo 1 shoulder_pan", "3.5 V.*must be 4.0 to 8.0 V"),
         (Fault("unplug"), "port", "does not exist"),
-        (Fault("brown_out"), "servos", "nothing answers on .*power supply"),
+        (Fault("brown_out"), "servos", "nothing answers on .*start the emulator again"),
         (Fault("drop", probability=0.02), "loop rate", "check the servos' cables"),
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else None,
