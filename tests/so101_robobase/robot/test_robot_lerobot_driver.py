@@ -175,7 +175,7 @@ def test_a_servo_that_does_not_answer_is_named_and_the_port_is_free_again(bus, d
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault("brown_out"), "nothing answers on .* power supply"),
+        (Fault("brown_out"), "nothing answers on .* start the emulator again"),
         (
             Fault("model", servos=[2]),
             r"shoulder_lift \(id 2\) on .* has model number 1284, not 777",
