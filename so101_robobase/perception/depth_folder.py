@@ -71,7 +71,7 @@ _BACKBONE: dict[str, Check] = {  # of Dinov2Config
     "hidden_act": _one_of("gelu", "gelu_new", "relu", "selu"),
     "layer_norm_eps": _number(0, 1),
     "image_size": _whole(14, 2048),
-    "patch_size": _whole(4, 64),
+    "patch_size": _whole(8, 64),
     "num_channels": _one_of(3),
     "qkv_bias": _flag,
     "layerscale_value": _number(0, 10),
@@ -83,15 +83,15 @@ _BACKBONE: dict[str, Check] = {  # of Dinov2Config
     "use_mask_token": _flag,
 }
 _NETWORK: dict[str, Check] = {  # of DepthAnythingConfig
-    "patch_size": _whole(4, 64),
+    "patch_size": _whole(8, 64),
     "reassemble_hidden_size": _whole(1, 4096),
     "reassemble_factors": _list(_one_of(0.25, 0.5, 1, 2, 4, 1.0, 2.0, 4.0), 1, 8),
     "neck_hidden_sizes": _list(_whole(1, 4096), 1, 8),
     "fusion_hidden_size": _whole(1, 4096),
     "head_in_index": _whole(-8, 7),
-    "head_hidden_size": _whole(1, 4096),
+    "head_hidden_size": _whole(1, 256),  # at the size of the picture, however few the weights
 }
-_SIZE: dict[str, Check] = {"height": _whole(14, 2048), "width": _whole(14, 2048)}
+_SIZE: dict[str, Check] = {"height": _whole(14, 1036), "width": _whole(14, 1036)}
 _PICTURE: dict[str, Check] = {  # of the processor
     "do_resize": _one_of(True),
     "do_rescale": _one_of(True),

@@ -109,6 +109,8 @@ FORMS = {
     "a generator of another size": put("rng", "torch", torch.zeros(3, dtype=torch.uint8)),
     "a generator of floats": put("rng", "torch", torch.zeros(5056)),
     "numpy's generator by another name": put("rng", "numpy", ["Best", [1], 0, 0, 0.0]),
+    "numpy's generator beyond its keys": put("rng", "numpy", ["MT19937", [1] * 624, 10**6, 0, 0.0]),
+    "numpy's generator before its keys": put("rng", "numpy", ["MT19937", [1] * 624, -5, 0, 0.0]),
     "Python's generator cut": put("rng", "python", (3, (1, 2), None)),
     "an environment that is a list": put("env", []),
     "an environment that is empty": put("env", {}),

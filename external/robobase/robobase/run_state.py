@@ -139,7 +139,11 @@ def load_rng_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-    np.random.set_state(tuple(state["numpy"]))  # noqa: NPY002
+    name, keys, position, *rest = state["numpy"]
+    if type(position) is not int or not 0 <= position <= len(keys):
+        # numpy takes any, and reads beyond its keys with it.
+        raise ValueError("the state of a generator is not one")
+    np.random.set_state((name, keys, position, *rest))  # noqa: NPY002
     random.setstate(state["python"])
 
 

@@ -79,7 +79,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     args.device = str(compute.usable_device(args.device))
     if args.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
         torch.set_num_threads(1)
-    overrides = parse_overrides(args.overrides)
+    overrides = _replaced(args) | parse_overrides(args.overrides)
     args.snapshot = locate(args.snapshot)
     policy = load_policy(args.snapshot, args.device, overrides, args.trust)
     config = _task(args, policy)

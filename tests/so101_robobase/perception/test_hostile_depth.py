@@ -161,6 +161,11 @@ BAD = {
     "one tensor more": lambda f: _weights(f, lambda w: w.update(more=torch.zeros(1))),
     "another shape": lambda f: _weights(f, lambda w: w.update({"head.conv3.bias": torch.zeros(2)})),
     "a huge network": lambda f: edit_backbone(f, hidden_size=4096, num_hidden_layers=100),
+    "a picture's worth of memory": lambda f: edit(f, head_hidden_size=4096),
+    "a patch per pixel": lambda f: edit_backbone(f, patch_size=4),
+    "pictures too large": lambda f: edit(
+        f, "preprocessor_config.json", size={"height": 2048, "width": 2048}
+    ),
     "more than huge": lambda f: edit_backbone(f, hidden_size=10**12),
     "negative": lambda f: edit(f, fusion_hidden_size=-1),
     "a flag for a number": lambda f: edit(f, patch_size=True),
