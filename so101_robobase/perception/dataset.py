@@ -77,7 +77,9 @@ class DatasetSettings:
     def randomized(cls, widen: float = 1.0, **settings: Any) -> "DatasetSettings":
         """Wide ranges of everything; `widen` 1.2 makes those of looks and cube sizes 20 % wider."""
         visual = dataclasses.replace(VisualRandomization().widened(widen), enabled=True)
-        small, large = PhysicalRandomization().cube_edge or (0.0, 0.0)
+        edge = PhysicalRandomization().cube_edge
+        assert edge is not None  # null is a preset's
+        small, large = edge
         middle, half = (small + large) / 2, widen * (large - small) / 2
         physical = PhysicalRandomization(enabled=True, cube_edge=(middle - half, middle + half))
         return cls(visual=visual, physical=physical, **settings)

@@ -37,7 +37,7 @@ def test_hydra_reads_a_quoted_path_back(path):
 
 
 def test_an_ordinary_path_stays_readable():
-    path = "/home/me/runs/so101_lift/2026-01-02_03-04-05/snapshots/latest_snapshot.pt"
+    path = "/data/runs/so101_lift/2026-01-02_03-04-05/snapshots/latest_snapshot.pt"
     assert hydra_value(path) == path
 
 
