@@ -278,9 +278,17 @@ class LiftTask:
 
         For bodies that others drive (`robot.body`): `grasping` and `lifted` follow, counters,
         rewards, delays and the ends of episodes do not.
+
+        Raises UserError where the physics blew up: MuJoCo then goes on from a pose of its own.
         """
         self._ctrl[:] = target
+        self.batch.warning[:, _BLOWN_UP, 1] = 0
         self.batch.step(nstep=substeps, stage=_CURRENT)
+        if self._blown_up().any():
+            raise UserError(
+                "the physics of the simulated arm blew up (MuJoCo: unstable); the servos of an "
+                "alignment file may be too stiff for env.scene.timestep, or the cube too light"
+            )
         self._look()
 
     def place_cube(self, position: np.ndarray, quaternion: np.ndarray) -> None:
@@ -359,8 +367,7 @@ class LiftTask:
         for told, substeps in self._delay.send(sent, running, SUBSTEPS):
             self._ctrl[running] = told[running]
             self.batch.step(None if running.all() else running, nstep=substeps, stage=_CURRENT)
-        blown_up = running & self.batch.warning[:, _BLOWN_UP, 1].any(axis=1)
-        self._end_unstable(blown_up | (running & ~(np.abs(self.qvel) < _RUNAWAY).all(axis=1)))
+        self._end_unstable(running & self._blown_up())
 
         self.interface.advance(running, self.rngs)
         was_grasping = self.grasping.copy()
@@ -378,6 +385,11 @@ class LiftTask:
         reward += self._end_episodes(reward, running)
         reward[self.unstable] = 0
         return reward
+
+    def _blown_up(self) -> np.ndarray:
+        """Whose physics blew up since `batch.warning` was cleared, (N,) bool."""
+        warned = self.batch.warning[:, _BLOWN_UP, 1].any(axis=1)
+        return warned | ~(np.abs(self.qvel) < _RUNAWAY).all(axis=1)
 
     def _end_unstable(self, ids: np.ndarray) -> None:
         """End the episodes `ids` (N,) bool, whose physics blew up, at rest in the model's pose.

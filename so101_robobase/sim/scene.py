@@ -44,6 +44,7 @@ _STATIC_FINGER_MESH = "wrist_roll_follower_so101_v1"
 _VISUAL_GROUP = 2
 _COLLISION_GROUP = 3
 _GRIPPER_FORCE = 10.0  # N m, limit of the jaw; the arm's joints keep their 3.35
+_SLIDING_FRICTION = 1.0  # of fingers and table
 
 
 Pair = tuple[float, float]
@@ -116,6 +117,23 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "scene")
+        self._check_friction()
+
+    def _check_friction(self) -> None:
+        """Of the two sides of a contact the larger friction counts, and only the sliding one."""
+        default = SceneConfig.cube_friction
+        sliding, *others = self.cube_friction
+        if default[0] != sliding < _SLIDING_FRICTION:
+            raise UserError(
+                f"scene.cube_friction[0]={sliding:g} has no effect: a contact takes the larger "
+                f"friction of its sides, and fingers and table have {_SLIDING_FRICTION}; give that "
+                "or more, or randomise it below: env.randomization.physical.friction sets all sides"
+            )
+        if tuple(others) != default[1:]:
+            raise UserError(
+                f"scene.cube_friction[1:]={others} has no effect: contacts of this scene slide and "
+                f"neither twist nor roll against friction; leave it at {list(default[1:])}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +255,7 @@ def _prepare_robot(spec: mujoco.MjSpec) -> None:
     for name in (STATIC_PAD_GEOM, MOVING_PAD_GEOM):
         pad = spec.geom(name)
         pad.condim = 3
-        pad.friction = [1, 0.05, 0.001]
+        pad.friction = [_SLIDING_FRICTION, 0.05, 0.001]
         pad.solref = [0.02, 1]
         pad.solimp = [0.9, 0.95, 0.001, 0.5, 2]
         pad.group = _VISUAL_GROUP
@@ -278,7 +296,7 @@ def _add_table(spec: mujoco.MjSpec, config: SceneConfig) -> None:
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         size=[0, 0, 0.05],
         group=_COLLISION_GROUP,
-        friction=[1, 0.005, 0.0001],
+        friction=[_SLIDING_FRICTION, 0.005, 0.0001],
         **_STIFF,
     )
     spec.add_texture(

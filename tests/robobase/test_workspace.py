@@ -180,6 +180,7 @@ def test_a_method_is_not_given_what_the_environment_set_for_another(tmp_path, ca
     assert "not used by robobase.method.bc.BC: method.{critic_model}\n" in capsys.readouterr().out
     before = copy.deepcopy(run.agent.state_dict())
     run.train()
+    assert "to go on, with a larger num_pretrain_steps: " in capsys.readouterr().out
     learnt = run.agent.state_dict()
     assert not any(torch.equal(before[key], learnt[key]) for key in before if "bias" in key)
 

@@ -121,6 +121,7 @@ def test_a_module_tells_help_and_mistakes_before_torch_is_imported(words, tmp_pa
     program = [sys.executable, "-c", RUN_MODULE, *words.split()]
     done = subprocess.run(program, capture_output=True, text=True, cwd=tmp_path)
     code, said, needs = MODULES[words]
+    assert done.returncode == 0, done
     *_, ended, loaded = done.stdout.splitlines()
     assert ended == f"code {code}"
     assert said in done.stdout + done.stderr

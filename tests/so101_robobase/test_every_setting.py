@@ -224,7 +224,7 @@ def test_nothing_is_refused_where_memory_is_not_known(monkeypatch):
             "env.randomization.physical.velocity_noise=[0,1]",
             "joint_velocity=exact",
         ),
-        ("launch=robust", "env.scene.cube_friction=[1.5,0,0]", "enabled off"),
+        ("launch=robust", "env.scene.cube_friction=[1.5,0.05,0.001]", "enabled off"),
         (
             "launch=robust env.randomization.physical.cube_edge=[0.03,0.04]",
             "env.scene.cube_half_size=0.018",

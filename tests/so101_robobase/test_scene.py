@@ -8,6 +8,7 @@ from robobase.errors import UserError
 from so101_robobase.joints import JOINTS
 from so101_robobase.observation import ClassId
 from so101_robobase.sim.scene import (
+    CUBE,
     MOVING_FINGER_SENSOR,
     MOVING_FINGERTIP_SITE,
     MOVING_PAD_GEOM,
@@ -174,6 +175,22 @@ def test_a_bad_scene_is_refused_in_one_line_that_names_the_key(changes):
         build_scene(SceneConfig(**changes))
     assert f"scene.{next(iter(changes))}=" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("friction", [(0.9, 0.05, 0.001), (1.5, 0.05, 0), (1.5, 0.1, 0.001)])
+def test_a_friction_that_no_contact_would_have_is_refused(friction):
+    with pytest.raises(UserError, match=r"scene\.cube_friction\[.*has no effect"):
+        SceneConfig(cube_friction=friction)
+
+
+def test_a_contact_slides_with_the_cubes_friction_where_that_is_the_larger():
+    model = build_scene(SceneConfig(cube_friction=(1.5, 0.05, 0.001))).model
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    cube = model.geom(CUBE).id
+    touching = [contact for contact in data.contact if cube in contact.geom]
+    assert touching
+    assert all(contact.friction[0] == 1.5 and contact.dim == 3 for contact in touching)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from robobase import evaluation
+from robobase.errors import UserError
 from robobase.rollout import EpisodeTracker
 from so101_robobase import demos
 from so101_robobase.config import LiftConfig
 from so101_robobase.lift_env import LiftEnv
+from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim import lift
 from so101_robobase.vector_env import LiftVectorEnv
 
@@ -88,6 +90,15 @@ def test_it_is_told_once(capfd):
     told = [line for line in capfd.readouterr().err.splitlines() if "blew up" in line]
     assert len(told) == 1
     assert "counted as unstable" in told[0]
+
+
+@pytest.mark.parametrize("speed", [HUGE, RUNAWAY])
+def test_a_simulated_arm_is_not_driven_on(speed):
+    body = Body(STATE)
+    body.advance(body.joint_pos)
+    _blow_up(body.task, speed=speed)
+    with pytest.raises(UserError, match="physics of the simulated arm blew up"):
+        body.advance(body.joint_pos)
 
 
 def test_training_counts_it():

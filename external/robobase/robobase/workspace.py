@@ -193,7 +193,8 @@ class Workspace:
             closing.tell_best(self)
             if self._stop and self.cfg.snapshot_replay == run_state.ON_STOP:
                 self._add_replay()
-            how = "to continue" if self._stop else "to go on, with a larger num_train_frames"
+            longer = "num_train_frames" if self.cfg.num_train_frames else "num_pretrain_steps"
+            how = "to continue" if self._stop else f"to go on, with a larger {longer}"
             tqdm.write(f"{how}: {command_line.to_resume(self.snapshots.latest)}")
 
     def _due(self, every: int | None) -> bool:
