@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--checkpoint", action=Input, what=NETWORK, required=True, help=NETWORK)
     parser.add_argument(
-        "--output", type=Path, default=Path("runs/segmented"), help="folder (default: %(default)s)"
+        "--output", type=Path, help="folder (default: runs/segmented/<date and time>)"
     )
     parser.add_argument(
         "--ids",
@@ -55,18 +55,27 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from robobase.signals import StopRequest
+    from so101_robobase.files import RUNS, claimed
     from so101_robobase.perception.segmentation.inference import SegmentationInference
     from so101_robobase.perception.segmentation.sources import open_source
 
     inference = SegmentationInference(args.checkpoint, args.device)
     source = open_source(args.source)
     frames = islice(source.frames, args.max_frames)
-    with StopRequest() as stop, _writer(args, source) as write:
+    written = _written(args.ids, source)
+    default = RUNS / "segmented"
+    with (
+        claimed(
+            args.output, default, [written], f"{written} of another call", "--output"
+        ) as folder,
+        StopRequest() as stop,
+        _writer(folder, args.ids, source) as write,
+    ):
         for name, frame in tqdm(frames, total=args.max_frames or source.count, unit="frame"):
             write(name, _drawn(inference, frame, args.ids))
             if stop:
                 break
-    print(f"{source.name} -> {args.output}")
+    print(f"{source.name} -> {folder}")
     return 0
 
 
@@ -77,11 +86,18 @@ def _drawn(inference: "SegmentationInference", frame: "np.ndarray", ids_only: bo
     return ids if ids_only else blend(frame, ids)
 
 
-def _writer(args: argparse.Namespace, source: "Source"):
+def _written(ids_only: bool, source: "Source") -> str:
+    """Pattern of what comes of `source`, within the output folder."""
+    if source.fps is None:
+        return "*.png"
+    return f"{source.name}/*.png" if ids_only else f"{source.name}.mp4"
+
+
+def _writer(folder: Path, ids_only: bool, source: "Source"):
     from so101_robobase.perception.segmentation.output import picture_files, video_file
 
     if source.fps is None:
-        return picture_files(args.output)
-    if args.ids:
-        return picture_files(args.output / source.name)
-    return video_file(args.output / f"{source.name}.mp4", source.fps)
+        return picture_files(folder)
+    if ids_only:
+        return picture_files(folder / source.name)
+    return video_file(folder / f"{source.name}.mp4", source.fps)

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="whose servos to simulate, and the units of a dataset (default: the recording's own)",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("replay.png"), help="curves (default: %(default)s)"
+        "--output", type=Path, help="curves (default: runs/replay/<date and time>.png)"
     )
 
 
@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
     from robobase.errors import UserError
     from so101_robobase import alignment as alignments
     from so101_robobase.alignment import Alignment, Units
-    from so101_robobase.files import checked_output
+    from so101_robobase.files import RUNS, checked_output, timed
     from so101_robobase.robot.identify.replay import draw_curves, replay, tracking_error
     from so101_robobase.robot.recording.episode_log import read
     from so101_robobase.sim.scene import build_scene
 
-    output = checked_output(args.output, [".png"])
+    output = checked_output(args.output or timed(RUNS / "replay").with_suffix(".png"), [".png"])
     alignment = alignments.load(args.alignment) if args.alignment else None
     units = Units(alignment or Alignment(), build_scene().model.actuator_ctrlrange)
     logs = read(args.recording, units)
@@ -57,5 +57,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"{len(log)} ticks in {log.duration:.2f} s; simulated against measured positions:")
     print(tracking_error(log, simulated).table())
     draw_curves(log, simulated, output)
-    print(f"curves: {args.output}")
+    print(f"curves: {args.output or output}")
     return 0

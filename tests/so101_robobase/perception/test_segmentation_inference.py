@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import cv2
 import imageio.v2 as imageio
 import numpy as np
@@ -133,6 +136,23 @@ def test_infer_writes_overlays_and_ids_of_a_folder(saved, frame, tmp_path):
     assert np.abs(overlay - blended).max() <= 1
 
 
+def test_infer_does_not_write_over_what_it_wrote_before(
+    saved, frame, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", frame)
+    assert infer("a.png", saved, "out", "--ids") == 0
+    before = Path("out/a.png").read_bytes()
+    assert infer("a.png", saved, "out") == 2
+    assert (
+        "out holds *.png of another call already; name another --output" in capsys.readouterr().err
+    )
+    assert Path("out/a.png").read_bytes() == before
+    for _ in range(2):
+        assert main(["segmentation", "infer", "a.png", "--checkpoint", str(saved)]) == 0
+    assert len(list(Path("runs/segmented").glob("*/a.png"))) == 2
+
+
 def test_infer_writes_a_video_of_a_video(saved, frame, tmp_path):
     source = tmp_path / "source.mp4"
     imageio.mimwrite(source, [frame[..., ::-1]] * 5, fps=10, macro_block_size=2)
@@ -153,7 +173,7 @@ def test_infer_says_in_one_line_what_is_wrong_with_its_source(saved, tmp_path, c
     cases = {
         tmp_path / "missing.png": "does not exist",
         tmp_path / "empty": "holds no pictures",
-        tmp_path / "broken.png": "broken or no picture",
+        tmp_path / "broken.png": "broken or no PNG, JPEG, BMP or WebP",
         tmp_path / "broken.mp4": "broken or no video",
         "99": "camera 99 cannot be opened",
     }
@@ -190,7 +210,15 @@ def test_an_unplugged_camera_keeps_what_was_recorded(saved, frame, tmp_path, mon
     assert imageio.get_reader(tmp_path / "camera_0.mp4").count_frames() == 4
 
 
-def test_evaluate_writes_its_tables_beside_the_checkpoint(saved, frame, tmp_path, capsys):
+@pytest.mark.parametrize("in_a_run", [True, False])
+def test_evaluate_writes_its_tables_into_the_run_of_the_checkpoint_or_into_runs(
+    in_a_run, saved, frame, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training").mkdir()
+    network = shutil.copy(saved, tmp_path / "training")
+    if in_a_run:
+        (tmp_path / "training/versions.json").write_text("{}")
     for part, picture in (("images", frame), ("masks", np.full((120, 160), 2, np.uint8))):
         (tmp_path / "real" / part).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "real" / part / "0.png"), picture)
@@ -200,9 +228,10 @@ def test_evaluate_writes_its_tables_beside_the_checkpoint(saved, frame, tmp_path
 
     parser = argparse.ArgumentParser()
     evaluate_command.configure(parser)
-    args = parser.parse_args([str(saved), str(tmp_path / "real"), "--device", "cpu"])
+    args = parser.parse_args([str(network), str(tmp_path / "real"), "--device", "cpu"])
     assert evaluate_command.run(args) == 0
-    assert (saved.parent / "evaluation_real/iou.csv").is_file()
+    folder = "training" if in_a_run else "runs/best"
+    assert Path(folder, "evaluation_real/iou.csv").is_file()
     assert "1 pictures" in capsys.readouterr().out
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_curves_are_drawn(log, tmp_path):
     assert np.asarray(Image.open(tmp_path / "curves.png")).std() > 10
 
 
-def test_the_command_replays_a_file(log, tmp_path, capsys):
+def test_the_command_replays_a_file(log, tmp_path, capsys, monkeypatch):
     log.save(tmp_path / "episode.npz")
     save(Alignment(servos=SOFT), tmp_path / "arm.yaml")
     output = tmp_path / "replay.png"
@@ -154,6 +155,9 @@ def test_the_command_replays_a_file(log, tmp_path, capsys):
     assert all(joint in printed for joint in JOINTS)
     assert "all joints       0.00" in printed
     assert output.exists()
+    monkeypatch.chdir(tmp_path)
+    assert run(replay_command, arguments[0]) == 0
+    assert len(list(Path("runs/replay").glob("*.png"))) == 1
     with pytest.raises(UserError, match="has episodes 0 to 0"):
         run(replay_command, *arguments, "--episode", "1")
 
