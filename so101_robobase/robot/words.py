@@ -16,6 +16,8 @@ class Words:
     restart: str  # servos that complain, or do not take what they are told
     silent: str  # no servo answers
     line: str  # answers are lost
+    slow: str  # answers come late
+    supply: str  # a voltage that no servo of this kind is meant for
     hand: str  # how joints are moved without torque
     ready: str  # before an arm moves; followed by "press Enter"
 
@@ -23,9 +25,12 @@ class Words:
 REAL_ARM = Words(
     cut_power="switch the arm's power off",
     before_cut="hold the arm before you switch its power off",
-    restart="check cables and power supply, let it cool, then switch the arm off and on",
+    restart="free the joint, check cables and power supply, let it cool, then switch the arm off "
+    "and on",
     silent="is the arm's power supply on, and is this the arm's port?",
     line="check cables and power",
+    slow="set the adapter's latency_timer to 1 ms, use no USB hub",
+    supply="check the power supply, its plug and whether it is meant for these servos",
     hand="move the arm by hand",
     ready="keep a hand on the power switch, and ",
 )
@@ -36,6 +41,8 @@ EMULATED_ARM = Words(
     restart=_EMULATED,
     silent=f"it is an emulator's, which may have ended; {_EMULATED}",
     line=f"give this machine less to do, {_EMULATED}",
+    slow="give this machine less to do",
+    supply=_EMULATED,
     hand="move it with `so101_robobase robot emulator hand`",
     ready="",
 )
@@ -45,6 +52,8 @@ SIMULATED_ARM = Words(
     restart="start again",
     silent="start again",
     line="start again",
+    slow="start again",
+    supply="start again",
     hand="nobody can move a simulated arm",
     ready="",
 )

@@ -31,6 +31,7 @@ from so101_robobase.robot.real.servo_registers import (
 )
 from so101_robobase.robot.real.servo_setup import repair
 from so101_robobase.robot.rollout.frame_watch import REMEDIES, Flaw, flaw_of
+from so101_robobase.robot.words import Words, words_for
 
 _READS = 200  # for the loop's rate
 _SLOWEST_READ = 0.010  # s, half a control tick
@@ -79,12 +80,13 @@ def check_arm(
 ) -> Iterator[Item]:
     """Servos, calibration, rate and, with a `person`, directions of the arm on a usable port."""
     file, problem = load_calibration(calibration)
+    words = words_for(port)
     bus = uncalibrated(port)
     bus.open()
     with closing(bus):
         servos = {}
         for id_ in ports.IDS:
-            item, servo = check_servo(bus, id_, file)
+            item, servo = check_servo(bus, id_, file, words)
             if servo is not None:
                 servos[ports.name(id_)] = servo
             yield item
@@ -97,12 +99,12 @@ def check_arm(
         yield Item("calibration", problem is None, problem or f"{calibration} is these servos'")
         if len(servos) < len(JOINTS):
             return
-        yield check_rate(bus)
+        yield check_rate(bus, words)
         if person is not None and file is not None and problem is None:
             try:
                 yield from check_directions(bus, file, units, person)
             except DriverError as error:
-                yield Item("directions", False, f"{error}; check the servos' cables, then go on")
+                yield Item("directions", False, f"{error}; {words.line}, then go on")
 
 
 def load_calibration(path: Path | None) -> tuple[Calibration | None, str | None]:
@@ -115,7 +117,9 @@ def load_calibration(path: Path | None) -> tuple[Calibration | None, str | None]
         return None, str(error)
 
 
-def check_servo(bus: LeRobotBus, id_: int, file: Calibration | None) -> tuple[Item, Servo | None]:
+def check_servo(
+    bus: LeRobotBus, id_: int, file: Calibration | None, words: Words
+) -> tuple[Item, Servo | None]:
     """One servo; None where it does not answer. Without a `file` its position is in counts."""
     label = f"servo {id_} {ports.name(id_)}"
     settings = bus.settings(id_)
@@ -127,14 +131,13 @@ def check_servo(bus: LeRobotBus, id_: int, file: Calibration | None) -> tuple[It
         return Item(
             label,
             False,
-            "does not answer; check power supply and cables, or set its id with "
-            "`lerobot-setup-motors`",
+            f"does not answer; {words.line}, or set its id with `lerobot-setup-motors`",
         ), None
     facts = (
         f"model {settings.model}, firmware {settings.firmware}, {state.voltage:.1f} V, "
         f"{state.temperature:.0f} °C, load {state.load:+.0%}, at {_place(id_, state, file)}"
     )
-    problem = _problem(id_, settings, state)
+    problem = _problem(id_, settings, state, words)
     text = f"{facts}; {problem}" if problem else facts
     return Item(label, problem is None, text), Servo(settings, state)
 
@@ -147,19 +150,16 @@ def _place(id_: int, state: State, file: Calibration | None) -> str:
     return f"{place:.1f} {'% open' if joint == GRIPPER else 'degrees'}"
 
 
-def _problem(id_: int, settings: Settings, state: State) -> str | None:
+def _problem(id_: int, settings: Settings, state: State, words: Words) -> str | None:
     if settings.model != ports.MODEL:
         return f"the model must be {ports.MODEL} (STS3215): another servo, or another robot's port"
     if not settings.min_voltage <= state.voltage <= settings.max_voltage:
         return (
             f"the voltage must be {settings.min_voltage:.1f} to {settings.max_voltage:.1f} V: "
-            "check the power supply, its plug and whether it is meant for these servos"
+            f"{words.supply}"
         )
     if state.complaints:
-        return (
-            f"it complains of {' and '.join(state.complaints)}: free the joint, let it cool, then "
-            "switch the arm off and on"
-        )
+        return f"it complains of {' and '.join(state.complaints)}: {words.restart}"
     if state.temperature > settings.max_temperature - _WARM:
         return f"hot, its limit is {settings.max_temperature:.0f} °C: let it cool, torque off"
     if wrong := list(unfit(ports.name(id_), settings.memory)):
@@ -182,7 +182,7 @@ def difference(file: Calibration, servos: dict[str, Servo]) -> str | None:
     return problem or file.out_of_range({m: servo.state.position for m, servo in servos.items()})
 
 
-def check_rate(bus: LeRobotBus) -> Item:
+def check_rate(bus: LeRobotBus, words: Words) -> Item:
     """How fast positions can be read."""
     before = bus.failures
     taken = []
@@ -195,19 +195,19 @@ def check_rate(bus: LeRobotBus) -> Item:
         taken.append(time.perf_counter() - began)
     lost = bus.failures - before
     if not taken:
-        return Item("loop rate", False, "no position could be read; check cables and power supply")
+        return Item("loop rate", False, f"no position could be read; {words.line}")
     middle, late = np.percentile(taken, (50, 99))
     facts = (
         f"positions in {1e3 * middle:.1f} ms, 99 % within {1e3 * late:.1f} ms, {1 / middle:.0f} a "
         f"second; {lost} of {_READS} questions without a proper answer"
     )
     if lost > _READS // 100:
-        return Item("loop rate", False, f"{facts}: check the servos' cables and plugs")
+        return Item("loop rate", False, f"{facts}: {words.line}")
     if middle > _SLOWEST_READ:
         return Item(
             "loop rate",
             False,
-            f"{facts}: too slow; set the adapter's latency_timer to 1 ms, use no USB hub",
+            f"{facts}: too slow; {words.slow}",
         )
     return Item("loop rate", True, facts)
 
