@@ -1,7 +1,6 @@
 """Work with an arm that has torque: ticks at a fixed rate under watch, slow moves, a safe end."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from robobase import signals
 from robobase.errors import UserError
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.driver import DriverError
@@ -233,27 +233,20 @@ class ArmLoop:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the loop at its next tick, a second one at once.
+        """A signal ends the loop at its next tick, a second one at once.
 
-        While the arm is let go, which is quick, they are not heeded.
+        While the arm is let go, which is quick, they are not heeded; nor is the echo of a closed
+        terminal, of which kernel and shell both tell.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
-        def interrupt(number: int, frame: object) -> None:
-            if self._interrupted and not self._leaving:
+        def interrupt(number: int) -> None:
+            name = signal.Signals(number).name
+            if self._interrupted and not self._leaving and name != "SIGHUP":
                 raise KeyboardInterrupt
-            self._interrupted = signal.Signals(number).name
+            self._interrupted = name
 
-        before = {
-            number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
+        with signals.heard_by(interrupt):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _degrees(angles: np.ndarray) -> list[float]:

@@ -143,3 +143,13 @@ def test_a_process_ends_with_its_parent():
     process.kill()
     assert process.stdout.read() == "saved\n"
     os.close(read)
+
+
+def test_what_cannot_wait_hears_every_signal(monkeypatch):
+    monkeypatch.setattr(signals, "_ECHO_SECONDS", 60.0)
+    heard = []
+    with signals.heard_by(heard.append):
+        for number in signals.STOPPING:
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert heard == [*signals.STOPPING, signal.SIGTERM]

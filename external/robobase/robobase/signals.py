@@ -1,7 +1,8 @@
 """What signals do: one table for all commands.
 
 A training notes them and ends after a snapshot (`StopRequest`); what has nothing to save is
-interrupted (`interrupts`); worker processes leave them to their parent (`leave_to_parent`).
+interrupted (`interrupts`); an arm is let go (`heard_by`); worker processes leave them to their
+parent (`leave_to_parent`).
 What was ignored when the process began, as SIGHUP under nohup, stays ignored.
 """
 
@@ -67,6 +68,16 @@ def interrupts() -> Iterator[None]:
         raise Interrupted(number)
 
     with _Handlers(interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def heard_by(handler: Callable[[int], None]) -> Iterator[None]:
+    """Inside, `handler` is called with the number of each signal of the table, echoes included.
+
+    For what cannot wait a second to learn that a person means it, as a moving arm.
+    """
+    with _Handlers(handler, hears_echoes=True):
         yield
 
 
@@ -157,8 +168,9 @@ class _Handlers:
     _depth = 0  # how many are installed, one inside the other
     _heard: float | None = None  # when the last signal came, to any of them
 
-    def __init__(self, handler: Callable[[int], None]):
+    def __init__(self, handler: Callable[[int], None], hears_echoes: bool = False):
         self._handler = handler
+        self._hears_echoes = hears_echoes
         self._installed = False
         self._before: dict[int, Any] = {}
 
@@ -185,7 +197,7 @@ class _Handlers:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         _leave_terminal(hung_up=number == getattr(signal, "SIGHUP", None))
         now, before = time.monotonic(), _Handlers._heard
-        if before is None or now - before >= _ECHO_SECONDS:
+        if self._hears_echoes or before is None or now - before >= _ECHO_SECONDS:
             _Handlers._heard = now
             self._handler(number)
 

@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from robobase import signals
 from robobase.errors import UserError
 
 
@@ -19,7 +20,8 @@ def main() -> int:
     from so101_robobase.robot.emulator.config import EmulatorConfig
     from so101_robobase.robot.emulator.server import Server
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends stdin
+    signals.leave_to_parent()  # which ends stdin, or, before that is watched, this:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         # Not through sys.stdin, which would read ahead of the watch.
         config = EmulatorConfig.from_json(_first_line(0))
@@ -27,8 +29,7 @@ def main() -> int:
     except UserError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 2
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: server.stop())
+    signal.signal(signal.SIGTERM, lambda *_: server.stop())
     server.watch_parent()
     print(json.dumps({"calibration": server.calibration}), flush=True)
     server.run()

@@ -24,6 +24,7 @@ class TerminalSession:
 
     def __init__(self, command: Sequence[str]):
         self._master, self._slave = os.openpty()
+        self._is_open = True
         self._before = self._settings()
         self.text, self._seen = "", 0
         self._process = subprocess.Popen(
@@ -58,6 +59,13 @@ class TerminalSession:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def hang_up(self) -> None:
+        """Close the terminal, as its window is closed."""
+        if self._is_open:
+            os.close(self._slave)
+            os.close(self._master)
+            self._is_open = False
+
     def wait(self, seconds: float = 60.0) -> int:
         """Its exit code."""
         ends = time.monotonic() + seconds
@@ -81,13 +89,15 @@ class TerminalSession:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        os.close(self._slave)
-        os.close(self._master)
+        self.hang_up()
 
     def _settings(self) -> list[Any]:
         return termios.tcgetattr(self._slave)
 
     def _read(self, seconds: float) -> bool:
+        if not self._is_open:
+            time.sleep(seconds)
+            return False
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         self.text += os.read(self._master, 65536).decode(errors="replace").replace("\r\n", "\n")

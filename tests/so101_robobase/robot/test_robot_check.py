@@ -78,16 +78,28 @@ def test_a_good_arm_is_well_in_every_line_and_keeps_still(bus, calibration, caps
 @pytest.mark.parametrize(
     ("fault", "part", "message"),
     [
-        (Fault("dead", servos=[3]), "servo 3 elbow_flex", "does not answer; .*start the emulator again"),
+        (
+            Fault("dead", servos=[3]),
+            "servo 3 elbow_flex",
+            "does not answer; .*start the emulator again",
+        ),
         (Fault("model", servos=[2]), "servo 2 shoulder_lift", "model 1284.*must be 777"),
         (Fault("firmware", servos=[4]), "firmware", "wrist_flex 3.9.*Feetech's software"),
-        (Fault("overload", servos=[6]), "servo 6 gripper", "complains of overload: see which of its faults"),
+        (
+            Fault("overload", servos=[6]),
+            "servo 6 gripper",
+            "complains of overload: see which of its faults",
+        ),
         (
             Fault("overheat", servos=[5], value=65),
             "servo 5 wrist_roll",
             "65 °C.*hot, its limit is 70",
         ),
-        (Fault("low_voltage", value=3.5), "servo 1 shoulder_pan", "3.5 V.*must be 4.0 to 8.0 V: see"),
+        (
+            Fault("low_voltage", value=3.5),
+            "servo 1 shoulder_pan",
+            "3.5 V.*must be 4.0 to 8.0 V: see",
+        ),
         (Fault("unplug"), "port", "does not exist"),
         (Fault("brown_out"), "servos", "nothing answers on .*start the emulator again"),
         (Fault("drop", probability=0.02), "loop rate", "give this machine less to do"),

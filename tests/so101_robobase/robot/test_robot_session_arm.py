@@ -200,6 +200,8 @@ STOPS = {  # how it is stopped -> exit code, reason in the log, how the arm is l
     "Ctrl-C": ("\x03", INTERRUPTED, "SIGINT", "held"),
     "Ctrl-C twice": ("\x03\x03", INTERRUPTED, "SIGINT|KeyboardInterrupt", "released"),
     "SIGTERM": (signal.SIGTERM, CUT_SHORT, "SIGTERM", "released"),
+    "SIGUSR1": (signal.SIGUSR1, CUT_SHORT, "SIGUSR1", "released"),
+    "closed terminal": (None, CUT_SHORT, "SIGHUP|Esc pressed", "released"),
 }
 
 
@@ -212,15 +214,18 @@ def test_it_stops_at_once_and_leaves_nothing_running(snapshots, tmp_path, stop, 
         wait_for(lambda: '"connected"' in (folder / "events.jsonl").read_text())
         started = children(terminal.pid)
         assert len(started) == 2  # emulator and watchdog
-        if isinstance(stop, str):
+        if stop is None:
+            terminal.hang_up()
+        elif isinstance(stop, str):
             terminal.press(stop)
         else:
             terminal.send(stop)
         ended = terminal.wait()
         skip_if_too_busy(terminal.text)
         assert ended == code
-        assert f"the arm is {left}" in terminal.text
-        assert terminal.is_as_before
+        if stop is not None:
+            assert f"the arm is {left}" in terminal.text
+            assert terminal.is_as_before
         assert "Traceback" not in terminal.text
     events = [json.loads(line) for line in (folder / "events.jsonl").open()]
     assert [event["kind"] for event in events[-2:]] == ["stop", left]
