@@ -26,15 +26,15 @@ from so101_robobase.robot.rollout.rollout import Settings
 from so101_robobase.robot.rollout.sight import BackgroundSight
 from so101_robobase.robot.safety import watchdog
 from so101_robobase.robot.safety.audit import Findings, judge, judge_goals
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS
+from so101_robobase.robot.safety.monitor import MonitorLimits
 
 SOON = 0.2  # s from a fault's first effect to recovery or torque off
 ALLOWED = {
     # These hold first and stop when it lasts.
-    "low_voltage": STIFF_SERVOS.voltage_stop + SOON,
-    HANG: STIFF_SERVOS.frame_stop + SOON,
+    "low_voltage": MonitorLimits().voltage_stop + SOON,
+    HANG: MonitorLimits().frame_stop + SOON,
     # Every second or third is told after as many; frozen ones when the arm has moved.
-    **dict.fromkeys(CAMERA, STIFF_SERVOS.frame_stop + 2 * SOON),
+    **dict.fromkeys(CAMERA, MonitorLimits().frame_stop + 2 * SOON),
     KILL: 0.5,
     STOP: 0.5,
 }

@@ -37,7 +37,7 @@ from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety import watchdog
 from so101_robobase.robot.safety.audit import Look, Witness
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.sim.scene import build_scene
@@ -88,7 +88,7 @@ class Loop:
     ) -> Rollout:
         """A fresh one, that says nothing."""
         return Rollout(
-            arm=Arm(driver, self.units, self.safety(), Monitor(STIFF_SERVOS), self.clock, events),
+            arm=Arm(driver, self.units, self.safety(), Monitor(), self.clock, events),
             sight=sight,
             policy=self.policy,
             scene=scene,

@@ -57,6 +57,14 @@ class Clearance:
             np.array([tcp for _, tcp in rows]).reshape(-1, 3),
         )
 
+    def weight(self, joint_pos: np.ndarray) -> Array:
+        """Torques (6,) that hold the arm at `joint_pos` (6,) rad, in shares of the servos'."""
+        data = self._data
+        data.qpos[:NUM_JOINTS] = joint_pos
+        mujoco.mj_fwdPosition(self._model, data)
+        mujoco.mj_fwdVelocity(self._model, data)  # at no velocity: weight alone
+        return data.qfrc_bias[:NUM_JOINTS] / self._model.actuator_forcerange[:, 1]
+
     def _one(self, joint_pos: np.ndarray) -> tuple[Array, Array]:
         data = self._data
         data.qpos[:NUM_JOINTS] = joint_pos

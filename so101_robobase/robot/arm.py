@@ -8,8 +8,9 @@ from so101_robobase.robot.clock import Clock
 from so101_robobase.robot.driver import Driver, DriverError
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.safety.body_watch import BodyWatch, worst
 from so101_robobase.robot.safety.filter import SafetyFilter
-from so101_robobase.robot.safety.monitor import Monitor
+from so101_robobase.robot.safety.monitor import GO, Monitor, Verdict
 
 _ROUNDING = 1e-6  # s: exactly two ticks are not too long
 
@@ -21,6 +22,7 @@ class Arm:
         joint_pos, joint_vel: (6,) rad and rad/s of the newest reading; velocities are differences
             of positions over the time between two readings.
         command: (6,) rad, what the servos were last told.
+        body: watches whether the joints do what they are told.
         time: s of the loop's clock, of the newest reading.
         servo_pos, servo_command: both in servo units.
         wanted: (6,) rad, what `send` was asked for last; `limited`: names of the limits that made
@@ -38,6 +40,8 @@ class Arm:
     ):
         self.driver, self.units, self.safety = driver, units, safety
         self.monitor, self.clock, self.events = monitor, clock, events
+        self.body = BodyWatch(safety.clearance)
+        self._told = ""  # by `body`, last
         self.joint_pos: np.ndarray = np.zeros(NUM_JOINTS)
         self.joint_vel: np.ndarray = np.zeros(NUM_JOINTS)
         self.time: float = -np.inf
@@ -79,6 +83,7 @@ class Arm:
         self.monitor.on_reading(True, reading.time)  # from now on it must not fall silent
         self.joint_vel[:] = 0
         self.safety.reset(self.joint_pos)
+        self.body.reset()
 
     def read(self) -> bool:
         """Measure the joints; False where the arm did not answer, which is logged."""
@@ -92,7 +97,17 @@ class Arm:
         self._look_after()
         self._note(reading.time, reading.position)
         self.monitor.on_reading(True, reading.time)
+        if self.obeys:
+            self.body.on_reading(self.time, self.joint_pos, self.safety.command)
         return True
+
+    def verdict(self) -> Verdict:
+        """What may be done now; what `body` finds goes to the log."""
+        found = self.body.verdict()
+        if found.kind != GO and found.reason != self._told:
+            self.events.add("body", verdict=found.kind, reason=found.reason)
+        self._told = found.reason
+        return worst(self.monitor.verdict(self.clock.now()), found)
 
     def send(self, target: np.ndarray) -> None:
         """Tell the servos `target` (6,) rad, or what safety makes of it.
@@ -125,9 +140,13 @@ class Arm:
         """Ask the next servo how it is."""
         joint, self._asked = self._asked, (self._asked + 1) % NUM_JOINTS
         try:
-            self.monitor.on_health(self.driver.health(joint))
+            health = self.driver.health(joint)
         except DriverError as error:
             self.events.add("health_failed", motor=JOINTS[joint], error=str(error))
+            return
+        self.monitor.on_health(health)
+        if self.obeys:
+            self.body.on_health(joint, health)
 
     def release(self) -> list[str]:
         """Torque off; names of the motors that did not confirm it."""

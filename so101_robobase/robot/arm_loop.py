@@ -184,7 +184,7 @@ class ArmLoop:
         self._ticks += 1
         if self._ticks % _HEALTH_EVERY == 0:
             self.arm.ask_health()
-        verdict = monitor.verdict(self.arm.clock.now())
+        verdict = self.arm.verdict()
         if verdict.kind == STOP:
             raise Stop(verdict.reason)
         held = verdict.kind != GO

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,10 @@ from robobase.errors import UserError
 from so101_robobase.alignment import Alignment
 from so101_robobase.config import LiftConfig
 from so101_robobase.robot import extras
-from so101_robobase.robot.arguments import REAL
 from so101_robobase.robot.arm_loop import NoWatchdog, Watchdog
 from so101_robobase.robot.clock import Clock, RealClock
 from so101_robobase.robot.driver import Driver
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, MonitorLimits
+from so101_robobase.robot.emulator.faults import JOINT, Fault
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.robot.words import REAL_ARM, SIMULATED_ARM, Words, words_for
@@ -40,9 +39,18 @@ class ArmParts:
     words: Words  # what they are told to do with it
 
 
-def simulated_arm(body: Body, alignment: Alignment) -> ArmParts:
-    """The arm of `body`, in step with the loop, as fast as this machine allows."""
+def simulated_arm(body: Body, alignment: Alignment, faults: Sequence[Fault] = ()) -> ArmParts:
+    """The arm of `body`, in step with the loop, as fast as this machine allows.
+
+    Raises UserError for `faults` that are not of joints.
+    """
     driver = SimulatedDriver(body, alignment)
+    for fault in faults:
+        if fault.kind not in JOINT:
+            raise UserError(
+                f"fault {fault.kind}: with --robot sim only joints have faults: {', '.join(JOINT)}"
+            )
+        driver.faults.inject(fault, driver.clock.now())
     return ArmParts(
         driver=driver,
         clock=driver.clock,
@@ -117,12 +125,6 @@ def real_arm(port: str, calibration: Path, alignment: Alignment, folder: Path) -
         what=f"SO-101 at {port}" if words is REAL_ARM else f"an emulated SO-101 at {port}",
         words=words,
     )
-
-
-def monitor_limits(robot: str, port: str | None) -> MonitorLimits:
-    """When to hold and stop on one of `robot.arguments`' arms, where nobody says otherwise."""
-    is_real = robot == REAL and words_for(port) is REAL_ARM
-    return MonitorLimits() if is_real else STIFF_SERVOS
 
 
 def _watchdog_of(port: str, folder: Path) -> Callable[[], Watchdog]:

@@ -33,6 +33,10 @@ MEANINGS = {
     "write_failed": "the servos could not be told their goals in this tick",
     "health_failed": "a servo did not tell how it is",
     "mended": "something went wrong on the bus and was put right by asking again",
+    "body": "a joint moved although nobody told it to, did not answer or bore too much at rest, or "
+    "the arm was below the table by its encoders",
+    "self_test": "before the first episode each joint turned a little there and back: which share "
+    "of what it was told, or what was wrong",
     "not_settled": "a slow move ended more than 3 degrees from its goal: something is in the way, "
     "or a servo is weak",
     "watchdog_goes_on": "servos did not confirm that torque is off: they are told again and again",

@@ -53,12 +53,24 @@ CAMERA = {
 }
 """By name: of the wrist camera; whoever looks through it spoils its pictures accordingly."""
 
+JOINT = {
+    "offset": Kind("an encoder shows value rad more than there are", 0.3, -6.3, 6.3),
+    "drift": Kind("an encoder shows value rad more every second", 0.1, -10, 10),
+    "frozen": Kind("an encoder goes on showing where the joint was; the servo drives by it"),
+    "mirrored": Kind("encoder and motor are turned round: they say and take the angle negated"),
+    "gain": Kind("a joint turns value times as far as it is told", 0.5, 0, 3),
+    "reversed": Kind("a joint turns the other way than it is told"),
+    "runaway": Kind("a joint turns value rad every second, whatever it is told", 0.5, -5, 5),
+    "weak": Kind("a servo has value of its torque", 0.1, 0, 1),
+}
+"""By name: of joints, from where they are when it begins; never drawn at random."""
+
 SILENT = {
     "register": Kind("the register of that name keeps value", 0, 0, 65535),
 }
 """By name: what servos know nothing of; never drawn at random."""
 
-_ALL = {**KINDS, **CAMERA, **SILENT}
+_ALL = {**KINDS, **CAMERA, **JOINT, **SILENT}
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class Fault:
     """One fault.
 
     Attributes:
-        kind: one of `KINDS`, `CAMERA` or `SILENT`.
+        kind: one of `KINDS`, `CAMERA`, `JOINT` or `SILENT`.
         servos: ids that it concerns; None: all of them.
         probability: that it strikes a packet.
         count: of packets that it strikes at most; None: no bound.
@@ -195,6 +207,13 @@ class Faults:
                 number = list(CAMERA).index(present.fault.kind) + 1
                 return number, int(present.fault.amount())
         return 0, 1
+
+    def joints(self, servos: Sequence[int]) -> list[dict[str, float]]:
+        """For each servo id what its joint suffers: kind, of `JOINT` -> value."""
+        if not self._present:
+            return [{}] * len(servos)
+        present = [one.fault for one in self._present if one.fault.kind in JOINT]
+        return [{one.kind: one.amount() for one in present if one.concerns(s)} for s in servos]
 
     def conditions(self, servo: int) -> Conditions:
         """What the servo with id `servo` suffers."""

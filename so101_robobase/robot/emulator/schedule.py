@@ -8,7 +8,7 @@ import numpy as np
 from robobase.errors import UserError
 from robobase.reading import read_yaml
 from so101_robobase.config import from_mapping
-from so101_robobase.robot.emulator.faults import CAMERA, KINDS, SILENT, Fault
+from so101_robobase.robot.emulator.faults import CAMERA, JOINT, KINDS, SILENT, Fault
 
 _ONE_SERVO = ("dead", "model", "firmware", "overload", "overcurrent", "angle", "overheat")
 
@@ -27,7 +27,8 @@ def load_schedule(path: Path) -> list[Fault]:
 def make_fault(entry: dict, where: str = "fault") -> Fault:
     """A fault from plain containers. Raises UserError naming `where`."""
     if "kind" not in entry:
-        raise UserError(f"{where} has no kind; known: {', '.join((*KINDS, *CAMERA, *SILENT))}")
+        known = ", ".join((*KINDS, *CAMERA, *JOINT, *SILENT))
+        raise UserError(f"{where} has no kind; known: {known}")
     return from_mapping(Fault, entry, where)
 
 

@@ -32,13 +32,13 @@ class World:
         self.faults, self._events = faults, events
         model = self.body.task.scene.model
         self.calibration = calibrate(model.actuator_ctrlrange, config.arm)
-        self._greatest_torque = model.actuator_forcerange[:, 1].copy()  # N m
         self.servos = [
             Servo(joint, replace(servo, id=config.ids[joint]), middle, self._on_goal)
             for joint, (servo, middle) in enumerate(
                 zip(self.calibration.servos, self.calibration.middle, strict=True)
             )
         ]
+        self._ids = list(config.ids)
         self.simulated, self.slips, self.slipped = 0.0, 0, 0.0
         self._time = 0.0
         self._targets = np.zeros(NUM_JOINTS)
@@ -119,6 +119,7 @@ class World:
         for servo in self.servos:
             servo.suffer(self.faults.conditions(servo.id))
             self._switch(servo)
+        self.body.faults.suffer(self.faults.joints(self._ids), self.body.joint_pos)
 
     def _switch(self, servo: Servo) -> None:
         limp = servo.limp
@@ -129,10 +130,9 @@ class World:
             self._events.add(LIMP, servo.joint, int(limp), angle)
 
     def _feel(self, seconds: float) -> None:
-        task = self.body.task
-        load = self.body.torque / self._greatest_torque
+        body, velocities = self.body, self.body.task.joint_vel[0]
         for servo, angle, velocity, share in zip(
-            self.servos, task.joint_pos[0], task.joint_vel[0], load, strict=True
+            self.servos, body.encoders, velocities, body.load, strict=True
         ):
             servo.feel(float(angle), float(velocity), float(share), seconds)
 

@@ -16,7 +16,6 @@ from so101_robobase.robot.arm_loop import CONTROL_PERIOD
 from so101_robobase.robot.arms import (
     ArmParts,
     emulated_arm,
-    monitor_limits,
     real_arm,
     simulated_arm,
 )
@@ -65,7 +64,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
                 parts.driver,
                 Units(parts.alignment, joint_range),
                 SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-                Monitor(monitor_limits(args.robot, args.port)),
+                Monitor(),
                 parts.clock,
                 events,
             ),

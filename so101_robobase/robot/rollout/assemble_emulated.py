@@ -12,7 +12,7 @@ from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.arms import emulated_arm
 from so101_robobase.robot.emulator.client import EmulatedBus
-from so101_robobase.robot.emulator.faults import Fault
+from so101_robobase.robot.emulator.faults import JOINT, Fault
 from so101_robobase.robot.emulator.schedule import load_schedule
 from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
@@ -75,7 +75,9 @@ class EmulatedScene:
 
     def __init__(self, bus: EmulatedBus, mirror: Mirror, seed: int, faults: Sequence[Fault] = ()):
         self._bus, self._mirror, self._seed = bus, mirror, seed
-        self._faults = list(faults)  # to come from the first episode on
+        self._faults = [one for one in faults if one.kind not in JOINT]  # from the first episode on
+        if of_joints := [one for one in faults if one.kind in JOINT]:
+            bus.inject(*of_joints)  # now, for the test of the joints is before that
 
     def prepare(self, episode: int) -> None:
         seed = self._seed + episode

@@ -8,6 +8,7 @@ from so101_robobase.alignment import Alignment
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
 from so101_robobase.robot.arms import simulated_arm
+from so101_robobase.robot.emulator.schedule import load_schedule
 from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
@@ -21,9 +22,10 @@ def assemble(
     folder: Path,
     resources: ExitStack,
 ) -> Parts:
-    """The parts of a simulated rollout."""
+    """The parts of a simulated rollout. Raises UserError for faults that it cannot have."""
     body = Body(config)
-    arm = simulated_arm(body, alignment)
+    faults = load_schedule(args.faults) if args.faults is not None else []
+    arm = simulated_arm(body, alignment, faults)
     return Parts(
         arm=arm,
         sight=PromptSight(SimulatedEyes(body.task, arm.clock)),

@@ -19,6 +19,7 @@ from so101_robobase.robot.rollout.policy import RobotPolicy
 from so101_robobase.robot.rollout.scenes import Scene
 from so101_robobase.robot.rollout.sight import Picture, Sight
 from so101_robobase.robot.rollout.step_line import step_line
+from so101_robobase.robot.self_test import self_test
 from so101_robobase.robot.words import REAL_ARM, Words
 
 
@@ -31,6 +32,7 @@ class Settings:
     action_scale: float = 1.0  # of the policy's actions
     step: bool = False  # one action per key press
     tell_steps: bool = False  # a line for each step of the policy
+    self_test: bool = False  # every joint, before the first episode
     on_stop: str = RELEASE  # or HOLD: what to do with the arm when a rollout is cut short
 
 
@@ -114,8 +116,12 @@ class Rollout:
         return result
 
     def _run_episodes(self, result: Result) -> None:
+        tested = False
         while len(result.outcomes) < self.settings.num_episodes:
             self._loop.move_to(self.start)
+            if self.settings.self_test and not tested and self.arm.obeys:
+                self_test(self._loop, self._say)
+                tested = True
             episode = len(result.outcomes)
             self.scene.prepare(episode)
             if self.scene.asks and not self._wait_for_person(episode):

@@ -109,6 +109,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="everything but sending: torque stays off, move the arm by hand",
     )
     run.add_argument("--step", action="store_true", help="one action per press of n")
+    run.add_argument(
+        "--no_self_test",
+        action="store_true",
+        help="do not turn each joint a little before the first episode; not with a real arm",
+    )
     add_on_stop(run)
     run.add_argument(
         "--seed",
@@ -125,7 +130,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         what="YAML with a list of faults",
         metavar="YAML",
         help="with --robot emulated: list of faults of bus, servos and camera, counted from the "
-        "first episode on, as of `robot emulator`",
+        "first episode on, as of `robot emulator`; with sim too: faults of joints, from the start",
     )
     run.add_argument(
         "--limits",
@@ -178,13 +183,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     from so101_robobase.robot.keys import has_keys
+    from so101_robobase.robot.words import REAL_ARM, words_for
 
     if args.dry_run and args.on_stop == "hold":
         raise UserError(
             "--on_stop hold needs torque, and --dry_run has none; leave one of them out"
         )
-    if args.faults is not None and args.robot != EMULATED:
-        raise UserError("--faults need --robot emulated: no other arm has faults to order")
+    if args.faults is not None and args.robot == REAL:
+        raise UserError("--faults need --robot emulated or sim: a real arm has none to order")
+    if args.no_self_test and args.robot == REAL and words_for(args.port) is REAL_ARM:
+        raise UserError("--no_self_test is for simulated and emulated arms; leave it out")
     if args.robot == REAL:
         missing = [
             name for name in ("port", "camera", "calibration") if getattr(args, name) is None

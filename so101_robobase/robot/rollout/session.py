@@ -26,7 +26,7 @@ from so101_robobase.kinematics import Kinematics
 from so101_robobase.robot.arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.arm import Arm
 from so101_robobase.robot.arm_loop import CONTROL_PERIOD
-from so101_robobase.robot.arms import ArmParts, monitor_limits
+from so101_robobase.robot.arms import ArmParts
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.keys import has_keys, terminal_keys
@@ -84,7 +84,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     policy = load_policy(args.snapshot, args.device, overrides, args.trust)
     config = _task(args, policy)
     alignment = alignments.load(args.alignment) if args.alignment else Alignment()
-    limits = load_limits(args.limits, monitor_limits(args.robot, args.port))
+    limits = load_limits(args.limits)
     physics = build_scene(config.scene).model
     kinematics = Kinematics.from_model(physics)
     joint_range = physics.actuator_ctrlrange.copy()
@@ -97,6 +97,7 @@ def run_rollout(args: argparse.Namespace) -> int:
         episode_time=args.episode_time_s or config.episode_length * CONTROL_PERIOD,
         action_scale=args.action_scale,
         step=args.step,
+        self_test=not args.no_self_test,
         on_stop=args.on_stop,
     )
     default = output_folder(args.snapshot) / "rollouts"

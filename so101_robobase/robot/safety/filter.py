@@ -113,13 +113,15 @@ class SafetyFilter:
 
     In order of precedence, where they cannot all hold:
 
-    1. *Where*: joint limits, workspace and floor. A command never violates them, or, if the arm was
-       found where they are violated, never more than the command before.
+    1. *Joint limits*. A command never violates them, or, if the arm was found beyond them, never
+       more than the command before.
     2. *Force*: the lead over the measured joints. It comes before the step, for a servo's torque
        grows with the lead: an arm that is pushed away must give way, and a command that moves
-       towards the arm makes it no faster. It holds at every tick at which the measured pose
-       itself keeps the limits of place.
-    3. *Speed*: the step from the last command.
+       towards the arm makes it no faster. It holds at every tick, wherever encoders say that the
+       arm is.
+    3. *Where*: workspace and floor, violated never more than by the command before, unless
+       nothing else that this filter finds is within the lead. `BodyWatch` ends the work then.
+    4. *Speed*: the step from the last command.
 
     A target or measurement that is no six finite numbers, or a measurement that is further from
     the last than an arm can move, holds the last command (a bad target within the lead).
@@ -229,7 +231,11 @@ class SafetyFilter:
             if not fits(start):
                 # The arm was pushed, and giving way joint by joint leads to where nothing may go.
                 resting = np.clip(here, *self._joint_limits())
-                return furthest(resting if fits(resting) else self.command, start, fits)
+                raised = self._raised(resting, here)
+                for pose in (resting, raised):
+                    if fits(pose):
+                        return furthest(pose, start, fits)
+                return min((wanted, start, raised), key=self.violation)
             now = self.clearance(start)
         height = float(now.clearance)
         drop = self.limits.max_descent + _FALL * max(0.0, height - ground)
@@ -237,6 +243,12 @@ class SafetyFilter:
         if fits(wanted):
             return wanted
         return furthest_arm_first(start, wanted, fits)
+
+    def _raised(self, pose: Array, here: Array) -> Array:
+        """`pose` with joints turned by up to their lead over `here` to where it violates less."""
+        nudges = 1e-3 * np.eye(NUM_JOINTS)
+        slope = [self.violation(pose + by) - self.violation(pose - by) for by in nudges]
+        return self._led(pose - self._lead * np.sign(slope), here)
 
     def _judge(
         self, floor: float, allowed: float, notes: list[Intervention]

@@ -1,7 +1,6 @@
 """Limits of one's own, from a file: within the bounds that each limit has, none can be left out."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +20,11 @@ class Limits(NamedTuple):
     monitor: MonitorLimits
 
 
-def load(path: Path | None, monitor: MonitorLimits) -> Limits:
+def load(path: Path | None) -> Limits:
     """The limits of the YAML file `path`: groups `safety` and `monitor`, keys as in both classes.
 
-    What it does not name is as in `SafetyLimits()` and `monitor`. Raises UserError for a file that
-    cannot be read, unknown keys and values beyond their bounds.
+    What it does not name is as in `SafetyLimits()` and `MonitorLimits()`. Raises UserError for a
+    file that cannot be read, unknown keys and values beyond their bounds.
     """
     values = {} if path is None else _read(path)
     for group in values:
@@ -37,7 +36,7 @@ def load(path: Path | None, monitor: MonitorLimits) -> Limits:
             raise UserError(f"{path}: {group} must be a group of keys")
     return Limits(
         from_mapping(SafetyLimits, groups["safety"], "safety"),
-        from_mapping(MonitorLimits, {**asdict(monitor), **groups["monitor"]}, "monitor"),
+        from_mapping(MonitorLimits, groups["monitor"], "monitor"),
     )
 
 

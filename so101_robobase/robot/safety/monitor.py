@@ -108,10 +108,6 @@ class MonitorLimits:
                 raise UserError(f"monitor.{hold} must not be above monitor.{stop}")
 
 
-STIFF_SERVOS = MonitorLimits(load=1.0)
-"""For simulated arms, the emulated one included. The model's servos have their full torque from
-3 mrad on, so that they report full load whenever they move or hold something."""
-
 _STOPPING = {
     "overload": "is overloaded",
     "overheat": "is too hot",

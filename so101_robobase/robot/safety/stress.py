@@ -39,7 +39,7 @@ class Findings:
     not_finite: int = 0  # commands
     joint_limit_excess: float = -np.inf
     step_excess: float = -np.inf  # where the last command was within the lead
-    lead_excess: float = -np.inf  # where the measured pose itself kept the limits of place
+    lead_excess: float = -np.inf  # where the measured joints were within their limits
     violation: float = 0.0  # of workspace and floor, by commands
     lowest_command: float = np.inf  # clearance
     lowest: float = np.inf  # clearance of the true pose
@@ -155,7 +155,7 @@ def _check(
         step = np.abs(command - before) - limits.max_step
         findings.step_excess = max(findings.step_excess, float(step.max()))
     inside = (lower <= measured).all() and (measured <= upper).all()
-    if inside and safety.violation(measured) == 0:
+    if inside:
         excess = np.abs(command - measured) - lead
         findings.lead_excess = max(findings.lead_excess, float(excess.max()))
     findings.violation = max(findings.violation, safety.violation(command))

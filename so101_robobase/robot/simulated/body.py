@@ -6,10 +6,12 @@ import numpy as np
 
 from so101_robobase.config import LiftConfig
 from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.robot.simulated.joint_faults import JointFaults
 from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import SUBSTEPS
 from so101_robobase.sim.servos import CommandDelay
 
+_GRIPPER_SHARE = 0.5  # of its torque, to which LeRobot limits the gripper's servo
 _ONLY = np.array([0])
 _EVERY = np.array([True])
 
@@ -22,6 +24,7 @@ class Body:
 
     Attributes:
         task: the simulation; `task.qpos` (1, 13) is its live state.
+        faults: of its joints.
         held: s, for how long the cube has been held above the lift height.
         succeeded: the cube was held for `hold_steps` since it was placed.
     """
@@ -31,7 +34,12 @@ class Body:
         varied = replace(varied, physical=replace(varied.physical, enabled=False))
         config = replace(config, randomization=varied, teacher=False)
         self.task = LiftTask(config, num_envs=1, num_threads=1)
-        self._force = self.task.batch.bind("actuator_force")
+        self._qfrc = [
+            self.task.batch.bind(name) for name in ("qfrc_bias", "qfrc_passive", "qfrc_constraint")
+        ]
+        model = self.task.scene.model
+        self._greatest_torque = model.actuator_forcerange[:, 1].copy()  # N m
+        self.faults = JointFaults(model)
         self.timestep = self.task.scene.config.timestep  # s
         self._needed = config.hold_steps * SUBSTEPS  # substeps
         self._substeps = self._substeps_held = 0  # since the cube was placed, and with it lifted
@@ -69,9 +77,21 @@ class Body:
         return self.task.cube_pos[0].copy()
 
     @property
-    def torque(self) -> np.ndarray:
-        """Torques of the servos (6,) N m."""
-        return self._force[0].copy()
+    def encoders(self) -> np.ndarray:
+        """What the encoders show (6,) rad: the true positions, where `faults` leave them."""
+        return self.faults.shown(self.joint_pos)
+
+    @property
+    def load(self) -> np.ndarray:
+        """What the servos hold, (6,) signed shares of their greatest torque, as servos tell it.
+
+        Weight, contact, friction and damping. Not what only accelerates a joint: the model's servos
+        give their full torque from 3 mrad on, real ones only where a joint is kept from moving.
+        """
+        bias, passive, constraint = (force[0, :NUM_JOINTS] for force in self._qfrc)
+        share = np.clip((bias - passive - constraint) / self._greatest_torque, -1, 1)
+        share[-1] *= _GRIPPER_SHARE
+        return np.where(self._limp, 0.0, share)
 
     @property
     def held(self) -> float:
@@ -98,12 +118,14 @@ class Body:
     def advance(self, target: np.ndarray, substeps: int = SUBSTEPS) -> None:
         """`substeps` of `timestep` with the servos told `target` (6,) rad."""
         self._target[:] = target
-        any_limp = bool(self._limp.any())
-        for _ in range(substeps if any_limp else 1):
+        singly = bool(self._limp.any()) or self.faults.any
+        for _ in range(substeps if singly else 1):
             # A servo without torque follows wherever its joint goes.
             told = np.where(self._limp, self.task.joint_pos, self._target)
-            for late, steps in self._delay.send(told, _EVERY, 1 if any_limp else substeps):
-                self.task.drive(np.where(self._limp, told, late), steps)
+            for late, steps in self._delay.send(told, _EVERY, 1 if singly else substeps):
+                driven = self.faults.driven(late[0], self.joint_pos) if singly else late
+                self.task.drive(np.where(self._limp, told, driven), steps)
+                self.faults.pass_time(steps * self.timestep)
         self._substeps += substeps
         self.task.episode_steps[0] = self._substeps // SUBSTEPS  # flickering sight goes by it
         lifted = bool(self.task.lifted[0])

@@ -3,11 +3,13 @@
 import numpy as np
 
 from so101_robobase.alignment import Alignment, Units
-from so101_robobase.joints import JOINTS
+from so101_robobase.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.clock import SimulatedClock
 from so101_robobase.robot.driver import MotorHealth, Reading
+from so101_robobase.robot.emulator.faults import Faults
 from so101_robobase.robot.simulated.body import Body
 
+IDS = tuple(range(1, NUM_JOINTS + 1))
 RESOLUTION = 360 / 4096  # degrees of one encoder step
 
 
@@ -16,6 +18,9 @@ class SimulatedDriver:
 
     Args:
         resolution: of the encoders and of goals, in degrees; 0 for none.
+
+    Attributes:
+        faults: `faults.JOINT` ones strike, by the clock; of others this arm knows nothing.
     """
 
     def __init__(
@@ -25,18 +30,20 @@ class SimulatedDriver:
         joint_range = body.task.scene.model.actuator_ctrlrange
         self.units = Units(alignment or Alignment(), joint_range)
         self.clock = SimulatedClock(self._advance)
+        self.faults = Faults()
         self.connected = False
         self._goal = body.joint_pos
         self._resolution = np.deg2rad(resolution)
         self._rest = 0.0  # s that do not fill a substep
 
     def connect(self) -> None:
-        self._goal = self.body.joint_pos
+        self._suffer()
+        self._goal = self.body.encoders
         self.body.limp = False
         self.connected = True
 
     def read(self) -> Reading:
-        return Reading(self.clock.now(), self.units.to_servo(self._rounded(self.body.joint_pos)))
+        return Reading(self.clock.now(), self.units.to_servo(self._rounded(self.body.encoders)))
 
     def write(self, position: np.ndarray) -> None:
         position = np.asarray(position, np.float64)
@@ -45,8 +52,7 @@ class SimulatedDriver:
         self._goal = self._rounded(self.units.to_model(position))
 
     def health(self, joint: int) -> MotorHealth:
-        limit = self.body.task.scene.model.actuator_forcerange[joint, 1]
-        return MotorHealth(JOINTS[joint], 30.0, 7.4, float(self.body.torque[joint] / limit))
+        return MotorHealth(JOINTS[joint], 30.0, 7.4, float(self.body.load[joint]))
 
     @property
     def alarms(self) -> dict[str, tuple[str, ...]]:
@@ -62,6 +68,10 @@ class SimulatedDriver:
     def close(self) -> None:
         self.connected = False
 
+    def _suffer(self) -> None:
+        self.faults.update(self.clock.now())
+        self.body.faults.suffer(self.faults.joints(IDS), self.body.joint_pos)
+
     def _rounded(self, angle: np.ndarray) -> np.ndarray:
         if self._resolution == 0:
             return angle
@@ -69,5 +79,6 @@ class SimulatedDriver:
 
     def _advance(self, seconds: float) -> None:
         substeps, self._rest = divmod(self._rest + seconds + 1e-9, self.body.timestep)
+        self._suffer()
         if substeps:
             self.body.advance(self._goal, int(substeps))

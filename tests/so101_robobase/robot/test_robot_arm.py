@@ -12,7 +12,7 @@ from so101_robobase.robot.driver import DriverError
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 
@@ -69,7 +69,7 @@ def make(driver):
         joint_range = physics.actuator_ctrlrange
         safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(physics))
         units = Units(ALIGNMENT, joint_range)
-        arm = Arm(used, units, safety, Monitor(STIFF_SERVOS), driver.clock, EventLog())
+        arm = Arm(used, units, safety, Monitor(), driver.clock, EventLog())
         arm.connect()
         return arm
 

@@ -21,7 +21,7 @@ from so101_robobase.robot.identify.fit import HOME, excitation
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import SceneConfig
@@ -85,7 +85,7 @@ def make(tmp_path):
             driver,
             Units(Alignment(), joint_range),
             SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-            Monitor(STIFF_SERVOS),
+            Monitor(),
             driver.clock,
             events,
         )

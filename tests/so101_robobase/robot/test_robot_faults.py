@@ -27,7 +27,7 @@ from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.audit import Look, Witness, judge
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.safety.watchdog import Watchdog
 
 pytest.importorskip("lerobot")
@@ -81,7 +81,7 @@ class Trial:
                 self.witness,
                 self.units,
                 used,
-                Monitor(STIFF_SERVOS),
+                Monitor(),
                 RealClock(),
                 self.events,
             ),

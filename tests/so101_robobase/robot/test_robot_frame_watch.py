@@ -22,7 +22,7 @@ from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.sight import CameraEyes, Picture, PromptSight
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.safety.monitor import Monitor, MonitorLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
@@ -151,7 +151,7 @@ def make():
             driver,
             Units(Alignment(), joint_range),
             SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-            Monitor(STIFF_SERVOS),
+            Monitor(),
             driver.clock,
             EventLog(),
         )
@@ -215,7 +215,7 @@ def test_a_camera_that_fails_holds_the_arm_and_then_stops_it_as_soon_as_a_silent
     assert [event["kind"] for event in halts] == ["hold", "stop"], halts
     late = rollout.arm.clock.now() - began[0]
     slower = 0.04 * every if kind != "camera_frozen" else 0.1 if observation == "seg_depth" else 0.5
-    assert 0.4 < late < STIFF_SERVOS.frame_stop + 0.06 + slower
+    assert 0.4 < late < MonitorLimits().frame_stop + 0.06 + slower
     (flaw,) = result.bad_frames
     assert result.bad_frames[flaw] == rollout.arm.events.counts["bad_frame"] >= 1
     assert {event["flaw"] for event in events if event["kind"] == "bad_frame"} == {flaw}

@@ -12,7 +12,6 @@ from so101_robobase.robot.safety.monitor import (
     ALLOWED,
     GO,
     HOLD,
-    STIFF_SERVOS,
     STOP,
     Monitor,
     MonitorLimits,
@@ -195,13 +194,6 @@ def test_a_short_overload_passes_a_lasting_one_holds_and_stops(loop):
     assert reason == "gripper has been at 98% of its torque for 0.6 s"
     _, reason = loop.until(STOP, 1)
     assert reason == "gripper has been at 98% of its torque for 1.2 s"
-
-
-def test_simulated_servos_may_be_at_their_full_torque():
-    loop = Loop(STIFF_SERVOS)
-    loop.motors = {joint: health(joint, load=1.0) for joint in JOINTS}
-    for _ in range(200):
-        assert loop.run().kind == GO
 
 
 @pytest.mark.parametrize(

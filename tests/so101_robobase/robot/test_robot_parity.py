@@ -24,7 +24,7 @@ from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.audit import COUNT, Look, Witness, judge
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import RESOLUTION, SimulatedDriver
 from so101_robobase.sim.lift import LiftTask
@@ -89,7 +89,7 @@ def make_rollout(model, driver, policy, clock, sight, scene, steps=STEPS):
         driver,
         Units(Alignment(), joint_range),
         SafetyFilter(SafetyLimits(), joint_range, Clearance(model)),
-        Monitor(STIFF_SERVOS),
+        Monitor(),
         clock,
         EventLog(),
     )

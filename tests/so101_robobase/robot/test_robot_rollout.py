@@ -20,7 +20,7 @@ from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.sight import Picture
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import STIFF_SERVOS, Monitor
+from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 
@@ -171,7 +171,7 @@ def make():
             DryRun(driver) if dry else driver,
             Units(Alignment(), joint_range),
             SafetyFilter(limits, joint_range, Clearance(physics)),
-            Monitor(STIFF_SERVOS),
+            Monitor(),
             driver.clock,
             events,
         )
