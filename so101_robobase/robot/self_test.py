@@ -18,8 +18,8 @@ from so101_robobase.robot.safety.filter import SafetyFilter
 
 Array = NDArray[np.float64]
 
-TURN = (0.12, 0.12, 0.12, 0.12, 0.12, 0.2)
-"""rad that each joint turns, 7 degrees, the gripper 11."""
+TURN = (0.12, 0.12, 0.12, 0.12, 0.12, 0.15)
+"""rad that each joint turns, 7 degrees, the gripper 9."""
 
 SIZE = 0.3
 """Share of `TURN` by which it may be more or less: 2 degrees, for backlash and sagging."""
@@ -28,7 +28,7 @@ ASIDE = 0.05
 """rad that another joint may move meanwhile, 3 degrees."""
 
 _WAY = 15  # ticks from one end to the other, 0.3 s
-_SETTLE = 15  # ticks after that: the slowest real servos follow 0.1 s late
+_SETTLE = 12  # ticks after that: the slowest real servos follow 0.1 s late
 _LEAST_ROOM = 0.02  # m above the floor
 
 
@@ -66,7 +66,7 @@ class Turn(NamedTuple):
 
 
 def self_test(loop: ArmLoop, say: Callable[[str], object]) -> list[Turn]:
-    """Turn every joint of the arm, which is at rest in free air, there and back; 8 s.
+    """Turn every joint of the arm, which is at rest in free air, there and back; 7 s.
 
     Raises:
         Stop: a joint did not do what it was told, or anything else that ends work with an arm.
