@@ -52,9 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     console.print_lines_at_once()
     try:
-        code = _run(sys.argv[1:] if argv is None else list(argv))
-        sys.stdout.flush()
-        return code
+        try:
+            return _run(sys.argv[1:] if argv is None else list(argv))
+        finally:  # also of a SystemExit: newer Pythons' argparse hides that nobody reads its help
+            sys.stdout.flush()
     except BrokenPipeError:
         if not console.reader_has_gone():
             raise

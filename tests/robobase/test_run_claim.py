@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -182,5 +183,5 @@ def test_hydras_own_launcher_can_be_chosen(call, tmp_path):
     assert os.listdir(sweep / "1") == ["error.txt"]
     assert f"{sweep.relative_to(tmp_path)}/1: replay_size_before_train=5" in err
     (line,) = [line for line in out.splitlines() if line.startswith("to go on")]
-    assert f"--config-dir {CONFIG_DIR} env=tiny" in line
+    assert f"--config-dir {shlex.quote(str(CONFIG_DIR))} env=tiny" in line
     assert "replay_size_before_train=100 resume_from=" in line

@@ -98,7 +98,7 @@ def test_a_mistyped_or_idle_setting_is_told_in_one_line(
     assert "+env" not in err
 
 
-def test_a_mistake_is_told_before_torch_is_imported():
+def test_a_mistake_is_told_before_torch_is_imported(tmp_path):
     import subprocess
 
     code = (
@@ -108,6 +108,8 @@ def test_a_mistake_is_told_before_torch_is_imported():
         "try:\n    train.main()\nexcept SystemExit as stop:\n    assert stop.code == 2\n"
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "env.cube_jitter=inf is not allowed" in done.stderr

@@ -41,6 +41,16 @@ def in_process(monkeypatch, capsys, folder, *overrides: str) -> tuple[int, str]:
     return 0, capsys.readouterr().err
 
 
+def test_the_environment_is_left_as_it_was(monkeypatch, capsys, tmp_path):
+    """Else the next run in this process, and each that it starts, shows tracebacks."""
+    assert in_process(monkeypatch, capsys, tmp_path, "method=nope")[0] == 2
+    assert "HYDRA_FULL_ERROR" not in os.environ
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit):
+        train.main()
+    assert os.environ["HYDRA_FULL_ERROR"] == "0"
+
+
 def test_the_run_folder_is_named_by_experiment_and_time(monkeypatch, capsys, tmp_path):
     code, err = in_process(
         monkeypatch, capsys, tmp_path, *SHORT, "experiment_name=first", "num_threads=1"

@@ -13,6 +13,7 @@ from robobase.envs import vector_compat
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.lift_env import LiftEnv
+from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.lift import CUBE_POS
 from so101_robobase.sim.looks import VisualRandomization
 from so101_robobase.sim.randomization import RandomizationConfig
@@ -186,6 +187,7 @@ def test_returned_observations_belong_to_the_caller(make):
     np.testing.assert_array_equal(observations["low_dim_state"], kept)
 
 
+@pytest.mark.opengl
 def test_render_shows_the_first_member(make):
     env = make(observation="seg_depth")
     assert env.render() is None
@@ -194,6 +196,19 @@ def test_render_shows_the_first_member(make):
     assert frame.shape == (256, 4 * 256, 3)  # scene, wrist, ids, disparity
     assert frame.dtype == np.uint8
     assert frame.std() > 10
+
+
+def test_without_opengl_render_shows_the_observation_beside_a_black_scene(make, monkeypatch):
+    def views(*args, **kwargs):
+        raise GLUnavailableError("missing")
+
+    monkeypatch.setattr("so101_robobase.sim.spectator.Views", views)
+    env = make(observation="seg_depth", renderer="ray")
+    env.reset(seed=0)
+    (frame,) = env.render()
+    assert frame.shape == (256, 3 * 256, 3)  # scene, ids, disparity
+    assert not frame[:, :256].any()
+    assert frame[:, 256:].std() > 10
 
 
 @pytest.mark.opengl

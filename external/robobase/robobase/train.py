@@ -97,7 +97,7 @@ def main() -> None:
     """Command line: bad input ends with one line on stderr and exit code 2."""
     if "method=null" in sys.argv[1:]:  # Hydra's defaults list cannot refer to a null
         _fail("no method is chosen; add for example method=drqv2")
-    wants_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    wanted = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors through to here instead of printing them
     console.print_lines_at_once()
     try:
@@ -107,7 +107,7 @@ def main() -> None:
         print("interrupted; nothing more is saved", file=sys.stderr)
         sys.exit(signals.exit_code(error))
     except (HydraException, OmegaConfBaseException) as error:
-        if wants_trace:
+        if wanted == "1":
             raise
         _fail(overrides.explained(error))
     except OSError as error:  # of Hydra, which makes the run folder
@@ -116,6 +116,10 @@ def main() -> None:
             raise
         _fail(message)
     finally:
+        if wanted is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = wanted
         hydra_folders.remove_unused()
 
 
