@@ -2,14 +2,18 @@
 
 import io
 import os
+import struct
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robobase import reading
 from robobase.errors import UserError
 from robobase.reading import (
+    MIB,
     MOST_DEPTH,
     plain_json,
     plain_yaml,
@@ -146,3 +150,39 @@ def test_arrays_that_are_not_there_take_no_memory(content, said, tmp_path):
     (tmp_path / "a.npz").write_bytes(packed.getvalue())
     with pytest.raises(UserError, match=said):
         read_npz(tmp_path / "a.npz")
+
+
+def test_a_directory_of_an_npz_is_not_read_beyond_its_limit(tmp_path, monkeypatch):
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", *[0] * 9, 1, *[0] * 6) + b"a"
+    count = 60_000
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count, count, count * len(entry), 4, 0)
+    (tmp_path / "a.npz").write_bytes(b"PK\3\4" + entry * count + end)
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # never asked
+    with pytest.raises(UserError, match="lists 60,000 records, at most 100"):
+        read_npz(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("text", ["[" + "{}," * 20 * MIB, "[[" + "[],[]," * 10 * MIB])
+def test_json_that_would_fill_the_memory_is_not_parsed(text, monkeypatch):
+    monkeypatch.setattr(reading.json, "loads", None)
+    with pytest.raises(ValueError, match=r"unpacked it takes .* at most 1\.25 GiB"):
+        plain_json(text)
+
+
+@pytest.mark.parametrize("row", ["\n", "1,2\n", "," * 999 + "\n"])
+def test_a_table_that_would_fill_the_memory_is_not_read(row, tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n" + row * (40 * MIB // len(row)))
+    with pytest.raises(UserError, match=r"unpacked it takes .* at most 1\.25 GiB"):
+        read_csv(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("text", ["a: 1" + ":0" * 400_000, "? 1" + ":59" * 300_000 + "\n: 1"])
+def test_a_long_number_of_base_sixty_takes_no_time(text):
+    start = time.process_time()
+    with pytest.raises(ValueError, match="beyond"):
+        plain_yaml(text)
+    assert time.process_time() - start < 5
+
+
+def test_a_number_of_base_sixty_is_still_one():
+    assert plain_yaml("1:30") == 90

@@ -7,6 +7,7 @@ import pickle
 import struct
 import sys
 import zipfile
+import zlib
 
 import pytest
 import torch
@@ -141,6 +142,78 @@ def legacy_before_a_zip(folder):
     return folder / "bad.pt"
 
 
+def ended_oddly(folder, how):
+    """A good file whose directory readers of ZIP look for, or find, in different places."""
+    torch.save(GOOD, folder / "bad.pt")
+    good = (folder / "bad.pt").read_bytes()
+    locator = good.rfind(b"PK\6\7")
+    large = good[locator - 56 : locator]
+    if how == "another place":
+        moved = good[:locator] + b"PK\6\7" + struct.pack("<IQI", 0, 0, 1) + good[locator + 20 :]
+    elif how == "a comment":
+        moved = good[:-2] + struct.pack("<H", 30) + bytes(30)
+    else:
+        moved = good[: locator - 56] + bytes(8) + large + good[locator:]
+    (folder / "bad.pt").write_bytes(moved)
+    return folder / "bad.pt"
+
+
+def shown_otherwise(folder):
+    """torch finds a pickle that calls; zipfile, by the locator's neighbour, the harmless one."""
+    torch.save({"a": 1}, folder / "good.pt")
+    with zipfile.ZipFile(folder / "good.pt") as good:
+        records = {f"x/{name.partition('/')[2]}": good.read(name) for name in good.namelist()}
+    evil = records | {"x/data.pkl": named("builtins", "bytearray", 10**6)}
+    body, directories = b"", []
+    for content in (records, evil):
+        directory = b""
+        for name, data in content.items():
+            sizes = struct.pack("<IIIHH", zlib.crc32(data), len(data), len(data), len(name), 0)
+            directory += b"PK\1\2" + struct.pack("<HHHHHH", 20, 20, 0, 0, 0, 0) + sizes
+            directory += struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + name.encode()
+            body += b"PK\3\4" + struct.pack("<HHHHH", 20, 0, 0, 0, 0) + sizes
+            body += name.encode() + data
+        directories.append(directory)
+
+    def ended(directory):
+        nonlocal body
+        start = len(body)
+        body += directory
+        count = len(records)
+        body += b"PK\6\6" + struct.pack(
+            "<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, len(directory), start
+        )
+        return start + len(directory)
+
+    seen_by_torch = ended(directories[1])
+    ended(directories[0])
+    body += b"PK\6\7" + struct.pack("<IQI", 0, seen_by_torch, 1)
+    body += b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 65535, 65535, 2**32 - 1, 2**32 - 1, 0)
+    (folder / "bad.pt").write_bytes(body)
+    return folder / "bad.pt"
+
+
+def renamed(folder):
+    """A record with a second name, as newer versions of zipfile take it from an extra field."""
+    path = folder / "bad.pt"
+    torch.save(GOOD, folder / "good.pt")
+    with zipfile.ZipFile(folder / "good.pt") as good, zipfile.ZipFile(path, "w") as bad:
+        for name in good.namelist():
+            info = zipfile.ZipInfo(name)
+            if name.endswith("data.pkl"):
+                info.extra = struct.pack("<HHBI", 0x7075, 5 + len(name), 1, 0) + name.encode()
+            bad.writestr(info, good.read(name))
+    return path
+
+
+TWO_READINGS = {
+    "a directory for torch alone": shown_otherwise,
+    "a directory in another place": lambda f: ended_oddly(f, "another place"),
+    "a comment": lambda f: ended_oddly(f, "a comment"),
+    "a gap": lambda f: ended_oddly(f, "a gap"),
+    "a second name": renamed,
+}
+
 BAD = {
     "empty": lambda f: edited(f, lambda data: b""),
     "four bytes": lambda f: edited(f, lambda data: data[:4]),
@@ -214,6 +287,14 @@ def test_everything_else_is_one_line(tmp_path, form):
     message = str(refused.value)
     assert "\n" not in message
     assert len(message) < 400
+
+
+@pytest.mark.parametrize("form", TWO_READINGS.values(), ids=TWO_READINGS)
+def test_torch_is_not_given_what_it_may_read_otherwise(tmp_path, form, monkeypatch):
+    path = form(tmp_path)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch reads the file"))
+    with pytest.raises(DamagedFileError):
+        read(path)
 
 
 def test_a_file_larger_than_allowed_is_not_read(tmp_path):

@@ -11,10 +11,12 @@ import json
 import math
 import os
 import stat
+import struct
+import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import yaml
@@ -29,6 +31,10 @@ MOST_DEPTH = 64
 _WHOLE = 2**63  # numbers beyond are of no use, and some cannot be printed
 _MOST_COLUMNS = 1000
 _MOST_MEMBERS = 100  # arrays in an NPZ
+_MOST_DIRECTORY = 64 * KIB  # of an NPZ
+_ZIP_END, _ZIP64_LOCATOR, _ZIP64_END = 22, 20, 56  # bytes
+_MOST_UNPACKED = GIB + GIB // 4  # bytes of a text and of what is made of it
+_LONGEST_NUMBER = 400  # characters
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -95,8 +101,9 @@ def read_csv(
     text = read_text(path, most, what, remedy)
     complete = text[: text.rfind("\n") + 1]
     try:
+        _check_unpacked(4 * len(text), {",": 60, "\n": 150}, text)
         table = list(csv.reader(io.StringIO(complete, newline="")))
-    except csv.Error as error:
+    except (csv.Error, ValueError) as error:
         _refuse(path, what, f"is no CSV table ({error})", remedy, error)
     columns = table[0] if table else []
     if len(columns) > _MOST_COLUMNS:
@@ -120,8 +127,46 @@ def read_npz(
         _refuse(path, what, f"cannot be read as NPZ ({reason(error)})", remedy, error)
 
 
+def check_directory(file: BinaryIO, most_records: int, most_bytes: int) -> None:
+    """Raise ValueError unless a ZIP has one small directory at its end, before that is read.
+
+    Readers look for directories in ways of their own. What is checked by one and opened by another
+    must leave them no choice: nothing after the end, nothing between the directory and its end.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if file.read(4) != b"PK\3\4":
+        raise ValueError("it is no ZIP file, or something stands before it")
+    tail_size = min(size, _ZIP_END + _ZIP64_LOCATOR + _ZIP64_END)
+    file.seek(size - tail_size)
+    tail = file.read(tail_size)
+    end = tail[-_ZIP_END:]
+    if len(end) < _ZIP_END or end[:4] != b"PK\5\6" or end[-2:] != b"\0\0":
+        raise ValueError("it is truncated: no directory at its end")
+    directory_ends = size - _ZIP_END
+    records, directory, start = struct.unpack("<HII", end[10:20])
+    locator = tail[-_ZIP_END - _ZIP64_LOCATOR : -_ZIP_END]
+    if locator[:4] == b"PK\6\7":  # large, and as torch always writes
+        directory_ends -= _ZIP64_LOCATOR + _ZIP64_END
+        large = tail[: -_ZIP_END - _ZIP64_LOCATOR]
+        if len(large) < _ZIP64_END or locator[4:] != struct.pack("<IQI", 0, directory_ends, 1):
+            raise ValueError("its directory is not where it should be")
+        kind, length, _, _, disk, other_disk, here, records, directory, start = struct.unpack(
+            "<4sQHHIIQQQQ", large
+        )
+        if (kind, length, disk, other_disk, here) != (b"PK\6\6", 44, 0, 0, records):
+            raise ValueError("its directory is not where it should be")
+    if records > most_records or directory > most_bytes:
+        raise ValueError(f"it lists {records:,} records, at most {most_records:,}")
+    if start + directory != directory_ends:
+        raise ValueError("its directory is not where it should be")
+    file.seek(0)
+
+
 def plain_json(text: str) -> Any:
     """What the JSON `text` holds, within the limits of `read_json`. Raises ValueError."""
+    # What a bracket or a comma of the text becomes, at least a few bytes more than CPython takes.
+    _check_unpacked(sys.getsizeof(text), {"{": 260, "[": 110, ",": 60}, text)
     try:
         value = json.loads(text, object_pairs_hook=_without_repeats)
     except RecursionError as error:
@@ -165,6 +210,22 @@ class _PlainLoader(_Loader):
         _check_keys(keys)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: Any) -> Any:
+        # Numbers of base 60, which YAML has, take minutes where they are long.
+        if len(node.value) > _LONGEST_NUMBER:
+            raise ValueError("a whole number is beyond 2^63")
+        return super().construct_yaml_int(node)
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
+
+
+def _check_unpacked(already: int, costs: dict[str, int], text: str) -> None:
+    """ValueError where a text would take much memory: `costs` are bytes for each character."""
+    needed = already + sum(text.count(letter) * cost for letter, cost in costs.items())
+    if needed > _MOST_UNPACKED:
+        raise ValueError(f"unpacked it takes {_size(needed)}, at most {_size(_MOST_UNPACKED)}")
+
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
@@ -198,18 +259,18 @@ def _check_plain(value: Any) -> None:
 
 def _arrays(content: bytes, most: int) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    file = io.BytesIO(content)
+    check_directory(file, _MOST_MEMBERS, _MOST_DIRECTORY)
+    with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        if len(members) > _MOST_MEMBERS:
-            raise ValueError(f"{len(members)} arrays, at most {_MOST_MEMBERS}")
         if sum(member.file_size for member in members) > most:
             raise ValueError(f"unpacked more than {_size(most)}")
         for member in members:
             name = member.filename.removesuffix(".npy")
             if name in arrays:
                 raise ValueError(f"{name!r} comes twice")
-            with archive.open(member) as file:  # gives no more than `file_size`
-                arrays[name] = _array(file.read())
+            with archive.open(member) as packed:  # gives no more than `file_size`
+                arrays[name] = _array(packed.read())
     return arrays
 
 

@@ -1,7 +1,8 @@
 """Files of `torch.save`, whoever wrote them: plain containers and tensors that are there in full.
 
-Before torch sees a file its directory is looked through: a regular file, nothing packed, nothing
-twice, checksums right, and in the pickle no name but those of tensors. `torch.load` with
+Before torch sees a file its directory is looked through: a regular file, one directory that every
+reader of ZIP finds, nothing packed, nothing twice, checksums right, and in the pickle no name but
+those of tensors. `torch.load` with
 `weights_only=True` runs no code then; what it returns is checked once more, so that no tensor is
 larger than its data and no container deeper or larger than runs write.
 """
@@ -11,15 +12,14 @@ import os
 import pickletools
 import re
 import stat
-import struct
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
-from robobase.reading import GIB, MIB, reason
+from robobase.reading import GIB, MIB, check_directory, reason
 
 MOST = 64 * GIB
 """A replay buffer in a snapshot may be large; it stays on disk until it is used."""
@@ -86,7 +86,7 @@ def _look_through(path: Path, most: int) -> tuple[int, set[int]]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             size = _check_size(os.fstat(descriptor), most)
-            _check_directory_size(file, size)
+            check_directory(file, _MOST_RECORDS, _MOST_DIRECTORY)
             with zipfile.ZipFile(file) as archive:
                 _check_records(archive, size)
                 pickled = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
@@ -109,33 +109,16 @@ def _check_size(status: os.stat_result, most: int) -> int:
     return status.st_size
 
 
-def _check_directory_size(file: BinaryIO, size: int) -> None:
-    """Refuse a directory of the ZIP that would take much memory, before `zipfile` reads it."""
-    if file.read(4) != b"PK\3\4":
-        raise DamagedFileError("truncated or not of torch.save: no ZIP file")
-    tail_size = min(size, 2**16 + 22)
-    file.seek(size - tail_size)
-    tail = file.read(tail_size)
-    end = tail.rfind(b"PK\5\6")
-    if end < 0 or len(tail) - end < 22:
-        raise DamagedFileError("truncated or not of torch.save: no directory at its end")
-    records, directory = struct.unpack("<HI", tail[end + 10 : end + 16])
-    large = tail.rfind(b"PK\6\6", 0, end)  # ZIP64, as torch writes it
-    if large >= 0 and end - large >= 56:
-        records, directory = struct.unpack("<QQ", tail[large + 32 : large + 48])
-    if records > _MOST_RECORDS or directory > _MOST_DIRECTORY:
-        raise DamagedFileError(f"it lists {records:,} records, at most {_MOST_RECORDS:,}")
-    file.seek(0)
-
-
 def _check_records(archive: zipfile.ZipFile, size: int) -> None:
     records = archive.infolist()
-    if len(records) > _MOST_RECORDS:
-        raise DamagedFileError(f"it lists {len(records):,} records, at most {_MOST_RECORDS:,}")
     if not records or min(record.header_offset for record in records) != 0:
         raise DamagedFileError(
             "truncated or not of torch.save: its first record is not at its start"
         )
+    if any(record.orig_filename != record.filename for record in records):
+        raise DamagedFileError("it is not of torch.save: it holds a record of two names")
+    if not all(record.extra == b"" or _is_zip64(record.extra) for record in records):
+        raise DamagedFileError("it is not of torch.save: it says more of a record than its size")
     names = [record.filename.partition("/") for record in records]
     if len({name[0] for name in names}) > 1:
         raise DamagedFileError("it is not of torch.save: it has several folders")
@@ -156,6 +139,10 @@ def _check_records(archive: zipfile.ZipFile, size: int) -> None:
     damaged = archive.testzip()  # torch itself checks no checksum
     if damaged:
         raise DamagedFileError(f"checksum of {_short(damaged)} does not match")
+
+
+def _is_zip64(extra: bytes) -> bool:
+    return extra[:2] == b"\1\0" and extra[2:4] == (len(extra) - 4).to_bytes(2, "little")
 
 
 def _check_pickle(content: bytes) -> None:
