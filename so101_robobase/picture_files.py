@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,11 @@ MOST_PIXELS = 2**24
 
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")  # Pillow would hand PostScript to Ghostscript
 _MOST_BYTES = 128 * MIB
+_MOST_PARTS = 10_000  # chunks of a PNG (8 kB each, mostly), segments of a JPEG
+_MOST_SCANS = 100  # of a JPEG; a progressive one has about 10, and each goes over all pixels
+_WITH_LENGTH = {  # second bytes of the JPEG markers that a length follows
+    bytes([kind]) for kind in (*range(0xC0, 0xD0), *range(0xDB, 0xDE), *range(0xE0, 0xF0), 0xFE)
+} - {b"\xc8", b"\xcc"}
 _HEADER = 33  # bytes of a PNG before its first other chunk
 
 
@@ -54,6 +60,8 @@ def write_png(path: Path, picture: np.ndarray, own: bool = False) -> None:
 
 def _decoded(path: Path, what: str) -> Image.Image:
     content = read_bytes(path, _MOST_BYTES, what, "give PNG, JPEG, BMP or WebP files")
+    if _is_laborious(content):
+        raise UserError(f"{what} {path} is in more pieces than pictures are; save it anew")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's own, larger limit
@@ -70,6 +78,41 @@ def _decoded(path: Path, what: str) -> Image.Image:
     raise UserError(
         f"{what} {path} has more than {MOST_PIXELS / 1e6:.1f} million pixels; make it smaller"
     )
+
+
+def _is_laborious(content: bytes) -> bool:
+    """Whether a PNG or JPEG has so many parts that to decode them takes minutes, or hours."""
+    if content.startswith(b"\xff\xd8"):
+        # Within a scan 0xFF is escaped.
+        return content.count(b"\xff\xda") > _MOST_SCANS or _too_many(content, 2, _segment)
+    return content.startswith(b"\x89PNG") and _too_many(content, 8, _chunk)
+
+
+def _too_many(content: bytes, start: int, end_of: Callable[[bytes, int], int | None]) -> bool:
+    at: int | None = start
+    for _ in range(_MOST_PARTS):
+        if at is None or at >= len(content):
+            return False
+        at = end_of(content, at)
+    return True
+
+
+def _chunk(content: bytes, at: int) -> int | None:
+    """Where the chunk of a PNG ends that begins at `at`."""
+    return at + 12 + int.from_bytes(content[at : at + 4], "big")
+
+
+def _segment(content: bytes, at: int) -> int | None:
+    """Where the segment of a JPEG's head ends that begins at `at`; None at the first scan.
+
+    Filling and junk, which Pillow goes through byte by byte, are segments of one byte.
+    """
+    first, kind = content[at], content[at + 1 : at + 2]
+    if first == 0xFF and kind == b"\xda":
+        return None
+    if first == 0xFF and kind in _WITH_LENGTH:
+        return at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return at + 1
 
 
 def _mark() -> bytes:

@@ -1,14 +1,17 @@
 """A damaged or hostile file of any kind is read or refused in one line: no traceback, no hang."""
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
+import zlib
 
 import cv2
 import fuzz
 import numpy as np
 import pytest
+from PIL import Image
 from readers import KINDS, UNITS
 
 from robobase.errors import UserError
@@ -126,6 +129,51 @@ def test_large_pictures_are_refused_before_they_are_unpacked(size, tmp_path):
     for read in (read_picture, read_mask):
         with pytest.raises(UserError, match=r"more than 16.8 million pixels"):
             read(tmp_path / "a.png")
+
+
+def _jpeg(**options) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64), 128).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def _scans(count: int) -> bytes:
+    """A progressive picture whose last scan, which goes over every pixel, comes again and again."""
+    good = _jpeg(progressive=True)
+    return good[:-2] + good[good.rindex(b"\xff\xda") : -2] * count + good[-2:]
+
+
+def _in_pieces(good: bytes, at: int, piece: bytes, count: int) -> bytes:
+    return good[:at] + piece * count + good[at:]
+
+
+PIECES = {
+    "scans": lambda count: _scans(count // 100),
+    "segments": lambda count: _in_pieces(_jpeg(), 2, b"\xff\xe1\0\2", count),
+    "filling": lambda count: _in_pieces(_jpeg(), 2, b"\xff", count),
+    "junk": lambda count: _in_pieces(_jpeg(), 2, b"a", count),
+    "junk in what looks like a segment": lambda count: _in_pieces(
+        _jpeg(), 2, b"\xff\xf0\xff\xff" + bytes(2**16 - 3), count // 2**13
+    ),
+    "chunks": lambda count: _in_pieces(
+        _png(64, 64), 33, bytes(4) + b"aaAa" + zlib.crc32(b"aaAa").to_bytes(4, "big"), count
+    ),
+}
+
+
+@pytest.mark.parametrize("form", PIECES.values(), ids=PIECES)
+@pytest.mark.parametrize("read", [read_picture, read_mask])
+def test_a_picture_in_countless_pieces_is_not_decoded(form, read, tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(form(20_000))
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(UserError, match="in more pieces than pictures are"):
+        read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("form", ["scans", "segments", "filling"])
+def test_a_picture_in_a_few_more_pieces_is_read(form, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(PIECES[form](500))
+    assert read_picture(tmp_path / "a.jpg").shape == (64, 64, 3)
 
 
 def test_the_largest_picture_is_read(tmp_path, monkeypatch):
