@@ -16,6 +16,7 @@ import torch
 from robobase.errors import UserError
 from robobase.reading import GIB, MIB, read_json, reason
 from so101_robobase.perception.extras import require
+from so101_robobase.perception.network_cost import check_cost
 
 CONFIG, PROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 FILES = (CONFIG, PROCESSOR, WEIGHTS)
@@ -33,6 +34,7 @@ _REFUSED = (
 )
 _MOST_WEIGHTS = 8 * GIB
 _MOST_TENSORS = 5000
+_LEAST_OF_A_HEAD = 8  # numbers; Depth Anything has 64, and many small ones take long
 
 Check = Callable[[Any], bool]
 
@@ -129,9 +131,10 @@ def load(folder: Path) -> tuple[Any, Any]:
             backbone_config=transformers.Dinov2Config(**backbone), **values
         )
         with torch.device("meta"):  # shapes alone: memory is what the file's weights take
-            model = transformers.DepthAnythingForDepthEstimation(settings)
+            model = transformers.DepthAnythingForDepthEstimation(settings).eval()
+        _check_cost(model, size, folder)
         _load_weights(model, folder / WEIGHTS)
-        return model.eval(), processor(size=size, **processing)
+        return model, processor(size=size, **processing)
     except UserError:
         raise
     except Exception as error:  # sizes that do not go together make these libraries raise anything
@@ -195,6 +198,16 @@ def _taken(content: Mapping[str, Any], known: Mapping[str, Check], file: Path) -
                 f"{file} cannot be loaded: {key}={reason(ValueError(repr(value)))} is not allowed"
             )
     return taken
+
+
+def _check_cost(model: Any, size: Mapping[str, int], folder: Path) -> None:
+    """UserError where the network is too costly for a camera's picture, which is 4 by 3."""
+    backbone = model.config.backbone_config
+    if backbone.hidden_size < _LEAST_OF_A_HEAD * backbone.num_attention_heads:
+        raise UserError(f"{folder} cannot be loaded: num_attention_heads is not allowed")
+    edges = size.get("height", 518), size.get("width", 518) * 4 // 3
+    patch = backbone.patch_size
+    check_cost(model, [max(1, edge // patch) * patch for edge in edges], folder)
 
 
 def _load_weights(model: torch.nn.Module, file: Path) -> None:

@@ -10,6 +10,7 @@
 | training  | what a run needs to go on (`last.pt` only)                                 |
 """
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -23,6 +24,7 @@ from robobase.errors import UserError
 from robobase.reading import GIB
 from so101_robobase.files import written_whole
 from so101_robobase.observation import CLASSES
+from so101_robobase.perception.network_cost import check_cost
 from so101_robobase.perception.segmentation.model import ModelSpec, SegmentationNetwork
 
 FORMAT = 1
@@ -85,16 +87,21 @@ def read(path: Path | str) -> dict[str, Any]:
 def load_network(path: Path | str, device: torch.device | str = "cpu") -> SegmentationNetwork:
     """The network of a checkpoint on `device`, ready to predict (evaluation mode).
 
-    Raises UserError as `read` does, and if the weights fit no such architecture.
+    Raises UserError as `read` does, if the weights fit no such architecture, or if it takes more
+    than `network_cost` allows to look at a picture.
     """
     content = read(path)
     spec = ModelSpec.from_state_dict(content["model"])
     if not spec.encoder.startswith("mit_"):  # these cannot be built without memory
         with torch.device("meta"):  # shapes alone: a network that does not fit takes no memory
-            _check_fits(SegmentationNetwork(spec), content["weights"], path)
-    network = SegmentationNetwork(spec)
+            shapes = SegmentationNetwork(spec).eval()
+        _check_fits(shapes, content["weights"], path)
+        check_cost(shapes, spec.size, f"checkpoint {path}")
+    network = SegmentationNetwork(spec).eval()
     load_weights(network, content["weights"], path)
-    return network.to(device).eval()
+    if spec.encoder.startswith("mit_"):
+        check_cost(copy.deepcopy(network).to("meta"), spec.size, f"checkpoint {path}")
+    return network.to(device)
 
 
 def load_weights(

@@ -166,6 +166,7 @@ BAD = {
     "pictures too large": lambda f: edit(
         f, "preprocessor_config.json", size={"height": 2048, "width": 2048}
     ),
+    "many small heads": lambda f: edit_backbone(f, num_attention_heads=8),
     "more than huge": lambda f: edit_backbone(f, hidden_size=10**12),
     "negative": lambda f: edit(f, fusion_hidden_size=-1),
     "a flag for a number": lambda f: edit(f, patch_size=True),
@@ -213,3 +214,10 @@ def test_the_real_networks_own_settings_are_allowed():
     }
     taken = depth_folder._taken(backbone, depth_folder._BACKBONE, "config.json")
     assert taken.keys() == backbone.keys() - {"model_type"}
+
+
+def test_a_small_network_that_takes_much_for_a_picture_is_refused(folder):
+    save_tiny_depth(folder, reassemble_factors=[4, 4, 4, 4], fusion_hidden_size=256)
+    edit(folder, "preprocessor_config.json", size={"height": 1036, "width": 1036})
+    with pytest.raises(UserError, match=r"takes .* MiB at once for a picture of 1372 x 1036"):
+        DepthInference(folder)

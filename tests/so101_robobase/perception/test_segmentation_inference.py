@@ -100,6 +100,18 @@ def test_bad_checkpoints_are_told_apart_in_one_line(saved, tmp_path):
             checkpoint.load_network(altered(saved, tmp_path, **change))
 
 
+@pytest.mark.parametrize(("encoder", "channels"), [("tu-efficientvit_b0", 8), ("mit_b0", 32)])
+def test_a_small_network_that_takes_much_for_a_picture_is_refused(encoder, channels, tmp_path):
+    options = {} if encoder.startswith("mit") else {"decoder_channels": channels}
+    decoder = "segformer" if encoder.startswith("mit") else "upernet"
+    spec = ModelSpec(decoder, encoder, (64, 64), options)
+    checkpoint.save(tmp_path / "good.pt", SegmentationNetwork(spec), {})
+    assert checkpoint.load_network(tmp_path / "good.pt").spec == spec
+    model = spec.state_dict() | {"decoder_options": options | {"upsampling": 2048}}
+    with pytest.raises(UserError, match=r"takes .* MiB at once for a picture of 64 x 64"):
+        checkpoint.load_network(altered(tmp_path / "good.pt", tmp_path, model=model))
+
+
 def test_a_failed_write_leaves_the_old_checkpoint(saved, network, tmp_path, monkeypatch):
     path = tmp_path / "best.pt"
     path.write_bytes(saved.read_bytes())
