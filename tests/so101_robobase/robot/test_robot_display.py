@@ -115,7 +115,7 @@ def test_unfit_targets_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"ends in \.rrd"):
         RerunDisplay(tmp_path / "rollout.mp4")
     Path(tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot be written"):
         RerunDisplay(tmp_path / "file" / "a.rrd")
     monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(UserError, match="pip install rerun-sdk"):
