@@ -68,7 +68,7 @@ class OriginalEnv:
         config = LiftConfig(action_repeat=1, on_success="terminate")
         self._task = LiftTask(config, num_envs=1, num_threads=1)
         self._task.seed([seed])
-        self._renderers = TwoRenderers(self._task.scene)
+        self._renderers = TwoRenderers(self._task.sim.scene)
         self._frames: deque[Observation] = deque(maxlen=FRAME_STACK)
         self._first = self._reset()
         self._task.episode_steps[:] = steps_taken  # the first episode ends so much earlier
@@ -92,7 +92,7 @@ class OriginalEnv:
         return self._stacked()
 
     def _observe(self) -> Observation:
-        picture = self._renderers.picture(self._task.qpos[0])
+        picture = self._renderers.picture(self._task.sim.qpos[0])
         return {"rgb": picture, "low_dim_state": low_dim_state(self._task)[0]}
 
     def _stacked(self) -> Observation:

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig, from_mapping
 from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import STATE_NAMES, Observer, state_observation
+from so101_robobase.sim.observer import STATE_NAMES, Observer, make_observer, state_observation
 from so101_robobase.sim.spectator import Spectator
 from so101_robobase.teacher import Teacher
 from so101_robobase.vector_env import FRAMES_PER_SECOND
@@ -84,12 +84,11 @@ class LiftEnv(gym.Env):
         kind = "state"
         if "observation" in settings:
             kind = self.config.observation
-            pictures = self.config.image_size, self.config.renderer
-            self._observer = Observer(self.task, kind, *pictures)
+            self._observer = make_observer(self.task.sim, self.config)
             self.observation_space = self._observer.space
         self.action_space = spaces.Box(-1.0, 1.0, (self.task.action_dim,), np.float32)
         self._teacher = Teacher(self.task) if self.config.teacher else None
-        self._spectator = Spectator(self.task, kind)
+        self._spectator = Spectator(self.task.sim, kind)
         self._picture: np.ndarray | None = None  # of the latest observation
 
     def reset(
@@ -128,7 +127,7 @@ class LiftEnv(gym.Env):
 
     def _observe(self) -> Any:
         if self._observer is None:
-            return state_observation(self.task)[0]
+            return state_observation(self.task.sim)[0]
         observation = {key: rows[0].copy() for key, rows in self._observer.observe().items()}
         self._picture = observation.get("rgb")
         return observation

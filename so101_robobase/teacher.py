@@ -23,8 +23,8 @@ class Teacher:
         self._task = task
         self.pick = TopDownPick(
             task.config.control,
-            task.kinematics,
-            task.scene.model.actuator_ctrlrange,
+            task.sim.kinematics,
+            task.sim.scene.model.actuator_ctrlrange,
             task.num_envs,
             task.config.action_repeat,
             task.config.lift_height,
@@ -37,12 +37,12 @@ class Teacher:
         """
         task = self._task
         actions = self.pick.act(
-            task.joint_pos,
-            task.cube_pos,
-            task.cube_quat,
-            task.joint_target,
+            task.sim.joint_pos,
+            task.sim.cube_pos,
+            task.sim.cube_quat,
+            task.sim.joint_target,
             task.grasping,
-            task.cube_half_size,
+            task.sim.cube_half_size,
         )
         return actions.astype(np.float32)
 

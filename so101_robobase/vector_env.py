@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from robobase.errors import UserError
 from so101_robobase.config import LiftConfig, from_mapping
 from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import Observer
+from so101_robobase.sim.observer import make_observer
 from so101_robobase.sim.spectator import Spectator
 from so101_robobase.teacher import Teacher
 
@@ -92,7 +92,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
                 "action at a time; set action_sequence=1"
             )
         self._sequence = action_sequence
-        self._observer = Observer(self.task, config.observation, config.image_size, config.renderer)
+        self._observer = make_observer(self.task.sim, config)
         self.single_observation_space = self._observer.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         shape: tuple[int, ...] = (self.task.action_dim,)
@@ -102,7 +102,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._observations: dict[str, np.ndarray] | None = None
         self._num_rendered = min(num_rendered, num_envs)
-        self._spectator = Spectator(self.task, config.observation)
+        self._spectator = Spectator(self.task.sim, config.observation)
 
     def reset(
         self,
@@ -157,8 +157,8 @@ class LiftVectorEnv(gym.vector.VectorEnv):
                 "_final_obs": done,
                 "final_info": {
                     **self.task.info(),
-                    "qpos": self.task.qpos.copy(),
-                    "seen_qpos": self.task.interface.seen_qpos.copy(),
+                    "qpos": self.task.sim.qpos.copy(),
+                    "seen_qpos": self.task.sim.interface.seen_qpos.copy(),
                 },
                 "_final_info": done.copy(),
             }

@@ -86,8 +86,10 @@ class _Observed(gym.Wrapper, RecordConstructorArgs):
         base = env.unwrapped
         if not isinstance(base, LiftEnv):
             raise UserError(f"{type(self).__name__} wraps LiftEnv, not {type(base).__name__}")
-        self._observer = Observer(base.task, kind, image_size, renderer)
-        self._spectator = Spectator(base.task, kind)
+        self._observer = Observer(
+            base.task.sim, kind, image_size, renderer, base.config.sight, base.config.corruption
+        )
+        self._spectator = Spectator(base.task.sim, kind)
         self._picture: np.ndarray | None = None
         self.observation_space = self._observer.space
 

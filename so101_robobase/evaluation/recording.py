@@ -139,7 +139,7 @@ class Recorder(VectorWrapper):
         ]
 
     def _seconds(self, control_steps: int | None) -> float | None:
-        scene = self.env.unwrapped.task.scene.config  # type: ignore[attr-defined]
+        scene = self.env.unwrapped.task.sim.scene.config  # type: ignore[attr-defined]
         return None if control_steps is None else control_steps * SUBSTEPS * scene.timestep
 
     def _add_figures(self, course: _Course, infos: dict[str, Any], lane: int) -> None:
@@ -163,9 +163,9 @@ class Recorder(VectorWrapper):
             last, observation = final_info(infos, lane) or {}, final_obs(infos, lane)
             qpos, seen = last["qpos"], last["seen_qpos"]
         else:
-            task = self.env.unwrapped.task  # type: ignore[attr-defined]
-            shown = view(task, np.array([lane]))
-            qpos, seen = task.qpos[lane], shown.qpos[0]
+            sim = self.env.unwrapped.task.sim  # type: ignore[attr-defined]
+            shown = view(sim, np.array([lane]))
+            qpos, seen = sim.qpos[lane], shown.qpos[0]
             track.look = None if shown.looks is None else shown.looks[0]
             if shown.cube_half_size is not None:
                 track.cube_half_size = float(shown.cube_half_size[0])

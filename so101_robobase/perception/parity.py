@@ -86,11 +86,11 @@ def action_difference(policy: Policy, num_steps: int, num_envs: int, seed: int) 
     env = policy.make_env(num_envs)
     task = env.unwrapped.task  # type: ignore[attr-defined]
     size = task.config.image_size
-    simulator = make_renderer(task.config.renderer, task.scene, size, size)
+    simulator = make_renderer(task.config.renderer, task.sim.scene, size, size)
     everyone = np.arange(num_envs)
 
     def truth() -> np.ndarray:
-        ids, depth = simulator.render(*view(task, everyone))
+        ids, depth = simulator.render(*view(task.sim, everyone))
         return seg_depth(ids, disparity_from_depth(depth), size)[:, None]
 
     observation, _ = env.reset(seed=seed)

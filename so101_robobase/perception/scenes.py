@@ -112,7 +112,7 @@ def simulate_pool(
     rounds = -(-size // _NUM_ARMS)
     for step in tqdm(range(_EVERY * rounds), "simulating scenes", leave=False, mininterval=0.5):
         if step % _EVERY == 0:
-            kept.append((task.qpos.copy(), task.cube_half_size.copy()))
+            kept.append((task.sim.qpos.copy(), task.sim.cube_half_size.copy()))
         noise *= _NOISE_MEMORY
         noise += np.sqrt(1 - _NOISE_MEMORY**2) * rng.normal(size=noise.shape)
         task.step(np.clip(teacher.act() + strength * noise, -1, 1))

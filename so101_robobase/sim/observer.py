@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from gymnasium import spaces
 
+from so101_robobase.config import LiftConfig
 from so101_robobase.kinematics import rpy
 from so101_robobase.observation import (
     PROPRIOCEPTION_NAMES,
@@ -13,9 +14,10 @@ from so101_robobase.observation import (
     seg,
     seg_depth,
 )
-from so101_robobase.sim.lift import LiftTask
+from so101_robobase.sim.corruption import CorruptionConfig
 from so101_robobase.sim.renderer import Renderer, make_renderer
-from so101_robobase.sim.sight import Sight, make_sight, view
+from so101_robobase.sim.sight import Sight, SightConfig, make_sight, view
+from so101_robobase.sim.simulation import Simulation
 
 CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2}
 """Channels of one picture by observation type."""
@@ -25,7 +27,7 @@ STATE_NAMES = (*PROPRIOCEPTION_NAMES, "cube.x", "cube.y", "cube.z")
 
 
 class Observer:
-    """Looks at the simulations of a `LiftTask`.
+    """Looks at the members of a `Simulation`.
 
     | kind      | entries                                                                       |
     |-----------|-------------------------------------------------------------------------------|
@@ -36,43 +38,66 @@ class Observer:
 
     `low_dim_state` is float32, named in `PROPRIOCEPTION_NAMES`; with a picture nothing of the cube
     is in it. H = W = `image_size`.
+
+    Args:
+        sight, corruption: where ids and disparity come from, and what is wrong with them.
     """
 
-    def __init__(self, task: LiftTask, kind: str, image_size: int, renderer: str):
-        self._task = task
+    def __init__(
+        self,
+        sim: Simulation,
+        kind: str,
+        image_size: int,
+        renderer: str,
+        sight: SightConfig = SightConfig(),  # noqa: B008 - frozen
+        corruption: CorruptionConfig = CorruptionConfig(),  # noqa: B008 - frozen
+    ):
+        self._sim = sim
         self._kind = kind
         self._size = image_size
         # The wrist camera's centre square is rendered directly at the size it is seen in.
         self._eyes: Sight | Renderer | None = None
         self._picture: Callable[[np.ndarray], np.ndarray] | None = None
         if kind == "rgb":
-            camera = make_renderer(renderer, task.scene, image_size, image_size)
+            camera = make_renderer(renderer, sim.scene, image_size, image_size)
             self._eyes = camera
-            self._picture = lambda rows: rgb(camera.render_rgb(*view(task, rows)), image_size)
+            self._picture = lambda rows: rgb(camera.render_rgb(*view(sim, rows)), image_size)
         elif kind in ("seg", "seg_depth"):
-            sight = make_sight(task, image_size, renderer)
-            self._eyes = sight
+            eyes = make_sight(sim, image_size, renderer, sight, corruption)
+            self._eyes = eyes
             self._picture = (
-                (lambda rows: seg(sight.see(rows)[0], image_size))
+                (lambda rows: seg(eyes.see(rows)[0], image_size))
                 if kind == "seg"
-                else (lambda rows: seg_depth(*sight.see(rows), image_size))
+                else (lambda rows: seg_depth(*eyes.see(rows), image_size))
             )
         self.space = observation_space(kind, image_size)
 
     def observe(self, ids: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Observations of the members `ids` (default all) with a leading axis for them."""
-        rows = np.arange(self._task.num_envs) if ids is None else ids
+        rows = np.arange(self._sim.num_envs) if ids is None else ids
         if self._kind == "state":
-            return {"low_dim_state": state_observation(self._task)[rows]}
+            return {"low_dim_state": state_observation(self._sim)[rows]}
         if self._picture is None:
             raise RuntimeError("the environment is closed")
-        return {"rgb": self._picture(rows), "low_dim_state": low_dim_state(self._task)[rows]}
+        return {"rgb": self._picture(rows), "low_dim_state": low_dim_state(self._sim)[rows]}
 
     def close(self) -> None:
         """Free the renderer."""
         if self._eyes is not None:
             self._eyes.close()
             self._eyes = self._picture = None
+
+
+def make_observer(sim: Simulation, config: LiftConfig) -> Observer:
+    """The observer that `config` asks for."""
+    return Observer(
+        sim,
+        config.observation,
+        config.image_size,
+        config.renderer,
+        config.sight,
+        config.corruption,
+    )
 
 
 def observation_space(kind: str, image_size: int) -> spaces.Dict:
@@ -86,13 +111,13 @@ def observation_space(kind: str, image_size: int) -> spaces.Dict:
     return spaces.Dict(entries)
 
 
-def low_dim_state(task: LiftTask) -> np.ndarray:
+def low_dim_state(sim: Simulation) -> np.ndarray:
     """The 18 numbers that the robot can measure too, (N, 18) float32."""
-    measured = task.interface
-    tcp_pos, tcp_rot = task.kinematics.forward(measured.joint_pos)
+    measured = sim.interface
+    tcp_pos, tcp_rot = sim.kinematics.forward(measured.joint_pos)
     return proprioception(measured.joint_pos, measured.joint_vel, tcp_pos, rpy(tcp_rot))
 
 
-def state_observation(task: LiftTask) -> np.ndarray:
+def state_observation(sim: Simulation) -> np.ndarray:
     """`low_dim_state` and the cube's position, (N, 21) float32."""
-    return np.concatenate([low_dim_state(task), task.cube_pos], axis=1, dtype=np.float32)
+    return np.concatenate([low_dim_state(sim), sim.cube_pos], axis=1, dtype=np.float32)

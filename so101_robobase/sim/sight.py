@@ -5,7 +5,7 @@ real networks that look at rendered colours.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,12 +14,10 @@ from robobase.settings.kinds import Items, OrNull, Text, Whole
 from robobase.settings.setting import Need, one_of
 from so101_robobase.observation import disparity_from_depth
 from so101_robobase.sim.appearance import Look
-from so101_robobase.sim.corruption import IdCorruption
+from so101_robobase.sim.corruption import CorruptionConfig, IdCorruption
 from so101_robobase.sim.renderer import Renderer, make_renderer
 from so101_robobase.sim.simulated_depth import SimulatedDepth
-
-if TYPE_CHECKING:
-    from so101_robobase.sim.lift import LiftTask
+from so101_robobase.sim.simulation import Simulation
 
 SCENE, SIMULATED = "scene", "simulated"
 
@@ -66,31 +64,43 @@ class View(NamedTuple):
     cube_half_size: np.ndarray | None
 
 
-def view(task: "LiftTask", rows: np.ndarray) -> View:
+def view(sim: Simulation, rows: np.ndarray) -> View:
     """What the cameras of the members `rows` look at."""
-    varied = task.config.randomization
+    varied = sim.randomization
     return View(
-        task.interface.seen_qpos[rows],
-        [task.looks[row] for row in rows] if varied.visual.enabled else None,
-        task.cube_half_size[rows] if varied.physical.enabled else None,
+        sim.interface.seen_qpos[rows],
+        [sim.looks[row] for row in rows] if varied.visual.enabled else None,
+        sim.cube_half_size[rows] if varied.physical.enabled else None,
     )
 
 
-def make_sight(task: "LiftTask", image_size: int, renderer: str) -> "Sight":
-    """The sight that `task.config` asks for, of pictures of `image_size` pixels along an edge.
+def draws_keys(sight: SightConfig, corruption: CorruptionConfig) -> bool:
+    """Whether each member's sight makes mistakes of its own (`Simulation.sight_key`)."""
+    return corruption.enabled or sight.depth == SIMULATED
+
+
+def make_sight(
+    sim: Simulation,
+    image_size: int,
+    renderer: str,
+    sight: SightConfig,
+    corruption: CorruptionConfig,
+) -> "Sight":
+    """The sight that the settings ask for, of pictures of `image_size` pixels along an edge.
 
     Raises UserError as `make_renderer` does, and for networks that cannot be used.
     """
-    simulator = SimulatorSight(task, make_renderer(renderer, task.scene, image_size, image_size))
-    if not task.config.sight.needs_colors:
+    camera = make_renderer(renderer, sim.scene, image_size, image_size)
+    simulator = SimulatorSight(sim, camera, sight, corruption)
+    if not sight.needs_colors:
         return simulator
     from so101_robobase.perception.network_sight import NetworkSight
 
-    return NetworkSight(task, simulator)
+    return NetworkSight(sim, sight, renderer, simulator)
 
 
 class Sight(Protocol):
-    """Looks through the wrist cameras of a task."""
+    """Looks through the wrist cameras of a simulation."""
 
     def see(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Class ids (n, H, W) uint8 and disparity (n, H, W) float32 of the members `rows` (n,)."""
@@ -100,19 +110,24 @@ class Sight(Protocol):
 
 
 class SimulatorSight:
-    """What the simulator knows, with the mistakes that `config.corruption` asks for."""
+    """What the simulator knows, with the mistakes that `corruption` asks for."""
 
-    def __init__(self, task: "LiftTask", renderer: Renderer):
-        self._task, self._renderer = task, renderer
-        corruption = task.config.corruption
+    def __init__(
+        self,
+        sim: Simulation,
+        renderer: Renderer,
+        sight: SightConfig,
+        corruption: CorruptionConfig,
+    ):
+        self._sim, self._renderer = sim, renderer
         self._corrupt_ids = IdCorruption(corruption) if corruption.enabled else None
-        worse = task.config.sight.depth == SIMULATED or (corruption.enabled and corruption.depth)
+        worse = sight.depth == SIMULATED or (corruption.enabled and corruption.depth)
         self._worsen_depth = SimulatedDepth() if worse else None
 
     def see(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ids, depth = self._renderer.render(*view(self._task, rows))
+        ids, depth = self._renderer.render(*view(self._sim, rows))
         disparity = disparity_from_depth(depth)
-        keys, steps = self._task.sight_key[rows], self._task.episode_steps[rows]
+        keys, steps = self._sim.sight_key[rows], self._sim.steps[rows]
         if self._corrupt_ids is not None:
             ids = self._corrupt_ids(ids, keys, steps)
         if self._worsen_depth is not None:

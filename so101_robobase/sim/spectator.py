@@ -4,8 +4,8 @@ import numpy as np
 
 from so101_robobase import pictures
 from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.sight import view
+from so101_robobase.sim.simulation import Simulation
 from so101_robobase.sim.views import Views
 
 VIEW = "iso"
@@ -19,12 +19,12 @@ class Spectator:
     is opened before the first picture.
 
     Args:
-        task: the simulations.
+        sim: whose members are drawn.
         observation: kind of the pictures that `draw` is given.
     """
 
-    def __init__(self, task: LiftTask, observation: str):
-        self._task = task
+    def __init__(self, sim: Simulation, observation: str):
+        self._sim = sim
         self._observation = observation
         self._views: Views | None = None
         self._has_gl = True
@@ -49,14 +49,14 @@ class Spectator:
     def _scene(self, member: int, with_wrist: bool) -> list[np.ndarray]:
         if self._views is None and self._has_gl:
             try:
-                self._views = Views(self._task.scene, (SIZE, SIZE), reduced=True)
+                self._views = Views(self._sim.scene, (SIZE, SIZE), reduced=True)
             except GLUnavailableError:
                 self._has_gl = False
         if self._views is None:
             return [np.zeros((SIZE, SIZE, 3), np.uint8)]
-        qpos, looks, half_size = view(self._task, np.array([member]))
+        qpos, looks, half_size = view(self._sim, np.array([member]))
         dressed = (None if looks is None else looks[0], None if half_size is None else half_size[0])
-        tiles = [self._views.render(self._task.qpos[member], [VIEW], *dressed)[VIEW]]
+        tiles = [self._views.render(self._sim.qpos[member], [VIEW], *dressed)[VIEW]]
         if with_wrist and self._observation != "rgb":
             wrist = self._views.wrist(qpos[0], *dressed)
             tiles.append(pictures.caption(wrist, "wrist camera"))

@@ -20,15 +20,15 @@ def started(stage: int, num_envs: int = 32) -> LiftTask:
 def test_stage_0_puts_the_cube_anywhere_in_the_box_under_a_ready_gripper():
     task = started(0, 64)
     box = task.config.cube_box
-    x, y, z = task.cube_pos.T
+    x, y, z = task.sim.cube_pos.T
     assert (x >= box.x[0]).all()
     assert (x <= box.x[1]).all()
     assert (np.abs(y) <= box.y[1]).all()
     assert np.ptp(x) > 0.14
     assert np.ptp(y) > 0.16
     np.testing.assert_allclose(z, 0.015, atol=1e-4)
-    assert ((task.tcp_pos[:, 2] > 0.149) & (task.tcp_pos[:, 2] < 0.201)).all()
-    yaw = 2 * np.arctan2(task.cube_quat[:, 3], task.cube_quat[:, 0])
+    assert ((task.sim.tcp_pos[:, 2] > 0.149) & (task.sim.tcp_pos[:, 2] < 0.201)).all()
+    yaw = 2 * np.arctan2(task.sim.cube_quat[:, 3], task.sim.cube_quat[:, 0])
     assert np.ptp(yaw) > 4
 
 
@@ -36,33 +36,33 @@ def test_stage_1_holds_the_cube_above_the_lift_height():
     task = started(1)
     assert task.grasping.all()
     assert task.lifted.all()
-    assert (task.cube_pos[:, 2] < task.config.lift_height + 0.01).all()
+    assert (task.sim.cube_pos[:, 2] < task.config.lift_height + 0.01).all()
 
 
 def test_stage_2_holds_the_cube_on_the_table():
     task = started(2)
     assert task.grasping.all()
-    np.testing.assert_allclose(task.cube_pos[:, 2], 0.015, atol=0.002)
+    np.testing.assert_allclose(task.sim.cube_pos[:, 2], 0.015, atol=0.002)
 
 
 def test_stage_3_opens_the_gripper_35_mm_above_the_cube():
     task = started(3)
     assert not task.grasping.any()
-    np.testing.assert_allclose(task.tcp_pos[:, 2] - task.cube_pos[:, 2], 0.035, atol=0.002)
-    assert (np.abs(task.tcp_pos - task.cube_pos)[:, :2] < 0.018).all()
-    assert (task.joint_pos[:, -1] > 1).all()
+    np.testing.assert_allclose(task.sim.tcp_pos[:, 2] - task.sim.cube_pos[:, 2], 0.035, atol=0.002)
+    assert (np.abs(task.sim.tcp_pos - task.sim.cube_pos)[:, :2] < 0.018).all()
+    assert (task.sim.joint_pos[:, -1] > 1).all()
 
 
 def test_stage_4_starts_8_to_12_cm_away():
     task = started(4)
-    distance = np.linalg.norm((task.tcp_pos - task.cube_pos)[:, :2], axis=1)
+    distance = np.linalg.norm((task.sim.tcp_pos - task.sim.cube_pos)[:, :2], axis=1)
     assert ((distance > 0.078) & (distance < 0.122)).all()
-    assert (task.tcp_pos[:, 2] > task.config.lift_height).all()
+    assert (task.sim.tcp_pos[:, 2] > task.config.lift_height).all()
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3, 4])
 def test_the_cube_varies_by_2_cm_around_its_place(stage):
-    offset = started(stage).cube_pos[:, :2] - [0.25, 0]
+    offset = started(stage).sim.cube_pos[:, :2] - [0.25, 0]
     assert (np.abs(offset) < 0.031).all()  # a closing jaw moves the cube by some millimetres
     assert (np.ptp(offset, axis=0) > 0.025).all()
 
@@ -70,11 +70,11 @@ def test_the_cube_varies_by_2_cm_around_its_place(stage):
 @pytest.mark.parametrize("stage", range(5))
 def test_a_start_state_is_at_rest_and_stays_so_without_action(stage):
     task = started(stage, 8)
-    before = task.qpos.copy()
-    assert np.abs(task.qvel).max() < 0.2
+    before = task.sim.qpos.copy()
+    assert np.abs(task.sim.qvel).max() < 0.2
     for _ in range(5):
         task.step(np.zeros((8, 6)))
-    assert np.abs(task.qpos - before).max() < 0.01
+    assert np.abs(task.sim.qpos - before).max() < 0.01
     assert task.grasping.all() == (stage in (1, 2))
 
 
@@ -101,7 +101,7 @@ def _starts(stage: int, seeds: range, **settings: object) -> set[bytes]:
     task = LiftTask(config, len(seeds))
     task.seed(seeds)
     task.reset(np.arange(len(seeds)))
-    return {row.tobytes() for row in task.qpos}
+    return {row.tobytes() for row in task.sim.qpos}
 
 
 def _drawn(stage: int, count: int = 600, **settings: object) -> set[bytes]:

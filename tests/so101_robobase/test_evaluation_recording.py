@@ -37,17 +37,18 @@ class Scripted(gym.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         qpos = np.zeros((num_envs, 13))
         drawn = SimpleNamespace(enabled=True)
-        self.task = SimpleNamespace(
+        sim = SimpleNamespace(
             qpos=qpos,
             scene=SimpleNamespace(config=SimpleNamespace(timestep=0.002)),
             interface=SimpleNamespace(seen_qpos=qpos),
-            config=SimpleNamespace(randomization=SimpleNamespace(visual=drawn, physical=drawn)),
+            randomization=SimpleNamespace(visual=drawn, physical=drawn),
         )
+        self.task = SimpleNamespace(sim=sim)
 
     def reset(self, *, seed=None, options=None):
         self.seeds, self.t = np.array(seed), np.zeros(self.num_envs, int)
-        self.task.looks = [Look(exposure=1.0 + s) for s in seed]
-        self.task.cube_half_size = self.seeds / 1000
+        self.task.sim.looks = [Look(exposure=1.0 + s) for s in seed]
+        self.task.sim.cube_half_size = self.seeds / 1000
         return self._observe(), self._info()
 
     def step(self, actions):
@@ -59,8 +60,8 @@ class Scripted(gym.vector.VectorEnv):
             "final_obs": self._observe(),
             "final_info": {
                 **self._info(),
-                "qpos": self.task.qpos.copy(),
-                "seen_qpos": self.task.qpos - 1,
+                "qpos": self.task.sim.qpos.copy(),
+                "seen_qpos": self.task.sim.qpos - 1,
             },
         }
         self.t[done] = 0
@@ -84,7 +85,7 @@ class Scripted(gym.vector.VectorEnv):
         }
 
     def _observe(self):
-        self.task.qpos[:] = (self.seeds + self.t / 10)[:, None]
+        self.task.sim.qpos[:] = (self.seeds + self.t / 10)[:, None]
         state = np.zeros((self.num_envs, 2, 18), np.float32)
         picture = np.zeros((self.num_envs, 2, 2, 4, 4), np.uint8)
         picture[:, -1] = self.t[:, None, None, None]

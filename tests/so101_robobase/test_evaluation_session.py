@@ -195,7 +195,7 @@ def test_episodes_that_blow_up_are_told(run, monkeypatch, capsys):
 
     def blow_up(self, actions):
         if (self.task.episode_steps[0]) == 4:
-            self.task.qvel[0, 1] = 1e12
+            self.task.sim.qvel[0, 1] = 1e12
         return step(self, actions)
 
     monkeypatch.setattr(LiftVectorEnv, "step", blow_up)

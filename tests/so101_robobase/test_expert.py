@@ -22,7 +22,12 @@ def play(num_envs, seed=0, mode="joint_delta", **settings):
     actions = []
     while not task.truncated.all():
         actions.append(
-            expert.act(task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target)
+            expert.act(
+                task.sim.joint_pos,
+                task.sim.cube_pos,
+                task.sim.cube_quat,
+                task.sim.controller.target,
+            )
         )
         task.step(actions[-1])
     return task, np.array(actions)
@@ -62,9 +67,9 @@ def test_it_starts_over_when_the_cube_is_taken_away_and_reset_touches_only_the_a
     task, _ = play(2, stage=3, episode_length=40)
     expert = make_expert(task)
     expert.phase[:] = Phase.LIFT
-    cube = task.cube_pos.copy()
+    cube = task.sim.cube_pos.copy()
     cube[1] += 0.1
-    expert.act(task.joint_pos, cube, task.cube_quat, task.controller.target)
+    expert.act(task.sim.joint_pos, cube, task.sim.cube_quat, task.sim.controller.target)
     assert expert.phase.tolist() == [Phase.LIFT, Phase.ABOVE]
     expert.phase[:] = Phase.LIFT
     expert.reset(np.array([0]))
@@ -76,7 +81,7 @@ def test_whoever_grasped_the_cube_the_pick_lifts_it():
     task.seed([0, 1])
     task.reset(np.arange(2))
     expert = make_expert(task)
-    state = (task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target)
+    state = (task.sim.joint_pos, task.sim.cube_pos, task.sim.cube_quat, task.sim.controller.target)
     expert.act(*state)
     assert expert.phase.tolist() == [Phase.ABOVE, Phase.ABOVE]
     for _ in range(40):
@@ -86,7 +91,7 @@ def test_whoever_grasped_the_cube_the_pick_lifts_it():
 
 def test_it_goes_on_from_where_it_was_saved():
     task, _ = play(2, stage=3, episode_length=40)
-    state = (task.joint_pos, task.cube_pos, task.cube_quat, task.controller.target)
+    state = (task.sim.joint_pos, task.sim.cube_pos, task.sim.cube_quat, task.sim.controller.target)
     expert, other = make_expert(task), make_expert(task)
     expert.phase[:] = Phase.LIFT
     other.load_state_dict(expert.state_dict())

@@ -44,7 +44,7 @@ def record(
         action = np.stack([rng.uniform(-1, 1, task.action_dim) for rng in rngs])
         result = task.step(action)
         done = result.terminated | result.truncated
-        rows.append(np.column_stack([task.batch.state, result.reward, done, task.hold_count]))
+        rows.append(np.column_stack([task.sim.batch.state, result.reward, done, task.hold_count]))
         task.reset(np.flatnonzero(done))
     return np.array(rows)
 
@@ -63,7 +63,7 @@ def test_a_reset_changes_nothing_of_the_other_members():
     for _ in range(3):
         task.step(rng.uniform(-1, 1, (6, 6)))
     before = task.state_dict()
-    sensors = task.batch.bind("sensordata").copy()
+    sensors = task.sim.batch.bind("sensordata").copy()
     task.reset(np.array([1, 4]))
     after = task.state_dict()
     others = [0, 2, 3, 5]
@@ -74,7 +74,7 @@ def test_a_reset_changes_nothing_of_the_other_members():
     np.testing.assert_array_equal(
         after["controller"]["target"][others], before["controller"]["target"][others]
     )
-    np.testing.assert_array_equal(task.batch.bind("sensordata")[others], sensors[others])
+    np.testing.assert_array_equal(task.sim.batch.bind("sensordata")[others], sensors[others])
     assert [after["rngs"][i] == before["rngs"][i] for i in range(6)] == [
         i in others for i in range(6)
     ]
@@ -85,11 +85,11 @@ def test_positions_and_contacts_describe_the_state_after_the_step():
     task = started(stage=2)
     for _ in range(3):
         task.step(UP[None])
-    data = mujoco.MjData(task.scene.model)
-    data.qpos = task.qpos[0]
-    mujoco.mj_forward(task.scene.model, data)
-    np.testing.assert_array_equal(task.tcp_pos[0], data.site("gripperframe").xpos)
-    np.testing.assert_array_equal(task.batch.bind("sensordata")[0], data.sensordata)
+    data = mujoco.MjData(task.sim.scene.model)
+    data.qpos = task.sim.qpos[0]
+    mujoco.mj_forward(task.sim.scene.model, data)
+    np.testing.assert_array_equal(task.sim.tcp_pos[0], data.site("gripperframe").xpos)
+    np.testing.assert_array_equal(task.sim.batch.bind("sensordata")[0], data.sensordata)
 
 
 def test_action_repeat_holds_the_action_and_sums_the_rewards():
@@ -98,7 +98,7 @@ def test_action_repeat_holds_the_action_and_sums_the_rewards():
     for _ in range(4):
         result = twice.step(action)
         rewards = [once.step(action).reward for _ in range(2)]
-        np.testing.assert_array_equal(twice.qpos, once.qpos)
+        np.testing.assert_array_equal(twice.sim.qpos, once.sim.qpos)
         np.testing.assert_array_equal(result.reward, rewards[0] + rewards[1])
         assert result.control_steps == 2
     assert twice.episode_steps == once.episode_steps == 8
@@ -139,7 +139,7 @@ def test_touching_pads_are_no_grasp_while_the_jaw_is_open():
     task = started(stage=3)
     for _ in range(10):
         task.step(CLOSE[None])
-    assert task.joint_pos[0, -1] < 0.25
+    assert task.sim.joint_pos[0, -1] < 0.25
     assert not task.grasping[0]  # closed above the cube: nothing between the pads
 
 
@@ -183,9 +183,9 @@ def test_an_ended_member_waits_unchanged_until_it_is_reset():
     for _ in range(3):
         task.step(np.array([np.zeros(6), OPEN]))  # member 0 succeeds, member 1 drops the cube
     assert task.truncated.tolist() == [True, False]
-    before = task.batch.state[0].copy()
+    before = task.sim.batch.state[0].copy()
     result = task.step(np.ones((2, 6)))
-    np.testing.assert_array_equal(task.batch.state[0], before)
+    np.testing.assert_array_equal(task.sim.batch.state[0], before)
     assert result.reward[0] == 0
     assert result.control_steps.tolist() == [0, 2]
 
@@ -193,8 +193,8 @@ def test_an_ended_member_waits_unchanged_until_it_is_reset():
 def test_the_reward_of_a_step_is_the_versions_formula_of_its_signals():
     task = started(stage=2, reward_version="v11", action_repeat=1)
     reward = task.step(UP[None]).reward[0]
-    distance = np.linalg.norm(task.cube_pos[0] - task.tcp_pos[0])
-    z = task.cube_pos[0, 2]
+    distance = np.linalg.norm(task.sim.cube_pos[0] - task.sim.tcp_pos[0])
+    z = task.sim.cube_pos[0, 2]
     assert task.grasping[0]
     expected = 1 - np.tanh(10 * distance) + 0.25 + 2 * (z - 0.015) / 0.065
     assert z < 0.02
@@ -233,24 +233,24 @@ def test_placing_succeeds_when_the_cube_lies_released_on_its_target():
 )
 def test_an_action_that_cannot_be_played_is_refused_and_changes_nothing(action, message):
     task = started(2, stage=3)
-    before = task.batch.state.copy()
+    before = task.sim.batch.state.copy()
     with pytest.raises(UserError, match=message):
         task.step(action)
-    np.testing.assert_array_equal(task.batch.state, before)
+    np.testing.assert_array_equal(task.sim.batch.state, before)
 
 
 def test_infos_hold_the_jaw_and_the_control_steps_of_the_episode():
     task = started(stage=3, episode_length=5, hold_steps=5, action_repeat=2)
     for _ in range(3):
         task.step(CLOSE[None])
-    assert task.info()["jaw_angle"][0] == task.qpos[0, 5]
+    assert task.info()["jaw_angle"][0] == task.sim.qpos[0, 5]
     assert task.info()["episode_steps"][0] == 5  # the time limit cuts the last action short
 
 
 def test_an_unstable_simulation_ends_its_episode_and_no_other(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its warning to a file
     task = started(2, stage=3)
-    task.qvel[0, 6] = 1e12
+    task.sim.qvel[0, 6] = 1e12
     result = task.step(np.zeros((2, 6)))
     assert result.terminated.tolist() == [True, False]
     assert not result.truncated.any()
@@ -266,7 +266,7 @@ def test_a_loaded_state_continues_bit_for_bit():
     other.load_state_dict(saved)
     for action in actions:
         results = [t.step(action) for t in (task, other)]
-        np.testing.assert_array_equal(task.batch.state, other.batch.state)
+        np.testing.assert_array_equal(task.sim.batch.state, other.sim.batch.state)
         for field in dataclasses.fields(results[0]):
             values = [getattr(result, field.name) for result in results]
             np.testing.assert_array_equal(*values)
@@ -283,8 +283,8 @@ def test_threads_are_the_cores_unless_openmp_is_told_fewer(monkeypatch):
 
 def test_a_floor_holds_for_every_target_of_the_task():
     task = started(num_envs=2, stage=0, control=ControlConfig(floor=0.01))
-    clearance = Clearance(task.scene)
+    clearance = Clearance(task.sim.scene)
     for _ in range(60):
         task.step(np.tile([0.0, 1, 0, 0, 0, 0], (2, 1)))
-        assert (clearance(task.controller.target).clearance >= 0.01).all()
-    assert (clearance(task.controller.target).clearance < 0.012).all()
+        assert (clearance(task.sim.controller.target).clearance >= 0.01).all()
+    assert (clearance(task.sim.controller.target).clearance < 0.012).all()

@@ -292,11 +292,11 @@ def test_an_observation_shows_the_episode_s_own_look(kind, gl):
     task = LiftTask(config, 2, num_threads=1)
     task.seed([0, 1])
     task.reset(np.arange(2))
-    observer = Observer(task, kind, 84, "gl")
+    observer = Observer(task.sim, kind, 84, "gl")
     seen = observer.observe()["rgb"]
     one = observer.observe(np.array([1]))["rgb"]
     np.testing.assert_array_equal(one[0], seen[1])
-    task.looks[1] = NEUTRAL
+    task.sim.looks[1] = NEUTRAL
     other = observer.observe()["rgb"]
     observer.close()
     np.testing.assert_array_equal(other[0], seen[0])

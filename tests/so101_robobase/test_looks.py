@@ -153,24 +153,28 @@ def started(config, num_envs=3, seeds=(1, 2, 3)):
 
 def test_without_randomisation_every_episode_looks_neutral_and_draws_nothing(config):
     plain, looked = started(LiftConfig(stage=0)), started(config)
-    assert plain.looks == [NEUTRAL] * 3
+    assert plain.sim.looks == [NEUTRAL] * 3
     assert "looks" not in plain.state_dict()
-    np.testing.assert_array_equal(plain.qpos, looked.qpos)  # a start state is drawn first
-    assert plain.rngs[0].bit_generator.state != looked.rngs[0].bit_generator.state
+    np.testing.assert_array_equal(plain.sim.qpos, looked.sim.qpos)  # a start state is drawn first
+    assert plain.sim.rngs[0].bit_generator.state != looked.sim.rngs[0].bit_generator.state
 
 
 def test_each_member_has_its_own_look_and_a_reset_redraws_only_its_own(config):
     task = started(config)
-    before = list(task.looks)
+    before = list(task.sim.looks)
     assert before[0] != before[1] != before[2] != before[0]
     task.reset(np.array([1]))
-    assert [old == new for old, new in zip(before, task.looks, strict=True)] == [True, False, True]
+    assert [old == new for old, new in zip(before, task.sim.looks, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_member_looks_the_same_alone(config):
     together = started(config)
     alone = started(config, 1, (3,))
-    assert alone.looks[0] == together.looks[2]
+    assert alone.sim.looks[0] == together.sim.looks[2]
 
 
 def test_looks_are_part_of_the_state(config):
@@ -178,10 +182,10 @@ def test_looks_are_part_of_the_state(config):
     state = task.state_dict()
     other = started(config, seeds=(7, 8, 9))
     other.load_state_dict(state)
-    assert other.looks == task.looks
+    assert other.sim.looks == task.sim.looks
     for each in (task, other):
         each.reset(np.array([0, 2]))
-    assert other.looks == task.looks
+    assert other.sim.looks == task.sim.looks
 
 
 def test_a_lighter_configuration_is_obeyed():

@@ -76,12 +76,12 @@ def record(num_envs: int, threads: int, control: str, steps: int = 12) -> np.nda
         rows.append(
             np.column_stack(
                 [
-                    task.batch.state,
-                    low_dim_state(task),
-                    task.interface.seen_qpos,
+                    task.sim.batch.state,
+                    low_dim_state(task.sim),
+                    task.sim.interface.seen_qpos,
                     result.reward,
                     done,
-                    *(value.reshape(num_envs, -1) for value in task.variation.drawn.values()),
+                    *(value.reshape(num_envs, -1) for value in task.sim.variation.drawn.values()),
                 ]
             )
         )
@@ -103,9 +103,9 @@ def test_switched_off_the_ranges_change_nothing():
     other = started(4, physical=ranges)
     for action in np.random.default_rng(0).uniform(-1, 1, (5, 4, 6)):
         rewards = [task.step(action).reward for task in (plain, other)]
-        np.testing.assert_array_equal(other.batch.state, plain.batch.state)
+        np.testing.assert_array_equal(other.sim.batch.state, plain.sim.batch.state)
         np.testing.assert_array_equal(rewards[0], rewards[1])
-    assert np.shares_memory(other.interface.joint_pos, other.qpos)
+    assert np.shares_memory(other.sim.interface.joint_pos, other.sim.qpos)
     assert not {"variation", "interface"} & other.state_dict().keys()
 
 
@@ -119,9 +119,11 @@ def test_nominal_values_give_the_physics_that_is_not_randomised(monkeypatch):
     nominal = started(4, physical=only())
     for action in np.random.default_rng(0).uniform(-1, 1, (10, 4, 6)):
         rewards = [task.step(action).reward for task in (plain, nominal)]
-        np.testing.assert_allclose(nominal.qpos, plain.qpos, atol=1e-6)
+        np.testing.assert_allclose(nominal.sim.qpos, plain.sim.qpos, atol=1e-6)
         np.testing.assert_allclose(rewards[0], rewards[1], atol=1e-4)
-    np.testing.assert_array_equal(low_dim_state(nominal)[:, :6], nominal.joint_pos.astype("f4"))
+    np.testing.assert_array_equal(
+        low_dim_state(nominal.sim)[:, :6], nominal.sim.joint_pos.astype("f4")
+    )
 
 
 def test_every_range_is_drawn_within_its_bounds_and_differs_between_members():
@@ -129,19 +131,19 @@ def test_every_range_is_drawn_within_its_bounds_and_differs_between_members():
     physical = task.config.randomization.physical
     for name in RANGES:
         low, high = getattr(physical, name)
-        values = task.variation.drawn[name]
+        values = task.sim.variation.drawn[name]
         assert (values >= low).all(), name
         assert (values <= high).all(), name
         assert np.ptp(values) > 0.7 * (high - low), name
-    whole = task.variation.drawn["action_latency"]
+    whole = task.sim.variation.drawn["action_latency"]
     assert set(whole) == {0, 1, 2}
 
 
 def test_a_member_runs_on_the_model_that_its_numbers_describe():
     task = started(2, physical=only(cube_edge=(0.024, 0.036), cube_mass=(0.01, 0.06)))
     for i in range(2):
-        model = task.batch.get_model(i)
-        edge, mass = (task.variation.drawn[name][i] for name in ("cube_edge", "cube_mass"))
+        model = task.sim.batch.get_model(i)
+        edge, mass = (task.sim.variation.drawn[name][i] for name in ("cube_edge", "cube_mass"))
         wanted = build_scene(SceneConfig(cube_half_size=edge / 2, cube_mass=mass)).model
         for name in (
             "geom_size",
@@ -162,9 +164,9 @@ def test_a_member_runs_on_the_model_that_its_numbers_describe():
 
 def test_servos_joints_and_friction_are_the_models_times_what_was_drawn():
     task = started(2)
-    drawn, nominal = task.variation.drawn, task.scene.model
+    drawn, nominal = task.sim.variation.drawn, task.sim.scene.model
     for i in range(2):
-        model = task.batch.get_model(i)
+        model = task.sim.batch.get_model(i)
         gain = 998.22 * drawn["servo_stiffness"][i]
         np.testing.assert_allclose(model.actuator_gainprm[:, 0], gain)
         np.testing.assert_allclose(model.actuator_biasprm[:, 1], -gain)
@@ -183,17 +185,19 @@ def test_servos_joints_and_friction_are_the_models_times_what_was_drawn():
 def test_a_held_cube_is_pressed_with_the_friction_that_was_drawn():
     task = started(3, stage=1)
     for i in range(3):
-        data = task.batch.get_data(i)
-        mujoco.mj_forward(task.batch.get_model(i), data)
+        data = task.sim.batch.get_data(i)
+        mujoco.mj_forward(task.sim.batch.get_model(i), data)
         assert data.ncon > 1
-        np.testing.assert_allclose(data.contact.friction[:, 0], task.variation.drawn["friction"][i])
+        np.testing.assert_allclose(
+            data.contact.friction[:, 0], task.sim.variation.drawn["friction"][i]
+        )
 
 
 def test_a_reset_redraws_the_members_named_and_no_other():
     task = started(6, stage=MIXTURE)
     for action in np.random.default_rng(0).uniform(-1, 1, (3, 6, 6)):
         task.step(action)
-    before, models = task.state_dict(), [task.batch.get_model(i) for i in range(6)]
+    before, models = task.state_dict(), [task.sim.batch.get_model(i) for i in range(6)]
     task.reset(np.array([1, 4]))
     after, others = task.state_dict(), [0, 2, 3, 5]
     for name in RANGES:
@@ -202,7 +206,7 @@ def test_a_reset_redraws_the_members_named_and_no_other():
         )
     for i in range(6):
         changed = [
-            (getattr(task.batch.get_model(i), name) != getattr(models[i], name)).any()
+            (getattr(task.sim.batch.get_model(i), name) != getattr(models[i], name)).any()
             for name in (
                 "geom_size",
                 "geom_friction",
@@ -262,29 +266,31 @@ def test_targets_reach_the_servos_late_by_the_action_latency():
     prompt, late = (
         started(action_repeat=1, physical=only(action_latency=(steps, steps))) for steps in (0, 2)
     )
-    at_rest = late.batch.ctrl.copy()
+    at_rest = late.sim.batch.ctrl.copy()
     sent: list[np.ndarray] = []
     applied: list[np.ndarray] = []
     for action in np.random.default_rng(0).uniform(-0.3, 0.3, (8, 1, 6)):
         for task, ctrl in ((prompt, sent), (late, applied)):
             task.step(action)
-            ctrl.append(task.batch.ctrl.copy())
+            ctrl.append(task.sim.batch.ctrl.copy())
     np.testing.assert_array_equal(np.array(applied), np.array([at_rest, at_rest, *sent[:-2]]))
 
 
 def test_the_camera_shows_the_scene_as_it_was_and_joints_are_measured_now():
     task = started(2, action_repeat=1, physical=only(camera_latency=(2, 2)))
-    past = [task.qpos.copy()] * 2
-    observer = Observer(task, "seg_depth", 84, "auto")
-    fresh = Observer(started(2, physical=PhysicalRandomization()), "seg_depth", 84, "auto")
+    past = [task.sim.qpos.copy()] * 2
+    observer = Observer(task.sim, "seg_depth", 84, "auto")
+    fresh = Observer(started(2, physical=PhysicalRandomization()).sim, "seg_depth", 84, "auto")
     for action in np.random.default_rng(0).uniform(-1, 1, (5, 2, 6)):
-        past.append(task.qpos.copy())
+        past.append(task.sim.qpos.copy())
         task.step(action)
-        np.testing.assert_array_equal(task.interface.seen_qpos, past[-2])
+        np.testing.assert_array_equal(task.sim.interface.seen_qpos, past[-2])
     seen = observer.observe()
-    fresh._task.qpos[:] = past[-2]
+    fresh._sim.qpos[:] = past[-2]
     np.testing.assert_array_equal(seen["rgb"], fresh.observe()["rgb"])
-    np.testing.assert_array_equal(seen["low_dim_state"][:, :6], task.joint_pos.astype(np.float32))
+    np.testing.assert_array_equal(
+        seen["low_dim_state"][:, :6], task.sim.joint_pos.astype(np.float32)
+    )
     for one in (observer, fresh):
         one.close()
 
@@ -294,18 +300,18 @@ def test_a_miscalibrated_arm_believes_to_be_elsewhere_and_stays_where_it_is(cont
     settings: dict[str, Any] = {"stage": 2, "control": ControlConfig(mode=control)}
     sizes = (0.024, 0.036)
     task = started(physical=only(cube_edge=sizes, calibration_offset=(0.03, 0.03)), **settings)
-    before = task.qpos.copy()
-    np.testing.assert_allclose(task.interface.joint_pos, task.joint_pos + 0.03)
-    np.testing.assert_allclose(low_dim_state(task)[:, :6], task.joint_pos + 0.03, atol=1e-6)
+    before = task.sim.qpos.copy()
+    np.testing.assert_allclose(task.sim.interface.joint_pos, task.sim.joint_pos + 0.03)
+    np.testing.assert_allclose(low_dim_state(task.sim)[:, :6], task.sim.joint_pos + 0.03, atol=1e-6)
     still = np.zeros((1, task.action_dim))
     still[:, task.action_dim - 1] = 0 if control == "joint_delta" else -1
     for _ in range(10):
         task.step(still)
-    np.testing.assert_allclose(task.qpos[:, :5], before[:, :5], atol=4e-3)
+    np.testing.assert_allclose(task.sim.qpos[:, :5], before[:, :5], atol=4e-3)
     assert task.grasping.all()
     arm = slice(0, 5)  # the jaw presses on the cube: it does not get where it is told
     np.testing.assert_allclose(
-        task.interface.joint_pos[:, arm], task.controller.target[:, arm], atol=5e-3
+        task.sim.interface.joint_pos[:, arm], task.sim.controller.target[:, arm], atol=5e-3
     )
 
 
@@ -318,9 +324,9 @@ def test_measurements_are_noisy_anew_at_every_control_step_and_the_truth_is_not(
     for _ in range(20):
         for task in (noisy, exact):
             task.step(np.zeros((20, 6)))
-        np.testing.assert_array_equal(noisy.qpos, exact.qpos)
-        measured = np.hstack([noisy.interface.joint_pos, noisy.interface.joint_vel])
-        errors.append(measured - np.hstack([noisy.joint_pos, noisy.joint_vel]))
+        np.testing.assert_array_equal(noisy.sim.qpos, exact.sim.qpos)
+        measured = np.hstack([noisy.sim.interface.joint_pos, noisy.sim.interface.joint_vel])
+        errors.append(measured - np.hstack([noisy.sim.joint_pos, noisy.sim.joint_vel]))
     position, velocity = np.split(np.array(errors), 2, axis=2)
     np.testing.assert_allclose([position.std(), velocity.std()], [0.01, 0.2], rtol=0.05)
     np.testing.assert_allclose([position.mean(), velocity.mean()], 0, atol=0.02)
@@ -330,17 +336,17 @@ def test_measurements_are_noisy_anew_at_every_control_step_and_the_truth_is_not(
 @pytest.mark.parametrize("stage", [0, 1, 2, 3, 4])
 def test_a_stage_starts_as_its_name_says_with_cubes_of_all_sizes(stage):
     task = started(48, stage=stage, physical=only(cube_edge=(0.024, 0.036)))
-    assert np.ptp(task.cube_half_size) > 0.0045
+    assert np.ptp(task.sim.cube_half_size) > 0.0045
     held = stage in (1, 2)
     if stage != 1:
-        np.testing.assert_allclose(task.cube_pos[:, 2], task.cube_half_size, atol=2.5e-3)
-    before = task.qpos.copy()
+        np.testing.assert_allclose(task.sim.cube_pos[:, 2], task.sim.cube_half_size, atol=2.5e-3)
+    before = task.sim.qpos.copy()
     for _ in range(2):
         assert (task.grasping == held).all()
         assert (task.lifted == (stage == 1)).all()
         for _ in range(5):
             task.step(np.zeros((48, 6)))
-    assert np.abs(task.qpos - before)[:, :-4].max() < 0.012
+    assert np.abs(task.sim.qpos - before)[:, :-4].max() < 0.012
 
 
 def test_start_states_hold_the_cube_whatever_else_was_drawn():
@@ -354,7 +360,7 @@ def test_a_larger_cube_is_seen_larger():
     pictures = []
     for edge in (0.024, 0.036):
         task = started(stage=0, seed=4, physical=only(cube_edge=(edge, edge)))
-        observer = Observer(task, "seg", 84, "auto")
+        observer = Observer(task.sim, "seg", 84, "auto")
         pictures.append((observer.observe()["rgb"] == ClassId.CUBE).sum())
         observer.close()
     assert pictures[1] > 1.5 * pictures[0] > 0
@@ -406,7 +412,7 @@ def test_velocities_as_the_robot_estimates_them(physical):
         seen = env.step(rng.uniform(-1, 1, (3, 6)))[0]["low_dim_state"]
         np.testing.assert_allclose(seen[:, 6:12], (seen[:, :6] - before) / 0.02, atol=1e-3)
         before = seen[:, :6]
-        true.append(np.abs(seen[:, 6:12] - env.task.joint_vel).max())
+        true.append(np.abs(seen[:, 6:12] - env.task.sim.joint_vel).max())
     assert np.max(true) > 1e-3  # they are estimates
     middle = env.state_dict()
     actions = rng.uniform(-1, 1, (3, 6))

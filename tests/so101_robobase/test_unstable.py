@@ -26,7 +26,7 @@ def told_anew(monkeypatch, tmp_path):
 
 
 def _blow_up(task, member=0, speed=HUGE):
-    task.qvel[member, 1] = speed
+    task.sim.qvel[member, 1] = speed
 
 
 @pytest.mark.parametrize("speed", [HUGE, RUNAWAY])

@@ -14,9 +14,9 @@ from robobase.errors import UserError
 from so101_robobase.config import LiftConfig
 from so101_robobase.lift_env import LiftEnv
 from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.sim.lift import CUBE_POS
 from so101_robobase.sim.looks import VisualRandomization
 from so101_robobase.sim.randomization import RandomizationConfig
+from so101_robobase.sim.scene import CUBE_POS
 from so101_robobase.vector_env import LiftVectorEnv
 
 RGB = pytest.param("rgb", marks=pytest.mark.opengl)
@@ -95,7 +95,7 @@ def test_a_member_is_a_single_environment_of_its_seed_through_resets(make):
             np.testing.assert_array_equal(final["low_dim_state"], expected)
             last = vector_compat.final_info(infos, 1)
             assert all(last[key] == value for key, value in info.items())
-            np.testing.assert_array_equal(last["qpos"], single.task.qpos[0])
+            np.testing.assert_array_equal(last["qpos"], single.task.sim.qpos[0])
             expected, info = single.reset()
     single.close()
 
@@ -131,8 +131,8 @@ def test_an_int_seeds_the_members_one_after_the_other_and_none_goes_on(make):
 def test_moving_the_cube_changes_no_bit_of_low_dim_state(make, observation):
     env = make(4, observation=observation)
     before, _ = env.reset(seed=0)
-    env.task.qpos[:, CUBE_POS] += [0.01, -0.02, 0.05]
-    env.task.batch.forward()
+    env.task.sim.qpos[:, CUBE_POS] += [0.01, -0.02, 0.05]
+    env.task.sim.batch.forward()
     after = env._observer.observe()
     assert after["low_dim_state"].tobytes() == before["low_dim_state"].tobytes()
     assert (after["rgb"] != before["rgb"]).any()
@@ -143,7 +143,7 @@ def test_the_state_observation_is_low_dim_state_and_the_cube(make):
     low_dim = seen.reset(seed=0)[0]["low_dim_state"]
     full = state.reset(seed=0)[0]["low_dim_state"]
     np.testing.assert_array_equal(full[:, :18], low_dim)
-    np.testing.assert_array_equal(full[:, 18:], state.task.cube_pos.astype(np.float32))
+    np.testing.assert_array_equal(full[:, 18:], state.task.sim.cube_pos.astype(np.float32))
 
 
 def test_a_saved_environment_continues_bit_for_bit_in_another_process_image(make):

@@ -30,7 +30,7 @@ class World:
     def __init__(self, config: EmulatorConfig, faults: Faults, events: EventWriter):
         self.body = Body(config.lift)
         self.faults, self._events = faults, events
-        model = self.body.task.scene.model
+        model = self.body.task.sim.scene.model
         self.calibration = calibrate(model.actuator_ctrlrange, config.arm)
         self.servos = [
             Servo(joint, replace(servo, id=config.ids[joint]), middle, self._on_goal)
@@ -56,7 +56,7 @@ class World:
         """Arm and cube as episode `seed` begins; servos with torque hold that pose."""
         self.body.begin(seed)
         self.hand.let_go()
-        told = self.body.task.joint_target[0]
+        told = self.body.task.sim.joint_target[0]
         self._feel(0)
         for servo, angle in zip(self.servos, told, strict=True):
             servo.hold(float(angle))
@@ -96,7 +96,7 @@ class World:
         assert state.dtype == STATE
         body = self.body
         state["time"], state["simulated"] = self._time, self.simulated
-        state["qpos"], state["qvel"] = body.task.qpos, body.task.joint_vel
+        state["qpos"], state["qvel"] = body.task.sim.qpos, body.task.sim.joint_vel
         state["target"], state["limp"] = [servo.target for servo in self.servos], self._limp
         state["complaints"] = [servo.complaints for servo in self.servos]
         state["lifted"], state["succeeded"] = body.task.lifted, body.succeeded
@@ -126,11 +126,11 @@ class World:
         if limp != self._limp[servo.joint]:
             self._limp[servo.joint] = self.body.limp[servo.joint] = limp
             self.hand.give_way(self._limp)
-            angle = float(self.body.task.joint_pos[0, servo.joint])
+            angle = float(self.body.task.sim.joint_pos[0, servo.joint])
             self._events.add(LIMP, servo.joint, int(limp), angle)
 
     def _feel(self, seconds: float) -> None:
-        body, velocities = self.body, self.body.task.joint_vel[0]
+        body, velocities = self.body, self.body.task.sim.joint_vel[0]
         for servo, angle, velocity, share in zip(
             self.servos, body.encoders, velocities, body.load, strict=True
         ):
@@ -141,6 +141,6 @@ class World:
 
     def _place_arm(self, pose: np.ndarray) -> None:
         task = self.body.task
-        task.qpos[0, :NUM_JOINTS], task.qvel[0, :NUM_JOINTS] = pose, 0
-        task.place_cube(task.cube_pos.copy(), task.cube_quat.copy())
+        task.sim.qpos[0, :NUM_JOINTS], task.sim.qvel[0, :NUM_JOINTS] = pose, 0
+        task.place_cube(task.sim.cube_pos.copy(), task.sim.cube_quat.copy())
         self._feel(0)

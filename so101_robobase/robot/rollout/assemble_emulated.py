@@ -63,7 +63,7 @@ class Mirror(Body):
             self._next = None
             self.place_cube(seed)
             self._began = state.simulated
-        self.task.qpos[0] = state.qpos
+        self.task.sim.qpos[0] = state.qpos
         seconds = max(0.0, state.simulated - self._began)
         self.task.episode_steps[0] = int(seconds / (SUBSTEPS * self.timestep))
 

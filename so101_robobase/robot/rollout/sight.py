@@ -13,7 +13,7 @@ from so101_robobase.observation import rgb, seg, seg_depth
 from so101_robobase.robot.clock import Clock
 from so101_robobase.robot.rollout.frame_watch import Flaw, FrameWatch
 from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import Observer
+from so101_robobase.sim.observer import Observer, make_observer
 from so101_robobase.sim.sight import SCENE, SIMULATED
 
 _ONLY = np.array([0])
@@ -59,8 +59,8 @@ class SimulatedEyes:
     """The wrist camera of a simulated scene, seen as `config` says (`LiftConfig.sight` included).
 
     Args:
-        task: one simulation of `config`; what it looks at is `task.qpos`.
-        update: called before each look, to bring `task.qpos` up to date.
+        task: one simulation of `config`; what it looks at is `task.sim.qpos`.
+        update: called before each look, to bring `task.sim.qpos` up to date.
     """
 
     def __init__(self, task: LiftTask, clock: Clock, update: Callable[[], None] | None = None):
@@ -68,10 +68,7 @@ class SimulatedEyes:
         self._observer: Observer | None = None
 
     def open(self) -> None:
-        config = self._task.config
-        self._observer = Observer(
-            self._task, config.observation, config.image_size, config.renderer
-        )
+        self._observer = make_observer(self._task.sim, self._task.config)
 
     def look(self) -> Picture:
         assert self._observer is not None, "open first"

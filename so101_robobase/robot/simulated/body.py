@@ -23,7 +23,7 @@ class Body:
     the driver's.
 
     Attributes:
-        task: the simulation; `task.qpos` (1, 13) is its live state.
+        task: the simulation; `task.sim.qpos` (1, 13) is its live state.
         faults: of its joints.
         held: s, for how long the cube has been held above the lift height.
         succeeded: the cube was held for `hold_steps` since it was placed.
@@ -35,18 +35,19 @@ class Body:
         config = replace(config, randomization=varied, teacher=False)
         self.task = LiftTask(config, num_envs=1, num_threads=1)
         self._qfrc = [
-            self.task.batch.bind(name) for name in ("qfrc_bias", "qfrc_passive", "qfrc_constraint")
+            self.task.sim.batch.bind(name)
+            for name in ("qfrc_bias", "qfrc_passive", "qfrc_constraint")
         ]
-        model = self.task.scene.model
+        model = self.task.sim.scene.model
         self._greatest_torque = model.actuator_forcerange[:, 1].copy()  # N m
         self.faults = JointFaults(model)
-        self.timestep = self.task.scene.config.timestep  # s
+        self.timestep = self.task.sim.scene.config.timestep  # s
         self._needed = config.hold_steps * SUBSTEPS  # substeps
         self._substeps = self._substeps_held = 0  # since the cube was placed, and with it lifted
         self._limp = np.zeros(NUM_JOINTS, bool)
         self.succeeded = False
         self._target = np.zeros(NUM_JOINTS)
-        self._delay = CommandDelay(1, self.task.scene.servo_delay)
+        self._delay = CommandDelay(1, self.task.sim.scene.servo_delay)
         self.begin(0)
 
     @property
@@ -64,17 +65,17 @@ class Body:
     @property
     def joint_pos(self) -> np.ndarray:
         """True joint positions (6,) rad."""
-        return self.task.joint_pos[0].copy()
+        return self.task.sim.joint_pos[0].copy()
 
     @property
     def qpos(self) -> np.ndarray:
         """Joints, then the cube's position and quaternion, (13,)."""
-        return self.task.qpos[0].copy()
+        return self.task.sim.qpos[0].copy()
 
     @property
     def cube_pos(self) -> np.ndarray:
         """The cube's centre (3,) m."""
-        return self.task.cube_pos[0].copy()
+        return self.task.sim.cube_pos[0].copy()
 
     @property
     def encoders(self) -> np.ndarray:
@@ -101,17 +102,17 @@ class Body:
         """Arm and cube as episode `seed` of an evaluation begins."""
         self.task.seed([seed])
         self.task.reset(_ONLY)
-        self._target = self.task.joint_target[0].copy()
+        self._target = self.task.sim.joint_target[0].copy()
         self._delay.fill(_ONLY, self._target)
         self._placed()
 
     def place_cube(self, seed: int) -> None:
         """The cube alone as in `begin(seed)`: what a person does between two episodes."""
-        state = self.task.batch.state[0].copy()
+        state = self.task.sim.batch.state[0].copy()
         self.task.seed([seed])
         self.task.reset(_ONLY)
-        position, quaternion = self.task.cube_pos.copy(), self.task.cube_quat.copy()
-        self.task.batch.state[0] = state
+        position, quaternion = self.task.sim.cube_pos.copy(), self.task.sim.cube_quat.copy()
+        self.task.sim.batch.state[0] = state
         self.task.place_cube(position, quaternion)
         self._placed()
 
@@ -121,7 +122,7 @@ class Body:
         singly = bool(self._limp.any()) or self.faults.any
         for _ in range(substeps if singly else 1):
             # A servo without torque follows wherever its joint goes.
-            told = np.where(self._limp, self.task.joint_pos, self._target)
+            told = np.where(self._limp, self.task.sim.joint_pos, self._target)
             for late, steps in self._delay.send(told, _EVERY, 1 if singly else substeps):
                 driven = self.faults.driven(late[0], self.joint_pos) if singly else late
                 self.task.drive(np.where(self._limp, told, driven), steps)

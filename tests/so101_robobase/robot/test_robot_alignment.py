@@ -124,7 +124,7 @@ def test_physics_is_randomised_around_the_identified_servos(file):
     task.seed([0])
     task.reset(np.array([0]))
     wanted = 1.1 * 0.5 * build_scene().model.actuator_gainprm[:, 0]
-    np.testing.assert_allclose(task.batch.get_model(0).actuator_gainprm[:, 0], wanted)
+    np.testing.assert_allclose(task.sim.batch.get_model(0).actuator_gainprm[:, 0], wanted)
 
 
 def test_a_snapshot_from_before_alignments_takes_one(file):
@@ -178,7 +178,7 @@ def test_the_task_moves_later_by_the_latency():
     for task, first in ((prompt, 0), (late, 0)):
         for action in actions[first:]:
             task.step(action)
-            paths[id(task)].append(task.joint_pos.copy())
+            paths[id(task)].append(task.sim.joint_pos.copy())
     moved = np.abs(paths[id(prompt)][-1] - paths[id(prompt)][0]).max()
     assert moved > 0.1
     # At rest both droop alike, so what is left is the first tick, in which the late one stays.
@@ -198,7 +198,7 @@ def test_a_late_task_continues_from_its_state_bit_for_bit():
     for action in actions:
         task.step(action)
         other.step(action)
-    np.testing.assert_array_equal(task.qpos, other.qpos)
+    np.testing.assert_array_equal(task.sim.qpos, other.qpos)
 
 
 def test_members_of_a_late_batch_do_not_influence_one_another():

@@ -65,7 +65,7 @@ def make(driver):
     """make(driver) -> a connected arm."""
 
     def made(used=driver):
-        physics = driver.body.task.scene.model
+        physics = driver.body.task.sim.scene.model
         joint_range = physics.actuator_ctrlrange
         safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(physics))
         units = Units(ALIGNMENT, joint_range)

@@ -160,8 +160,8 @@ def sway(body, fault, seconds=3.0):
     driver, events = SimulatedDriver(body), EventLog()
     if fault is not None:
         driver.faults.inject(fault, 0.0)
-    joint_range = body.task.scene.model.actuator_ctrlrange
-    safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.scene))
+    joint_range = body.task.sim.scene.model.actuator_ctrlrange
+    safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.sim.scene))
     arm = Arm(driver, Units(Alignment(), joint_range), safety, Monitor(), driver.clock, events)
     loop, ending = ArmLoop(arm), Ending()
 
@@ -219,7 +219,7 @@ def test_servos_tell_what_they_hold_and_not_what_moves_them(body):
     driver = SimulatedDriver(body)
     driver.connect()
     begin = body.joint_pos
-    clearance = Clearance(body.task.scene)
+    clearance = Clearance(body.task.sim.scene)
 
     def loads():
         return np.array([driver.health(joint).load for joint in range(6)])

@@ -78,7 +78,7 @@ def make(tmp_path):
 
     def build(count=1, keys=None, on_stop=RELEASE, guard=None):
         driver = Witness(Body(LiftConfig(stage=0)))
-        physics = driver.body.task.scene.model
+        physics = driver.body.task.sim.scene.model
         joint_range = physics.actuator_ctrlrange
         events = EventLog()
         arm = Arm(

@@ -145,7 +145,7 @@ def make():
         config = LiftConfig(stage=0, observation=observation)
         body = Body(config)
         driver = SimulatedDriver(body)
-        physics = body.task.scene.model
+        physics = body.task.sim.scene.model
         joint_range = physics.actuator_ctrlrange
         arm = Arm(
             driver,

@@ -98,7 +98,7 @@ def make_rollout(model, driver, policy, clock, sight, scene, steps=STEPS):
         sight=sight,
         policy=policy,
         scene=scene,
-        kinematics=LiftTask(CONFIG, 1).kinematics,
+        kinematics=LiftTask(CONFIG, 1).sim.kinematics,
         start=start_pose(CONFIG),
         settings=Settings(episode_time=steps * policy.config.action_repeat * 0.02),
         say=lambda line: None,
@@ -113,11 +113,11 @@ def in_training(config, state, target, actions):
     memory["simulation"][0] = state
     memory["controller"]["target"][0] = target
     task.load_state_dict(memory)
-    qpos, targets = [task.qpos[0].copy()], []
+    qpos, targets = [task.sim.qpos[0].copy()], []
     for action in actions:
         task.step(action[None])
-        qpos.append(task.qpos[0].copy())
-        targets.append(task.controller.target[0].copy())
+        qpos.append(task.sim.qpos[0].copy())
+        targets.append(task.sim.controller.target[0].copy())
     return np.array(qpos), np.array(targets), task
 
 
@@ -131,11 +131,11 @@ def on_simulated_robot(make_policy, resolution, steps=STEPS, blind=True):
     eyes = PromptSight(SimulatedEyes(body.task, driver.clock))
     diary = Diary(
         make_policy(body),
-        lambda: (body.task.batch.state[0].copy(), body.qpos),
+        lambda: (body.task.sim.batch.state[0].copy(), body.qpos),
         lambda: rollout.arm.command,
     )
     rollout = make_rollout(
-        body.task.scene.model,
+        body.task.sim.scene.model,
         driver,
         diary,
         driver.clock,
@@ -165,7 +165,7 @@ def test_a_cube_is_lifted_alike():
     """The shipped policy's own actions, contacts and all."""
 
     def shipped(body):
-        return RobotPolicy(load_policy(POLICY), body.task.kinematics)
+        return RobotPolicy(load_policy(POLICY), body.task.sim.kinematics)
 
     diary, events, result = on_simulated_robot(shipped, 0, steps=100, blind=False)
     assert result.outcomes[0].success
@@ -213,7 +213,7 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
     for _ in range(5):  # a busy machine makes times uncertain, and the emulator leave time out
         slips = bus.state().slips
         witness, looks, diary, goals, arm, result = on_emulated_servos(
-            bus, calibration, body.task.scene.model
+            bus, calibration, body.task.sim.scene.model
         )
         if bus.state().slips > slips or result.stopped is not None:
             continue
@@ -225,7 +225,9 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
         place(body.task, start.qpos)
 
         # The same actions become the same commands.
-        _, targets, _ = in_training(CONFIG, body.task.batch.state[0].copy(), command, diary.actions)
+        _, targets, _ = in_training(
+            CONFIG, body.task.sim.batch.state[0].copy(), command, diary.actions
+        )
         sent = np.array([arm.units.to_model(write.position) for write in witness.writes[number:]])
         np.testing.assert_allclose(sent[1 : 2 * SHORT : 2], targets, rtol=0, atol=ROUNDING)
 
@@ -243,8 +245,8 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
 
 def place(task, qpos):
     """Arm and cube at rest at `qpos` (13,)."""
-    task.qpos[0], task.qvel[0] = qpos, 0
-    task.place_cube(task.cube_pos.copy(), task.cube_quat.copy())
+    task.sim.qpos[0], task.sim.qvel[0] = qpos, 0
+    task.place_cube(task.sim.cube_pos.copy(), task.sim.cube_quat.copy())
 
 
 def follow(body, goals, start, looks):

@@ -34,7 +34,7 @@ def make(tmp_path):
         remembering.__dict__["shown"] = shown = []
         env = policy.factory.make_eval_env(policy.cfg)
         environments.append(env)
-        robot = RobotPolicy(remembering, env.unwrapped.task.kinematics, judge)
+        robot = RobotPolicy(remembering, env.unwrapped.task.sim.kinematics, judge)
         return policy, robot, env, shown
 
     yield made
@@ -44,7 +44,7 @@ def make(tmp_path):
 
 def measured(env, observation):
     """What a robot measures where the environment is now."""
-    interface = env.unwrapped.task.interface
+    interface = env.unwrapped.task.sim.interface
     return observation["rgb"][-1], interface.joint_pos[0].copy(), interface.joint_vel[0].copy()
 
 

@@ -164,7 +164,7 @@ def make():
         body = Body(config)
         driver = driver(body) if driver else Flaky(body)
         events = EventLog()
-        physics = body.task.scene.model
+        physics = body.task.sim.scene.model
         joint_range = physics.actuator_ctrlrange
         limits = SafetyLimits()
         arm = Arm(
@@ -186,7 +186,7 @@ def make():
             sight=(sight or Blank)(driver.clock),
             policy=policy or Nodding(config),
             scene=scene,
-            kinematics=body.task.kinematics,
+            kinematics=body.task.sim.kinematics,
             start=start_pose(config),
             settings=settings or Settings(episode_time=0.4),
             observers=[Notes()],
@@ -224,7 +224,7 @@ def test_velocities_are_those_of_the_simulation(make):
     act = rollout.policy.act
 
     def spy(picture, joint_pos, joint_vel):
-        true.append(driver.body.task.joint_vel[0].copy())
+        true.append(driver.body.task.sim.joint_vel[0].copy())
         return act(picture, joint_pos, joint_vel)
 
     rollout.policy.act = spy
@@ -300,7 +300,7 @@ def test_a_policy_gone_astray_moves_nothing_outside_limits(make, bad):
     config = LiftConfig(stage=0)
     rollout, driver, events = make(Settings(episode_time=1), policy=Nodding(config, bad))
     result = rollout.run()
-    joint_range = driver.body.task.scene.model.actuator_ctrlrange
+    joint_range = driver.body.task.sim.scene.model.actuator_ctrlrange
     told = np.array([driver.units.to_model(position) for _, position in driver.told])
     assert np.isfinite(told).all()
     assert (told >= joint_range[:, 0] - 1e-9).all()

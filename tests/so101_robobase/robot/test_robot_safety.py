@@ -372,14 +372,16 @@ def test_the_scripted_pick_succeeds_and_is_never_interfered_with(make, joint_ran
     body = Body(LiftConfig(stage=0))
     task, control = body.task, ControlConfig()
     body.begin(seed)
-    safety = make(task.joint_target[0])
-    controller = make_controller(control, task.kinematics, safety.joint_range, 1)
+    safety = make(task.sim.joint_target[0])
+    controller = make_controller(control, task.sim.kinematics, safety.joint_range, 1)
     controller.reset(safety.command[None])
-    pick = TopDownPick(control, task.kinematics, joint_range, 1)
+    pick = TopDownPick(control, task.sim.kinematics, joint_range, 1)
     for tick in range(200):
         if tick % 2 == 0:
-            action = pick.act(task.joint_pos, task.cube_pos, task.cube_quat, controller.target)
-        target = controller(action, task.joint_pos)[0]
+            action = pick.act(
+                task.sim.joint_pos, task.sim.cube_pos, task.sim.cube_quat, controller.target
+            )
+        target = controller(action, task.sim.joint_pos)[0]
         decision = safety.filter(target, body.joint_pos)
         assert decision.interventions == ()
         body.advance(decision.command)
@@ -391,8 +393,10 @@ def test_a_policy_that_learnt_with_a_floor_presses_on_that_not_on_the_filters(ma
     body = Body(LiftConfig(stage=0))
     task, control = body.task, ControlConfig(floor=floor)
     body.begin(5)
-    safety = make(task.joint_target[0])
-    controller = make_controller(control, task.kinematics, safety.joint_range, 1, safety.clearance)
+    safety = make(task.sim.joint_target[0])
+    controller = make_controller(
+        control, task.sim.kinematics, safety.joint_range, 1, safety.clearance
+    )
     controller.reset(safety.command[None])
     reasons = set()
     for _ in range(300):

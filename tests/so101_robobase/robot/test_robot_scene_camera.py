@@ -29,7 +29,7 @@ def task():
 
 @pytest.fixture
 def camera(task):
-    camera = SceneCamera(build_scene(), lambda: task.qpos[0], SIZE)
+    camera = SceneCamera(build_scene(), lambda: task.sim.qpos[0], SIZE)
     try:
         camera.open()
     except GLUnavailableError as error:
@@ -46,9 +46,9 @@ def test_frames_are_colours_in_opencv_order(task, camera):
     assert before <= exposed <= time.monotonic()
     assert frame.shape == (48, 64, 3)
     assert frame.dtype == np.uint8
-    renderer = make_renderer("gl", task.scene, 48, 64)
-    np.testing.assert_array_equal(frame, renderer.render_rgb(task.qpos)[0][..., ::-1])
-    ids = renderer.render(task.qpos)[0][0]
+    renderer = make_renderer("gl", task.sim.scene, 48, 64)
+    np.testing.assert_array_equal(frame, renderer.render_rgb(task.sim.qpos)[0][..., ::-1])
+    ids = renderer.render(task.sim.qpos)[0][0]
     renderer.close()
     blue, _, red = frame[ids == ClassId.CUBE].mean(axis=0)
     assert red > 2 * blue  # the cube is red
@@ -56,20 +56,22 @@ def test_frames_are_colours_in_opencv_order(task, camera):
 
 def test_shows_the_state_of_the_moment(task, camera):
     _, before = camera.grab()
-    elsewhere = task.qpos[0].copy()
+    elsewhere = task.sim.qpos[0].copy()
     elsewhere[CUBE_POS] += [0.02, 0.02, 0]
     camera._qpos = lambda: elsewhere
     _, after = camera.grab()
     assert (before != after).any()
     ids, _ = camera.ids_and_disparity()
-    camera._qpos = lambda: task.qpos[0]
+    camera._qpos = lambda: task.sim.qpos[0]
     assert (ids != camera.ids_and_disparity()[0]).any()
 
 
 def test_truth_is_what_training_sees(task):
     config = task.config
-    camera = SceneCamera(config, lambda: task.qpos[0])
-    sight = make_sight(task, config.image_size, config.renderer)
+    camera = SceneCamera(config, lambda: task.sim.qpos[0])
+    sight = make_sight(
+        task.sim, config.image_size, config.renderer, config.sight, config.corruption
+    )
     ids, disparity = camera.ids_and_disparity()
     wanted_ids, wanted_disparity = sight.see(np.array([0]))
     np.testing.assert_array_equal(ids, wanted_ids[0])
@@ -81,7 +83,7 @@ def test_truth_is_what_training_sees(task):
 
 
 def test_clock_of_the_loop(task):
-    camera = SceneCamera(task.config, lambda: task.qpos[0], SIZE, now=lambda: 12.5)
+    camera = SceneCamera(task.config, lambda: task.sim.qpos[0], SIZE, now=lambda: 12.5)
     camera._renderer = lambda height, width: _Black()
     assert camera.grab()[0] == 12.5
 
@@ -93,7 +95,7 @@ class _Black:
 
 
 def test_rays_have_no_colours(task):
-    camera = SceneCamera(LiftConfig(renderer="ray"), lambda: task.qpos[0], SIZE)
+    camera = SceneCamera(LiftConfig(renderer="ray"), lambda: task.sim.qpos[0], SIZE)
     with pytest.raises(UserError, match="no colours"):
         camera.open()
     ids, _ = camera.ids_and_disparity()
@@ -123,7 +125,7 @@ def test_works_in_a_thread_of_its_own(task):
     frames = []
 
     def look():
-        camera = SceneCamera(task.config, lambda: task.qpos[0], SIZE)
+        camera = SceneCamera(task.config, lambda: task.sim.qpos[0], SIZE)
         try:
             frames.append(camera.grab()[1])
         except UserError:

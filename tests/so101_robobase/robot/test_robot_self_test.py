@@ -32,13 +32,13 @@ class Tested:
 
     def __init__(self, body, *faults, pose=START):
         body.begin(0)
-        body.task.qpos[0, :NUM_JOINTS], body.task.qvel[0, :NUM_JOINTS] = pose, 0
-        body.task.batch.forward()
+        body.task.sim.qpos[0, :NUM_JOINTS], body.task.sim.qvel[0, :NUM_JOINTS] = pose, 0
+        body.task.sim.batch.forward()
         driver, self.events, self.said = SimulatedDriver(body), EventLog(), []
         for fault in faults:
             driver.faults.inject(fault, 0.0)
-        joint_range = body.task.scene.model.actuator_ctrlrange
-        safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.scene))
+        joint_range = body.task.sim.scene.model.actuator_ctrlrange
+        safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.sim.scene))
         units = Units(Alignment(), joint_range)
         arm = Arm(driver, units, safety, Monitor(), driver.clock, self.events)
         loop, self.ending, self.turns, self.heights = ArmLoop(arm), Ending(), [], []
@@ -121,7 +121,7 @@ def test_backlash_and_sagging_of_a_real_arm_pass():
 
 def test_where_there_is_no_room_nothing_moves(body):
     low = np.array([0.0, 0.2, 0.35, 1.17, 1.57, 0.8])
-    assert Clearance(body.task.scene)(low).clearance < 0.02
+    assert Clearance(body.task.sim.scene)(low).clearance < 0.02
     tested = Tested(body, pose=low)
     assert "there is no room for shoulder_pan to turn" in tested.stopped
     assert np.abs(body.joint_pos - low).max() < 0.02

@@ -195,7 +195,7 @@ def observed(task, **changes):
     """The simulator's own picture; skips where there is no OpenGL."""
     task.config = replace(task.config, **changes)
     try:
-        observer = Observer(task, task.config.observation, 84, "gl")
+        observer = Observer(task.sim, task.config.observation, 84, "gl")
     except GLUnavailableError as error:
         pytest.skip(str(error))
     picture = observer.observe(ONLY)["rgb"][0]
@@ -246,7 +246,7 @@ def test_camera_eyes_see_what_training_sees_through_the_same_networks(task, netw
     segmentation, depth = networks
     sight = SightConfig(segmentation, depth if kind == "seg_depth" else "scene", (160, 120))
     expected = observed(task, observation=kind, sight=sight)
-    camera = SceneCamera(task.config, lambda: task.qpos[0], (160, 120))
+    camera = SceneCamera(task.config, lambda: task.sim.qpos[0], (160, 120))
     eyes = CameraEyes(camera, task.config, segmentation, depth)
     before = time.monotonic()
     eyes.open()

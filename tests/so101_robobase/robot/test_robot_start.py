@@ -18,7 +18,7 @@ def test_it_is_the_middle_of_where_episodes_of_training_begin(stage):
     task = LiftTask(config, num_envs=64)
     task.seed(list(range(64)))
     task.reset(np.arange(64))
-    poses = task.joint_pos
+    poses = task.sim.joint_pos
     pose = start_pose(config)
     spread = np.ptp(poses, axis=0) + 1e-9
     assert (pose >= poses.min(0) - 0.1 * spread).all()

@@ -1,0 +1,269 @@
+"""N arms, each before a table with a cube, in one physics engine; nothing here is a task.
+
+The members advance together and each owns its random generator, so that a member is the same bit
+for bit whatever N, the number of threads and the other members do. Pictures are made elsewhere.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from robobase.errors import UserError
+from so101_robobase.clearance import Clearance
+from so101_robobase.control import ControlConfig, make_controller
+from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.kinematics import Kinematics
+from so101_robobase.sim.interface import Interface
+from so101_robobase.sim.looks import NEUTRAL, Look, draw_look
+from so101_robobase.sim.randomization import RandomizationConfig
+from so101_robobase.sim.scene import (
+    CUBE_POS,
+    MOVING_FINGER_SENSOR,
+    MOVING_PAD_GEOM,
+    STATIC_FINGER_SENSOR,
+    SUBSTEPS,
+    TCP_SITE,
+    Scene,
+)
+from so101_robobase.sim.servos import CommandDelay
+from so101_robobase.sim.threads import usable_threads
+from so101_robobase.sim.variation import Variation
+
+CUBE_QUAT = slice(NUM_JOINTS + 3, NUM_JOINTS + 7)  # of a row of qpos, w x y z
+CUBE_LINEAR_VELOCITY = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of a row of qvel, m/s
+
+_CURRENT = int(mujoco.mjtStage.mjSTAGE_VEL)  # positions, velocities and contacts of the new state
+_BLOWN_UP = [
+    int(mujoco.mjtWarning.mjWARN_BADQPOS),
+    int(mujoco.mjtWarning.mjWARN_BADQVEL),
+    int(mujoco.mjtWarning.mjWARN_BADQACC),
+]
+_RUNAWAY = 1e3  # rad/s or m/s: no arm moves so fast; MuJoCo itself gives up at 1e10 only
+
+
+class Simulation:
+    """N members of `scene` on one `mujoco.batch.Batch`; live arrays are to be read only.
+
+    | attribute   | shape, type | meaning                                                       |
+    |-------------|-------------|---------------------------------------------------------------|
+    | qpos        | (N, 13)     | joints rad, the cube's position m and quaternion, live        |
+    | qvel        | (N, 12)     | their velocities, live                                        |
+    | steps       | (N,) int    | control steps since the member began                          |
+    | looks       | list of N   | how each member looks; neutral unless randomised              |
+    | sight_key   | (N,) int    | seeds the mistakes of the member's sight; 0 if it makes none  |
+    | rngs        | list of N   | generators of all that is drawn for a member                  |
+    | variation   | `Variation` | each member's cube, friction, servos and joints               |
+    | interface   | `Interface` | measured joints, delays: what policy and controller get       |
+    | controller  | `Controller`| turns actions into joint targets                              |
+    | kinematics  | `Kinematics`| of the arm                                                    |
+
+    Args:
+        scene: what is simulated.
+        num_envs: N, at least 1.
+        control: what actions mean.
+        randomization: how members differ.
+        estimates_velocity: joint velocities are differences of measured positions, as on the arm.
+        draws_sight_keys: members' sight makes mistakes, whose seeds are drawn.
+        num_threads: of physics; 0 takes all cores. Results do not depend on it.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        num_envs: int,
+        control: ControlConfig,
+        randomization: RandomizationConfig,
+        estimates_velocity: bool = False,
+        draws_sight_keys: bool = False,
+        num_threads: int = 0,
+    ):
+        self.scene, self.num_envs, self.randomization = scene, num_envs, randomization
+        model = scene.model
+        # One MjData per simulation, so that the forward pass after a step is the next step's first.
+        threads = min(num_threads or usable_threads(), num_envs)
+        self.batch = Batch(model, num_envs, threads, persistent=True)
+        self.qpos = self.batch.bind("qpos")  # (N, 13)
+        self.qvel = self.batch.bind("qvel")  # (N, 12)
+        self._ctrl = self.batch.bind("ctrl")  # (N, 6)
+        self._site_xpos = self.batch.bind("site_xpos")
+        self._geom_xpos = self.batch.bind("geom_xpos")
+        self._sensordata = self.batch.bind("sensordata")
+        self._tcp = model.site(TCP_SITE).id
+        self._moving_pad = model.geom(MOVING_PAD_GEOM).id
+        self._fingers = [
+            int(model.sensor(name).adr[0]) for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
+        ]
+        self.kinematics = Kinematics.from_model(model)
+        joint_range = model.actuator_ctrlrange.copy()  # (6, 2)
+        clearance = None if control.floor is None else Clearance(scene)
+        self.controller = make_controller(
+            control, self.kinematics, joint_range, num_envs, clearance
+        )
+        physical = randomization.physical
+        self.variation = Variation(physical, scene, self.batch)
+        tick = SUBSTEPS * scene.config.timestep if estimates_velocity else None
+        self.interface = Interface(physical, self.variation.drawn, self.qpos, self.qvel, tick)
+        self._delay = CommandDelay(num_envs, scene.servo_delay)
+        self._physics: dict[str, Any] = {}  # what a member remembers of physics that differs
+        if physical.enabled:
+            self._physics["variation"] = self.variation
+        if physical.enabled or estimates_velocity:
+            self._physics["interface"] = self.interface
+        if scene.servo_delay:
+            self._physics["servo_delay"] = self._delay
+        self.looks: list[Look] = [NEUTRAL] * num_envs
+        self.sight_key = np.zeros(num_envs, np.int64)
+        self._draws_sight_keys = draws_sight_keys
+        self.rngs = [np.random.default_rng() for _ in range(num_envs)]
+        self.steps = np.zeros(num_envs, np.int64)
+
+    @property
+    def joint_pos(self) -> np.ndarray:
+        """True joint positions in `JOINTS` order, rad, (N, 6), live."""
+        return self.qpos[:, :NUM_JOINTS]
+
+    @property
+    def joint_vel(self) -> np.ndarray:
+        """True joint velocities in `JOINTS` order, rad/s, (N, 6), live."""
+        return self.qvel[:, :NUM_JOINTS]
+
+    @property
+    def joint_target(self) -> np.ndarray:
+        """Where the servos bring the true joints by what they were last told, rad, (N, 6)."""
+        return self.interface.true_target(self.controller.target)
+
+    @property
+    def cube_pos(self) -> np.ndarray:
+        """Position of the cube's centre, m, (N, 3), live."""
+        return self.qpos[:, CUBE_POS]
+
+    @property
+    def cube_quat(self) -> np.ndarray:
+        """Orientation of the cube, unit quaternion w x y z, (N, 4), live."""
+        return self.qpos[:, CUBE_QUAT]
+
+    @property
+    def cube_velocity(self) -> np.ndarray:
+        """Velocity of the cube's centre, m/s, (N, 3), live."""
+        return self.qvel[:, CUBE_LINEAR_VELOCITY]
+
+    @property
+    def cube_half_size(self) -> np.ndarray:
+        """Half the edge of the cube, m, (N,)."""
+        return self.variation.cube_half_size
+
+    @property
+    def tcp_pos(self) -> np.ndarray:
+        """Position of the tool centre point, m, (N, 3)."""
+        return self._site_xpos[:, self._tcp]
+
+    @property
+    def moving_pad_pos(self) -> np.ndarray:
+        """Position of the moving finger's pad, m, (N, 3)."""
+        return self._geom_xpos[:, self._moving_pad]
+
+    @property
+    def touching(self) -> np.ndarray:
+        """Whether the static and the moving finger touch the cube, (N, 2) bool."""
+        return self._sensordata[:, self._fingers] > 0
+
+    def begin(self, ids: np.ndarray, states: np.ndarray, cube_edge: np.ndarray) -> None:
+        """Start the members `ids` (n,), rising, anew; no other member changes.
+
+        Args:
+            states: (n, nstate), rows of `mujoco.batch.Batch.state`, arms at rest.
+            cube_edge: (n,) m, of the cubes in them; read where physics is randomised.
+        """
+        self.batch.state[ids] = states
+        if self.randomization.visual.enabled:
+            for i in ids:
+                self.looks[i] = draw_look(self.randomization.visual, self.rngs[i])
+        if self._draws_sight_keys:
+            self.sight_key[ids] = [self.rngs[i].integers(2**63) for i in ids]
+        self.variation.redraw(ids, self.rngs, cube_edge)
+        self.controller.reset(self.interface.begin(ids, self._ctrl[ids], self.rngs), ids)
+        self._delay.fill(ids, self._ctrl[ids])
+        self.batch.forward(ids, stage=_CURRENT)
+        self.steps[ids] = 0
+
+    def advance(self, action: np.ndarray, running: np.ndarray) -> np.ndarray:
+        """One control step of the `running` members (N,) bool under `action` (N, A).
+
+        Returns whose physics blew up, (N,) bool; MuJoCo goes on from a pose of its own there
+        (`rest`).
+        """
+        target = self.controller(action, self.interface.joint_pos)
+        sent = self.interface.send(target, running)
+        self.batch.warning[:, _BLOWN_UP, 1] = 0  # MuJoCo counts from 1 after each of its resets
+        for told, substeps in self._delay.send(sent, running, SUBSTEPS):
+            self._ctrl[running] = told[running]
+            self.batch.step(None if running.all() else running, nstep=substeps, stage=_CURRENT)
+        blown_up = running & self._blown_up()
+        self.rest(blown_up)
+        self.interface.advance(running, self.rngs)
+        self.steps += running
+        return blown_up
+
+    def drive(self, target: np.ndarray, substeps: int = SUBSTEPS) -> None:
+        """Physics alone: servos told `target` (N, 6) rad for `substeps` of `scene.timestep`.
+
+        For arms that others control; `steps`, measurements and delays do not follow.
+
+        Raises UserError where the physics blew up: MuJoCo then goes on from a pose of its own.
+        """
+        self._ctrl[:] = target
+        self.batch.warning[:, _BLOWN_UP, 1] = 0
+        self.batch.step(nstep=substeps, stage=_CURRENT)
+        if self._blown_up().any():
+            raise UserError(
+                "the physics of the simulated arm blew up (MuJoCo: unstable); the servos of an "
+                "alignment file may be too stiff for env.scene.timestep, or the cube too light"
+            )
+
+    def place_cube(self, position: np.ndarray, quaternion: np.ndarray) -> None:
+        """Put the cubes at rest at `position` (N, 3) m and `quaternion` (N, 4); arms stay."""
+        self.qpos[:, CUBE_POS], self.qpos[:, CUBE_QUAT] = position, quaternion
+        self.qvel[:, NUM_JOINTS:] = 0
+        self.batch.forward(stage=_CURRENT)
+
+    def rest(self, ids: np.ndarray) -> None:
+        """Put the members `ids` (N,) bool at rest in the model's own pose."""
+        if ids.any():
+            self.qpos[ids], self.qvel[ids] = self.scene.model.qpos0, 0
+            self.batch.forward(np.flatnonzero(ids), stage=_CURRENT)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later steps depend on, as plain containers and arrays."""
+        looks = [look.to_dict() for look in self.looks]
+        return {
+            "simulation": self.batch.state.copy(),
+            "controller": self.controller.state_dict(),
+            "rngs": [rng.bit_generator.state for rng in self.rngs],
+            **({"looks": looks} if self.randomization.visual.enabled else {}),
+            **({"sight_key": self.sight_key.copy()} if self._draws_sight_keys else {}),
+            **{name: part.state_dict() for name, part in self._physics.items()},
+            "episode_steps": self.steps.copy(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict()` of a simulation of the same settings and N, bit for bit."""
+        self.batch.state[:] = state["simulation"]
+        self.controller.load_state_dict(state["controller"])
+        for name, part in self._physics.items():
+            part.load_state_dict(state[name])
+        if self.randomization.visual.enabled:
+            self.looks = [Look.from_dict(look) for look in state["looks"]]
+        if self._draws_sight_keys:
+            self.sight_key[:] = state["sight_key"]
+        for rng, rng_state in zip(self.rngs, state["rngs"], strict=True):
+            rng.bit_generator.state = rng_state
+        self.steps[:] = state["episode_steps"]
+        self.batch.forward(stage=_CURRENT)
+
+    def _blown_up(self) -> np.ndarray:
+        """Whose physics blew up since `batch.warning` was cleared, (N,) bool."""
+        warned = self.batch.warning[:, _BLOWN_UP, 1].any(axis=1)
+        return warned | ~(np.abs(self.qvel) < _RUNAWAY).all(axis=1)
