@@ -198,7 +198,7 @@ def test_a_late_task_continues_from_its_state_bit_for_bit():
     for action in actions:
         task.step(action)
         other.step(action)
-    np.testing.assert_array_equal(task.sim.qpos, other.qpos)
+    np.testing.assert_array_equal(task.sim.qpos, other.sim.qpos)
 
 
 def test_members_of_a_late_batch_do_not_influence_one_another():
@@ -211,7 +211,7 @@ def test_members_of_a_late_batch_do_not_influence_one_another():
         action = rng.uniform(-1, 1, (2, 6))
         pair.step(action)
         alone.step(action[1:])
-    np.testing.assert_array_equal(pair.qpos[1], alone.qpos[0])
+    np.testing.assert_array_equal(pair.sim.qpos[1], alone.sim.qpos[0])
 
 
 def test_the_simulated_body_is_late_too():
