@@ -62,7 +62,8 @@ class Watched(SimulatedDriver):
 
     def __init__(self, body: Body, loop: Loop):
         super().__init__(body)
-        self._heights, self.lowest = loop.clearance, np.inf
+        self._heights = loop.clearance
+        self.lowest = float(self._heights(body.joint_pos).clearance)
 
     def _advance(self, seconds: float) -> None:
         super()._advance(seconds)
