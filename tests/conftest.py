@@ -7,9 +7,11 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """Tests send SIGINT, which a shell has its background jobs ignore, and their children too."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Tests send SIGINT and SIGHUP; a shell has its background jobs ignore one, nohup the other."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in usual.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
