@@ -138,10 +138,11 @@ def output_folder(file: Path) -> Path:
     """Where results about `file` go by default: into its run folder where it can be written.
 
     What comes with the package, or from somebody else, stays as it is: its results go to
-    `runs/<name>` in the working directory.
+    `runs/<name>` in the working directory. So do those about a run folder that holds links, which
+    would be followed.
     """
     run = run_folder(file)
-    if run is not None and os.access(run, os.W_OK):
+    if run is not None and os.access(run, os.W_OK) and not any(map(Path.is_symlink, run.iterdir())):
         return run
     return RUNS / (file.stem.removesuffix("_snapshot") if run is None else run.name)
 

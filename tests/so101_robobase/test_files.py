@@ -38,6 +38,14 @@ def test_results_of_a_run_that_cannot_be_written_go_to_runs(tmp_path, monkeypatc
     assert files.output_folder(snapshot) == Path("runs/theirs")
 
 
+def test_results_of_a_run_folder_that_leads_elsewhere_go_to_runs(tmp_path):
+    snapshot = tmp_path / "theirs" / "snapshots" / "best_snapshot.pt"
+    snapshot.parent.mkdir(parents=True)
+    assert files.output_folder(snapshot) == tmp_path / "theirs"
+    (tmp_path / "theirs" / "evaluation").symlink_to(tmp_path)
+    assert files.output_folder(snapshot) == Path("runs/theirs")
+
+
 @pytest.mark.parametrize(
     "command",
     [
