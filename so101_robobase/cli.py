@@ -51,16 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     141 where nobody reads its output any more, as in `... | head`.
     """
     console.print_lines_at_once()
-    try:
-        try:
-            return _run(sys.argv[1:] if argv is None else list(argv))
-        finally:  # also of a SystemExit: newer Pythons' argparse hides that nobody reads its help
-            sys.stdout.flush()
-    except BrokenPipeError:
-        if not console.reader_has_gone():
-            raise
-        console.forget_reader()
-        return console.PIPE_CLOSED
+    return console.run_until_left(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
 
 
 def _run(argv: list[str]) -> int:

@@ -82,7 +82,17 @@ def test_module_and_console_script_are_one_command():
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["--help"], ["evaluate", "--help"], ["compare", "."]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["so101_robobase", "--help"],
+        ["so101_robobase", "evaluate", "--help"],
+        ["so101_robobase", "compare", "."],
+        ["so101_robobase.robot.emulator", "--help"],
+        ["robobase.train", "--help"],
+    ],
+    ids=" ".join,
+)
 def test_without_a_reader_there_is_no_traceback(words, unbuffered, tmp_path):
     for number in range(200):
         run = tmp_path / f"run_{number}"
@@ -90,7 +100,7 @@ def test_without_a_reader_there_is_no_traceback(words, unbuffered, tmp_path):
         header = "env_steps,total_time,episode_success,episode_reward"
         (run / "eval.csv").write_text(f"{header}\n0,1,0,1\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", "so101_robobase", *words],
+        [sys.executable, "-m", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

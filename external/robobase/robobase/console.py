@@ -5,11 +5,13 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 PIPE_CLOSED = 141
 """Exit code where the reader of the output has gone, as in `... | head`: 128 + SIGPIPE."""
+
+_left = False
 
 
 def print_lines_at_once() -> None:
@@ -23,13 +25,34 @@ def reader_has_gone() -> bool:
     return any(_is_broken(stream) for stream in (sys.stdout, sys.stderr))
 
 
+def was_left() -> bool:
+    """Whether a reader has gone and was forgotten."""
+    return _left
+
+
 def forget_reader() -> None:
     """What is printed from now on where nobody reads it goes nowhere, and raises no error."""
+    global _left
     for stream in (sys.stdout, sys.stderr):
         if _is_broken(stream):
+            _left = True
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
+
+
+def run_until_left(command: Callable[[], int]) -> int:
+    """Exit code of `command`, or `PIPE_CLOSED` where nobody reads its output any more."""
+    try:
+        try:
+            return command()
+        finally:  # also of a SystemExit: newer Pythons' argparse hides that nobody reads its help
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not reader_has_gone():
+            raise
+        forget_reader()
+        return PIPE_CLOSED
 
 
 @contextlib.contextmanager

@@ -104,6 +104,8 @@ def main() -> None:
         with console.stop_without_reader(), signals.interrupts():
             _hydra_main()
     except KeyboardInterrupt as error:
+        if console.was_left():
+            sys.exit(console.PIPE_CLOSED)
         print("interrupted; nothing more is saved", file=sys.stderr)
         sys.exit(signals.exit_code(error))
     except (HydraException, OmegaConfBaseException) as error:

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from robobase import signals
+from robobase import console, signals
 from robobase.errors import UserError
 
 
@@ -53,4 +53,4 @@ def _first_line(file: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.run_until_left(main))
