@@ -29,7 +29,6 @@ from so101_robobase.robot.emulator.schedule import load_schedule
 from so101_robobase.robot.real.lerobot_calibration import Calibration
 from so101_robobase.robot.recording.episode_log import EpisodeLog, read
 from so101_robobase.robot.safety import limits
-from so101_robobase.robot.safety.monitor import MonitorLimits
 from so101_robobase.sim.corruption import CorruptionConfig, IdCorruption
 from so101_robobase.sim.scene import SceneConfig
 from so101_robobase.sim.servos import ServoModel
@@ -321,7 +320,7 @@ KINDS = {
     "limits": Kind(
         _written("limits.yaml", "safety: {floor: 0.01, max_lead: [0.1, 0.1, 0.1, 0.1, 0.1, 0.2]}\n"
                  "monitor: {temperature_stop: 55, temperature_hold: 50}\n"),
-        _yaml, lambda path: limits.load(path, MonitorLimits()),
+        _yaml, limits.load,
     ),
     "faults": Kind(
         _written("faults.yaml", "- {kind: drop, servos: [1, 2], probability: 0.5, count: 3}\n"
