@@ -27,7 +27,7 @@ def body():
     return Body(CONFIG)
 
 
-class Tested:
+class Examined:
     """A simulated arm at the start pose that was tested, with `faults` from the beginning."""
 
     def __init__(self, body, *faults, pose=START):
@@ -60,7 +60,7 @@ class Tested:
 
 
 def test_a_healthy_arm_passes_in_under_15_s_and_ends_where_it_began(body):
-    tested = Tested(body)
+    tested = Examined(body)
     assert tested.ending.stopped is None
     assert tested.seconds < 15
     np.testing.assert_allclose(tested.left, START, atol=0.005)
@@ -84,7 +84,7 @@ def test_a_healthy_arm_passes_in_under_15_s_and_ends_where_it_began(body):
 def test_every_joint_that_answers_wrongly_is_named_before_an_episode(
     body, joint, kind, value, words
 ):
-    tested = Tested(body, Fault(kind, servos=[joint + 1], value=value))
+    tested = Examined(body, Fault(kind, servos=[joint + 1], value=value))
     assert tested.stopped.startswith(f"the test of the joints: {JOINTS[joint]} was told to turn")
     assert words in tested.stopped
     assert tested.events.counts["self_test"] == 1
@@ -92,7 +92,7 @@ def test_every_joint_that_answers_wrongly_is_named_before_an_episode(
 
 @pytest.mark.parametrize("joint", range(NUM_JOINTS))
 def test_a_joint_that_runs_away_stops_the_test(body, joint):
-    tested = Tested(body, Fault("runaway", servos=[joint + 1], value=0.3))
+    tested = Examined(body, Fault("runaway", servos=[joint + 1], value=0.3))
     assert JOINTS[joint] in tested.stopped
 
 
@@ -122,6 +122,6 @@ def test_backlash_and_sagging_of_a_real_arm_pass():
 def test_where_there_is_no_room_nothing_moves(body):
     low = np.array([0.0, 0.2, 0.35, 1.17, 1.57, 0.8])
     assert Clearance(body.task.sim.scene)(low).clearance < 0.02
-    tested = Tested(body, pose=low)
+    tested = Examined(body, pose=low)
     assert "there is no room for shoulder_pan to turn" in tested.stopped
     assert np.abs(body.joint_pos - low).max() < 0.02
