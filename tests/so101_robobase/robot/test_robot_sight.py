@@ -24,7 +24,7 @@ from so101_robobase.robot.rollout.sight import (
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import Observer
+from so101_robobase.sim.observer import make_observer
 from so101_robobase.sim.sight import SightConfig
 
 PERCEPTION = Path(__file__).parents[1] / "perception"
@@ -193,9 +193,9 @@ def task():
 
 def observed(task, **changes):
     """The simulator's own picture; skips where there is no OpenGL."""
-    task.config = replace(task.config, **changes)
+    task.config = replace(task.config, renderer="gl", **changes)
     try:
-        observer = Observer(task.sim, task.config.observation, 84, "gl")
+        observer = make_observer(task.sim, task.config)
     except GLUnavailableError as error:
         pytest.skip(str(error))
     picture = observer.observe(ONLY)["rgb"][0]
