@@ -8,9 +8,9 @@ from so101_robobase.robot.clock import Clock
 from so101_robobase.robot.driver import Driver, DriverError
 from so101_robobase.robot.dry_run import DryRun
 from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.safety.body_watch import BodyWatch, worst
+from so101_robobase.robot.safety.body_watch import BodyWatch
 from so101_robobase.robot.safety.filter import SafetyFilter
-from so101_robobase.robot.safety.monitor import GO, Monitor, Verdict
+from so101_robobase.robot.safety.monitor import GO, Monitor, Verdict, gravest
 
 _ROUNDING = 1e-6  # s: exactly two ticks are not too long
 
@@ -107,7 +107,7 @@ class Arm:
         if found.kind != GO and found.reason != self._told:
             self.events.add("body", verdict=found.kind, reason=found.reason)
         self._told = found.reason
-        return worst(self.monitor.verdict(self.clock.now()), found)
+        return gravest([self.monitor.verdict(self.clock.now()), found])
 
     def send(self, target: np.ndarray) -> None:
         """Tell the servos `target` (6,) rad, or what safety makes of it.

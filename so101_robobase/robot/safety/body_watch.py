@@ -16,7 +16,7 @@ from so101_robobase.clearance import Clearance
 from so101_robobase.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.driver import MotorHealth
 from so101_robobase.robot.safety.filter import SafetyLimits
-from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Kind, Verdict
+from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Verdict, gravest
 
 Array = NDArray[np.float64]
 
@@ -125,14 +125,10 @@ class BodyWatch:
         if not self._ticks:
             return Verdict(GO, "")
         found = [*self._strays(), *self._deaf(), *self._loads(), *self._floor()]
-        for kind in (STOP, HOLD):
-            reasons = [verdict.reason for verdict in found if verdict.kind == kind]
-            if reasons:
-                verdict = Verdict(kind, "; ".join(reasons))
-                if kind == STOP:
-                    self._stopped = verdict
-                return verdict
-        return Verdict(GO, "")
+        verdict = gravest(found)
+        if verdict.kind == STOP:
+            self._stopped = verdict
+        return verdict
 
     def _last(self, seconds: float) -> list[_Tick] | None:
         """Readings of the last `seconds`, from the one before; None where there are too few."""
@@ -219,14 +215,6 @@ class BodyWatch:
                 f"by its encoders the arm is {-1e3 * height:.0f} mm below the table: "
                 "calibrate and align its joints anew",
             )
-
-
-def worst(first: Verdict, second: Verdict) -> Verdict:
-    """The graver of two; both reasons where they are equal."""
-    order = list(Kind)
-    if first.kind == second.kind:
-        return Verdict(first.kind, "; ".join(filter(None, (first.reason, second.reason))))
-    return max(first, second, key=lambda verdict: order.index(verdict.kind))
 
 
 def _degrees(angle: float) -> str:

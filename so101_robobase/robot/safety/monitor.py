@@ -35,6 +35,15 @@ class Verdict(NamedTuple):
     reason: str
 
 
+def gravest(found: Iterable[Verdict]) -> Verdict:
+    """The worst kind of them, with all its reasons; go on where there are none."""
+    found = list(found)
+    for kind in (STOP, HOLD):
+        if reasons := [verdict.reason for verdict in found if verdict.kind == kind]:
+            return Verdict(kind, "; ".join(reasons))
+    return Verdict(GO, "")
+
+
 ALLOWED: Bounds = {
     "reading_hold": (0.001, 0.04),
     "reading_stop": (0.001, 0.1),
@@ -234,14 +243,10 @@ class Monitor:
             self._passes(now)
             found = [*self._joints(now), *self._frames(now), *self._health(now)]
             found += [*self._complaining(), *self._loop()]
-            for kind in (STOP, HOLD):
-                reasons = [verdict.reason for verdict in found if verdict.kind == kind]
-                if reasons:
-                    verdict = Verdict(kind, "; ".join(reasons))
-                    if kind == STOP:
-                        self._stopped = verdict
-                    return verdict
-            return Verdict(GO, "")
+            verdict = gravest(found)
+            if verdict.kind != STOP:
+                return verdict
+            self._stopped = verdict
         return self._stopped
 
     def _passes(self, time: float) -> None:
