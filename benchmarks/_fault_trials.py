@@ -19,7 +19,7 @@ from robobase.errors import UserError
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import CAMERA
 from so101_robobase.robot.emulator.shared import GOAL
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.rollout.rollout import Settings

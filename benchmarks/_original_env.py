@@ -16,11 +16,11 @@ import mujoco
 import numpy as np
 
 from robobase.triton_first import load_triton
-from so101_robobase.config import LiftConfig
-from so101_robobase.observation import ClassId, center_crop, scale_disparity
-from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import low_dim_state
+from so101_robobase.envs.observer import low_dim_state
 from so101_robobase.sim.scene import WRIST_CAMERA, Scene
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.vision.observation import ClassId, center_crop, scale_disparity
 
 HEIGHT, WIDTH, SIZE, FRAME_STACK = 480, 640, 84, 3
 Observation = dict[str, np.ndarray]

@@ -11,20 +11,19 @@ import numpy as np
 import torch
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.evaluation.policy import load_policy
-from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.kinematics import Kinematics
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import Watchdog
-from so101_robobase.robot.clock import RealClock
-from so101_robobase.robot.driver import Driver
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.keys import Keys, no_keys
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm_loop import Watchdog
+from so101_robobase.robot.loop.clock import RealClock
+from so101_robobase.robot.loop.driver import Driver
+from so101_robobase.robot.loop.events import EventLog
+from so101_robobase.robot.person.keys import Keys, no_keys
 from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.recording.records import Observer
@@ -41,6 +40,7 @@ from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 POLICY = Path(__file__).parents[1] / "policies" / "whole_task_snapshot.pt"
 CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera

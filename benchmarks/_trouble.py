@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.emulator.shared import LIMP
 from so101_robobase.robot.safety.audit import Witness
 

@@ -11,10 +11,10 @@ import numpy as np
 from _machine import machine_line
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.sim.lift import LiftTask
+from so101_robobase.envs.vector_env import LiftVectorEnv
 from so101_robobase.sim.threads import usable_threads
-from so101_robobase.vector_env import LiftVectorEnv
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
 
 SEED = 1
 ROWS = (  # label, observation, renderer

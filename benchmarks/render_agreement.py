@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from _machine import machine_line
 
-from so101_robobase import observation
 from so101_robobase.sim.gl_renderer import GLRenderer
 from so101_robobase.sim.ray_renderer import RayRenderer
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.vision import observation
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "so101_robobase"))
 from test_renderer import iou, random_states

@@ -41,9 +41,9 @@ def frames_per_second(render: Callable[[np.ndarray], object]) -> float:
 
 def measure(name: str) -> float:
     """Frames per second of the renderer `name`; runs in a process of its own."""
-    from so101_robobase import observation
     from so101_robobase.sim.renderer import make_renderer
     from so101_robobase.sim.scene import build_scene
+    from so101_robobase.vision import observation
 
     scene = build_scene()
     if name == "gl, full meshes":

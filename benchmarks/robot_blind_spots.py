@@ -16,11 +16,11 @@ from _machine import machine_line
 from _robot import POLICY, Loop
 from _runs import markdown_table, run_script
 
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.joints import JOINTS
-from so101_robobase.robot.arm import Arm
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes

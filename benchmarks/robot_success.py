@@ -23,7 +23,7 @@ from so101_robobase.evaluation.evaluate_command import FINAL_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import summarise, wilson_interval
-from so101_robobase.robot.arguments import EMULATED, SIM
+from so101_robobase.robot.person.arguments import EMULATED, SIM
 from so101_robobase.robot.rollout import rollout_command
 from so101_robobase.robot.rollout.session import run_rollout
 

@@ -23,11 +23,11 @@ from _runs import markdown_table, run_script
 
 from robobase.errors import UserError
 from so101_robobase.robot.emulator.shared import GOAL
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.events import EventLog
+from so101_robobase.robot.loop.ticker import Timing
 from so101_robobase.robot.recording.records import PolicyTick
 from so101_robobase.robot.rollout.rollout import Settings
 from so101_robobase.robot.safety.audit import Findings, judge
-from so101_robobase.robot.ticker import Timing
 
 SLACK = 0.20  # of the policy's period, that its 99th percentile may be longer
 HEADER = [

@@ -9,7 +9,7 @@ import time
 import numpy as np
 from _machine import machine_line
 
-from so101_robobase.clearance import Clearance
+from so101_robobase.arm.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.stress import POLICIES, WAYS, stress
 from so101_robobase.sim.scene import build_scene
@@ -54,7 +54,7 @@ def filter_time() -> float:
     """Microseconds of one `SafetyFilter.filter` with random targets, median of 5,000."""
     scene = build_scene()
     joint_range = scene.model.actuator_ctrlrange
-    safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(scene))
+    safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(scene.model))
     targets = np.random.default_rng(0).uniform(*joint_range.T, (5000, 6))
     seconds = []
     for target in targets:

@@ -18,12 +18,12 @@ from _machine import machine_line
 from _runs import markdown_table, run_script, split_overrides
 
 from robobase.errors import UserError
+from so101_robobase.base.arguments import parse_frame_size
 from so101_robobase.evaluation.evaluate_command import FINAL_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import Summary, summarise
 from so101_robobase.perception import parity_report
-from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.sim.randomization import PhysicalRandomization
 
 WORLDS = ("as it is", "random looks", "through networks", "and random physics")

@@ -14,12 +14,12 @@ from PIL import Image
 
 from robobase.errors import UserError
 from robobase.run_snapshot import locate
-from so101_robobase import pictures
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.recording import Track
 from so101_robobase.evaluation.session import play
 from so101_robobase.sim.scene import SUBSTEPS, build_scene
 from so101_robobase.sim.views import Views
+from so101_robobase.vision import pictures
 
 HERE = Path(__file__).parent
 VIEW, EDGE = "iso", 384  # camera; px of its square, three panels stand beside it

@@ -16,10 +16,14 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 gymnasium.register(
     id="so101_robobase/Lift-v0",
-    entry_point="so101_robobase.lift_env:LiftEnv",
-    vector_entry_point="so101_robobase.vector_env:LiftVectorEnv",
+    entry_point="so101_robobase.envs.single_env:LiftEnv",
+    vector_entry_point="so101_robobase.envs.vector_env:LiftVectorEnv",
 )
 
-registry.register("environment", "so101_robobase.factory.SO101Factory")
+registry.register(
+    "environment",
+    "so101_robobase.envs.factory.SO101Factory",
+    earlier=["so101_robobase.factory.SO101Factory"],
+)
 registry.register("logger", "so101_robobase.training.logger.SB3Logger")
 registry.register("ranking", "so101_robobase.training.keeper.by_success")

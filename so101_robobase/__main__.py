@@ -2,6 +2,6 @@
 
 import sys
 
-from so101_robobase.cli import main
+from so101_robobase.base.cli import main
 
 sys.exit(main())

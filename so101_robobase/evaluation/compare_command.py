@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.arguments import Input
+from so101_robobase.base.arguments import Input
 
 LEVELS = (0.90, 0.95)  # success rates whose first crossing the table names
 
@@ -28,10 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the tables and writes the curves."""
+    from so101_robobase.base.files import checked_output
     from so101_robobase.evaluation.comparison import comparison_rows, find_runs, setting_rows
     from so101_robobase.evaluation.comparison_curves import SUFFIXES, draw_curves
     from so101_robobase.evaluation.report import table
-    from so101_robobase.files import checked_output
 
     output = checked_output(args.output, SUFFIXES)
     runs = find_runs(args.runs)

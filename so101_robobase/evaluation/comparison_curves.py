@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from so101_robobase.base.files import MARK, written_whole
 from so101_robobase.evaluation.comparison import Run, settings
-from so101_robobase.files import MARK, written_whole
 
 SUFFIXES = (".png", ".pdf", ".svg")
 _WIDTH, _HEIGHT = 11.0, 4.2  # inches, without the legend

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.arguments import SNAPSHOT, Device, Input, Number, Seed
+from so101_robobase.base.arguments import SNAPSHOT, Device, Input, Number, Seed
 
 DEFAULT_CAMERAS = ("topdown", "side", "front", "iso")
 # Far from eval_seed of training: by those episodes the best snapshot was chosen, so its success on
@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates the snapshot."""
     _choose_episodes(args)
     if args.reward_version is not None:
-        from so101_robobase.sim.rewards import Reward
+        from so101_robobase.tasks.lift.rewards import Reward
 
         Reward(args.reward_version)  # known, or it says which are
     from so101_robobase.evaluation.session import run_evaluation

@@ -22,10 +22,10 @@ from robobase.evaluation import act
 from robobase.method.core import Method
 from robobase.reading import reason
 from robobase.run_snapshot import locate
-from so101_robobase.config import LiftConfig
+from so101_robobase.envs.factory import SO101Factory
 from so101_robobase.evaluation import stored
-from so101_robobase.factory import SO101Factory
 from so101_robobase.sim.gl_context import GLUnavailableError
+from so101_robobase.tasks.lift.config import LiftConfig
 
 TRAINED = 2**62  # env steps: beyond exploration and every schedule
 
@@ -60,7 +60,7 @@ class Policy:
                 f"this works on the lift task alone, and the snapshot's environments are those of "
                 f"{kind.__module__}.{kind.__qualname__}; to evaluate it type its training command "
                 "again with num_train_envs=0 resume_from=<snapshot>, or derive the factory from "
-                "so101_robobase.factory.SO101Factory"
+                "so101_robobase.envs.factory.SO101Factory"
             )
         return LiftConfig.from_cfg(self.cfg, evaluation=True)
 

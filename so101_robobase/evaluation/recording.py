@@ -12,7 +12,6 @@ from robobase.evaluation import EvaluationResult, task_success
 from so101_robobase.evaluation.statistics import Episode
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.scene import SUBSTEPS
-from so101_robobase.sim.sight import view
 
 IMAGE = "rgb"  # key of the picture in an observation, whatever its channels mean
 _FIGURES = (
@@ -164,7 +163,7 @@ class Recorder(VectorWrapper):
             qpos, seen = last["qpos"], last["seen_qpos"]
         else:
             sim = self.env.unwrapped.task.sim  # type: ignore[attr-defined]
-            shown = view(sim, np.array([lane]))
+            shown = sim.view(np.array([lane]))
             qpos, seen = sim.qpos[lane], shown.qpos[0]
             track.look = None if shown.looks is None else shown.looks[0]
             if shown.cube_half_size is not None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from robobase.errors import UserError
+from so101_robobase.base.files import written_whole
 from so101_robobase.evaluation.statistics import CONFIDENCE, HEIGHT_MARKS, Episode, Summary
-from so101_robobase.files import written_whole
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:

@@ -20,16 +20,16 @@ from robobase import compute
 from robobase.errors import UserError
 from robobase.evaluation import evaluate
 from robobase.run_snapshot import locate
-from so101_robobase.config import LiftConfig
+from so101_robobase.base.files import claimed, output_folder
 from so101_robobase.evaluation import report
 from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy
 from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode, Summary, summarise
 from so101_robobase.evaluation.videos import Videos, choose
-from so101_robobase.files import claimed, output_folder
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.scene import SUBSTEPS, build_scene
 from so101_robobase.sim.views import Views, check_cameras
+from so101_robobase.tasks.lift.config import LiftConfig
 
 MOST_ENVS = 16  # simulations at once where --num_envs is not given
 

@@ -13,9 +13,9 @@ from robobase.errors import UserError
 from robobase.settings.check import declared
 from robobase.settings.kinds import checked
 from robobase.settings.tree import leaves, raw
-from so101_robobase.config import LiftConfig
-from so101_robobase.lift_settings import LiftSettings
 from so101_robobase.sim.sight import SCENE, SIMULATED
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.settings import LiftSettings
 
 OPENED: dict[str, tuple[Any, ...]] = {
     "env.sight.segmentation": (None,),
@@ -28,7 +28,7 @@ OPENED: dict[str, tuple[Any, ...]] = {
 names there is opened only where the caller names it too."""
 
 _NEWER_GROUPS = ("randomization", "corruption", "sight")  # than the first snapshots
-_OUR_FACTORY = "so101_robobase.factory.SO101Factory"
+_OUR_FACTORY = "so101_robobase.envs.factory.SO101Factory"
 
 
 def config_of(
@@ -49,6 +49,7 @@ def config_of(
             "give a snapshot of `python -m robobase.train env=so101_lift`"
         )
     stored_config.forget_outputs(tree)
+    registry.follow_moves(tree)
     _add_newer_keys(tree, snapshot)
     _check_opened(tree, overrides, snapshot)
     cfg = _override(OmegaConf.create(tree), overrides)

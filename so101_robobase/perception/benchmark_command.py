@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.arguments import NETWORK, Device, FrameSize, Input, Number
+from so101_robobase.base.arguments import NETWORK, Device, FrameSize, Input, Number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from so101_robobase.base.arguments import parse_frame_size
     from so101_robobase.evaluation.report import table
-    from so101_robobase.perception.frames import parse_frame_size
     from so101_robobase.perception.latency import latencies, load_networks
 
     frame_size = parse_frame_size(args.frame_size)

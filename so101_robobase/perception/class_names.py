@@ -7,8 +7,8 @@ from typing import Any
 
 from robobase.errors import UserError
 from robobase.reading import read_yaml
-from so101_robobase.files import inside
-from so101_robobase.observation import CLASSES
+from so101_robobase.base.files import inside
+from so101_robobase.vision.observation import CLASSES
 
 CLASS_MAP = "class_map.yaml"
 UNCOVERED = "uncovered"

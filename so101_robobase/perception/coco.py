@@ -14,10 +14,10 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import MIB, read_json
-from so101_robobase.files import MARK, inside, written_whole
-from so101_robobase.observation import CLASSES, ClassId
+from so101_robobase.base.files import MARK, inside, written_whole
 from so101_robobase.perception.class_names import UNCOVERED, class_ids, read_class_map
-from so101_robobase.picture_files import MOST_PIXELS
+from so101_robobase.vision.observation import CLASSES, ClassId
+from so101_robobase.vision.picture_files import MOST_PIXELS
 
 ANNOTATION_FILES = ("_annotations.coco.json", "annotations.json")
 # OpenCV fills every pixel that an outline touches, COCO those whose centre it holds.

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
-from so101_robobase import pictures
-from so101_robobase.observation import CLASSES, PALETTE, colorize_ids
 from so101_robobase.perception.folder import LabelledPictures
-from so101_robobase.picture_files import write_png
+from so101_robobase.vision import pictures
+from so101_robobase.vision.observation import CLASSES, PALETTE, colorize_ids
+from so101_robobase.vision.picture_files import write_png
 
 COLUMNS = 4
 HEIGHT = 150  # pixels of a picture on the sheet

@@ -26,9 +26,8 @@ from tqdm import tqdm
 from robobase import signals
 from robobase.errors import UserError
 from robobase.output_folder import claim
-from so101_robobase.alignment import CameraPose
-from so101_robobase.files import inside, remove_unfinished, written_whole
-from so101_robobase.observation import CLASSES
+from so101_robobase.arm.alignment import CameraPose
+from so101_robobase.base.files import inside, remove_unfinished, written_whole
 from so101_robobase.perception.class_names import read_yaml_mapping
 from so101_robobase.perception.mask_folder import DATASET_FILE, FORMAT
 from so101_robobase.perception.scenes import Pool, SceneVariation, simulate_pool
@@ -36,7 +35,8 @@ from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.looks import VisualRandomization, draw_look
 from so101_robobase.sim.randomization import PhysicalRandomization
 from so101_robobase.sim.renderer import labelled_pictures, make_renderer
-from so101_robobase.sim.scene import SceneConfig, build_scene
+from so101_robobase.sim.scene import SceneConfig, build_scene, with_camera
+from so101_robobase.vision.observation import CLASSES
 
 STATES_FILE = "states.npz"
 JPEG_QUALITY = 95
@@ -87,7 +87,7 @@ class DatasetSettings:
     @property
     def scene(self) -> SceneConfig:
         """The scene that the pictures are of."""
-        return SceneConfig() if self.camera is None else self.camera.placed_in(SceneConfig())
+        return SceneConfig() if self.camera is None else with_camera(SceneConfig(), self.camera)
 
     def as_dict(self) -> dict[str, Any]:
         """Numbers, strings, lists and dictionaries, as YAML gives them back."""

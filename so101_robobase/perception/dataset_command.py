@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.arguments import (
+from so101_robobase.base.arguments import (
     ALIGNMENT,
     PICTURES,
     FrameSize,
@@ -121,11 +121,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _render(args: argparse.Namespace) -> int:
-    from so101_robobase.alignment import measured_camera
+    from so101_robobase.arm.alignment import measured_camera
+    from so101_robobase.base.arguments import parse_frame_size
     from so101_robobase.perception import dataset
     from so101_robobase.perception.contact_sheet import evenly, write_contact_sheet
     from so101_robobase.perception.folder import LabelledPictures
-    from so101_robobase.perception.frames import parse_frame_size
     from so101_robobase.sim.threads import usable_threads
 
     height, width = parse_frame_size(args.size)
@@ -151,7 +151,7 @@ def _render(args: argparse.Namespace) -> int:
 def _export(folder: Path, file: Path, class_map: Path | None) -> int:
     from tqdm import tqdm
 
-    from so101_robobase.files import checked_output
+    from so101_robobase.base.files import checked_output
     from so101_robobase.perception.coco import export_coco
     from so101_robobase.perception.folder import LabelledPictures
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.arguments import NETWORK, PICTURES, Device, Input
+from so101_robobase.base.arguments import NETWORK, PICTURES, Device, Input
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from robobase.output_folder import make_unique
-    from so101_robobase.files import claimed, output_folder
+    from so101_robobase.base.files import claimed, output_folder
     from so101_robobase.perception.folder import LabelledPictures
     from so101_robobase.perception.segmentation import report
     from so101_robobase.perception.segmentation.data import ResizedPictures

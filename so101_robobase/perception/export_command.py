@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.arguments import NETWORK, FrameSize, Input, Number
+from so101_robobase.base.arguments import NETWORK, FrameSize, Input, Number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +36,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and prints how far it is from the original."""
-    from so101_robobase.files import checked_output
+    from so101_robobase.base.files import checked_output
 
     output = checked_output(args.output, [".onnx"])
+    from so101_robobase.base.arguments import parse_frame_size
     from so101_robobase.evaluation.report import table
-    from so101_robobase.perception.frames import parse_frame_size
     from so101_robobase.perception.onnx_export import export_depth, export_segmentation
 
     if args.segmentation is not None:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from so101_robobase.observation import center_crop, resize_nearest
 from so101_robobase.perception.depth import DepthInference
 from so101_robobase.perception.segmentation.inference import SegmentationInference
 from so101_robobase.sim.sight import SCENE, SIMULATED
 from so101_robobase.sim.simulated_depth import SimulatedDepth
+from so101_robobase.vision.observation import center_crop, resize_nearest
 
 
 class Eyes:

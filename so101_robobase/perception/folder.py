@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.observation import CLASSES
 from so101_robobase.perception.coco import ANNOTATION_FILES, CocoLabels
 from so101_robobase.perception.mask_folder import DATASET_FILE, MaskFolder
-from so101_robobase.picture_files import read_picture
+from so101_robobase.vision.observation import CLASSES
+from so101_robobase.vision.picture_files import read_picture
 
 
 class Labels(Protocol):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
-from so101_robobase.arguments import NETWORK, Device, Input, Number
+from so101_robobase.base.arguments import NETWORK, Device, Input, Number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from robobase.signals import StopRequest
-    from so101_robobase.files import RUNS, claimed
+    from so101_robobase.base.files import RUNS, claimed
     from so101_robobase.perception.segmentation.inference import SegmentationInference
     from so101_robobase.perception.segmentation.sources import open_source
 

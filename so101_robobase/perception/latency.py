@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import torch
 
-from so101_robobase.observation import seg_depth
 from so101_robobase.perception.depth import DepthInference, save_untrained
 from so101_robobase.perception.onnx import OnnxDepth, OnnxSegmentation
 from so101_robobase.perception.onnx_export import export_depth, export_segmentation, parity_frames
 from so101_robobase.perception.segmentation.inference import SegmentationInference
+from so101_robobase.vision.observation import seg_depth
 
 RUNTIMES = ("torch", "onnx")
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.files import inside
-from so101_robobase.observation import CLASSES, PALETTE
+from so101_robobase.base.files import inside
 from so101_robobase.perception.class_names import class_ids, read_class_map, read_yaml_mapping
-from so101_robobase.picture_files import SUFFIXES, read_mask
+from so101_robobase.vision.observation import CLASSES, PALETTE
+from so101_robobase.vision.picture_files import SUFFIXES, read_mask
 
 DATASET_FILE = "dataset.yaml"
 FORMAT = 1

@@ -4,7 +4,7 @@ import numpy as np
 
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.sim.renderer import make_renderer
-from so101_robobase.sim.sight import SCENE, SIMULATED, SightConfig, SimulatorSight, view
+from so101_robobase.sim.sight import SCENE, SIMULATED, SightConfig, SimulatorSight
 from so101_robobase.sim.simulation import Simulation
 
 
@@ -26,7 +26,7 @@ class NetworkSight:
 
     def see(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Class ids (n, H, W) uint8 and disparity (n, H, W) float32 of the members `rows` (n,)."""
-        frames = self._camera.render_rgb(*view(self._sim, rows))[..., ::-1]
+        frames = self._camera.render_rgb(*self._sim.view(rows))[..., ::-1]
         return self._eyes.see(frames, *self._simulator.see(rows))
 
     def close(self) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import GIB, plain_json, read_bytes, reason
-from so101_robobase.observation import CLASSES
 from so101_robobase.perception.extras import require
 from so101_robobase.perception.frames import check_frame
 from so101_robobase.perception.segmentation.preprocessing import ids_from_logits, prepare
+from so101_robobase.vision.observation import CLASSES
 
 METADATA = "so101_robobase"
 """Key of an ONNX file's metadata under which its settings are, as JSON."""

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from robobase.errors import UserError
-from so101_robobase.files import written_whole
-from so101_robobase.observation import CLASSES
+from so101_robobase.base.files import written_whole
 from so101_robobase.perception.depth import DepthInference
 from so101_robobase.perception.extras import require
 from so101_robobase.perception.onnx import METADATA, OnnxDepth, OnnxNetwork, OnnxSegmentation
 from so101_robobase.perception.quiet import quiet
 from so101_robobase.perception.segmentation.inference import SegmentationInference
 from so101_robobase.perception.segmentation.preprocessing import prepare
+from so101_robobase.vision.observation import CLASSES
 
 OPSET = 18
 """The first whose `Resize` is told apart from torch's by nothing but rounding."""

@@ -7,14 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 from so101_robobase.evaluation.policy import Policy
-from so101_robobase.observation import IMAGE_SIZE, disparity_from_depth, seg_depth
 from so101_robobase.perception.dataset import DatasetSettings, Painter
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.perception.scenes import Pool
 from so101_robobase.perception.segmentation.metrics import Confusion
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import build_scene
-from so101_robobase.sim.sight import view
+from so101_robobase.vision.observation import IMAGE_SIZE, disparity_from_depth, seg_depth
 
 _AT_ONCE = 16  # pictures
 
@@ -90,7 +89,7 @@ def action_difference(policy: Policy, num_steps: int, num_envs: int, seed: int) 
     everyone = np.arange(num_envs)
 
     def truth() -> np.ndarray:
-        ids, depth = simulator.render(*view(task.sim, everyone))
+        ids, depth = simulator.render(*task.sim.view(everyone))
         return seg_depth(ids, disparity_from_depth(depth), size)[:, None]
 
     observation, _ = env.reset(seed=seed)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.arguments import (
+from so101_robobase.base.arguments import (
     ALIGNMENT,
     NETWORK,
     SNAPSHOT,

@@ -9,21 +9,21 @@ import cv2
 import numpy as np
 
 from robobase.run_snapshot import locate
-from so101_robobase import pictures
-from so101_robobase.alignment import measured_camera
+from so101_robobase.arm.alignment import measured_camera
+from so101_robobase.base.arguments import parse_frame_size
+from so101_robobase.base.files import RUNS, claimed, written_whole
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.report import table
 from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import summarise
-from so101_robobase.files import RUNS, claimed, written_whole
-from so101_robobase.observation import CLASSES, center_crop
 from so101_robobase.perception.calibration import calibrate, measure
 from so101_robobase.perception.dataset import DatasetSettings, scene_pool
 from so101_robobase.perception.eyes import Eyes
-from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.perception.parity import Comparison, action_difference, compare
-from so101_robobase.picture_files import write_png
 from so101_robobase.sim.sight import SCENE
+from so101_robobase.vision import pictures
+from so101_robobase.vision.observation import CLASSES, center_crop
+from so101_robobase.vision.picture_files import write_png
 
 _TILE = 168  # pixels along an edge in the picture
 _POLICY_SEED = 2_000_000  # as `so101_robobase evaluate`

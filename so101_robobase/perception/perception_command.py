@@ -2,7 +2,7 @@
 
 import argparse
 
-from so101_robobase.cli import add_subcommands, run_subcommand
+from so101_robobase.base.cli import add_subcommands, run_subcommand
 
 __all__ = ["configure", "run"]
 

@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from robobase.errors import UserError
 from robobase.reading import MIB, read_npz
-from so101_robobase.config import LiftConfig
-from so101_robobase.files import written_whole
-from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.sim.lift import LiftTask
+from so101_robobase.arm.joints import NUM_JOINTS, TCP_SITE
+from so101_robobase.base.files import written_whole
 from so101_robobase.sim.randomization import PhysicalRandomization, RandomizationConfig
-from so101_robobase.sim.scene import CUBE, STATIC_PAD_GEOM, TCP_SITE, Scene
-from so101_robobase.teacher import Teacher
+from so101_robobase.sim.scene import CUBE, STATIC_PAD_GEOM, Scene
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.tasks.lift.teacher import Teacher
 
 POOL_SIZE = 4096
 STAGES = {0: 0.35, 1: 0.1, 2: 0.1, 3: 0.2, 4: 0.25}

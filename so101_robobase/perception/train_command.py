@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from so101_robobase.arguments import PICTURES, Input, Number
+from so101_robobase.base.arguments import PICTURES, Input, Number
 
 if TYPE_CHECKING:
     from so101_robobase.perception.segmentation.training import Training
@@ -124,7 +124,7 @@ def _train(args: argparse.Namespace, training: "Training", test: Sequence[str]) 
 
 def _run_folder(args: argparse.Namespace):
     """The folder of the run, locked."""
-    from so101_robobase.files import claimed
+    from so101_robobase.base.files import claimed
     from so101_robobase.perception.segmentation import checkpoint
 
     marks = () if args.resume else (checkpoint.LAST, checkpoint.BEST)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment
-from so101_robobase.config import LiftConfig
+from so101_robobase.arm.alignment import Alignment
 from so101_robobase.robot import extras
-from so101_robobase.robot.arm_loop import NoWatchdog, Watchdog
-from so101_robobase.robot.clock import Clock, RealClock
-from so101_robobase.robot.driver import Driver
 from so101_robobase.robot.emulator.faults import JOINT, Fault
+from so101_robobase.robot.loop.arm_loop import NoWatchdog, Watchdog
+from so101_robobase.robot.loop.clock import Clock, RealClock
+from so101_robobase.robot.loop.driver import Driver
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.robot.words import REAL_ARM, SIMULATED_ARM, Words, words_for
+from so101_robobase.tasks.lift.config import LiftConfig
 
 if TYPE_CHECKING:
     from so101_robobase.robot.emulator.client import EmulatedBus

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from so101_robobase.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot.arm_loop import ArmLoop, Stop
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
+from so101_robobase.robot.loop.arm_loop import ArmLoop, Stop
 from so101_robobase.robot.safety.filter import SafetyFilter
 
 Array = NDArray[np.float64]

@@ -19,7 +19,7 @@ from robobase.reading import read_json
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Items, Number, OrNull, Range, Text
 from robobase.settings.setting import null, on, one_of
-from so101_robobase.observation import CLASSES, ClassId, resize_nearest
+from so101_robobase.vision.observation import CLASSES, ClassId, resize_nearest
 
 OBJECTS = (ClassId.CUBE, ClassId.STATIC_FINGER, ClassId.MOVING_FINGER)
 """Classes that a network may miss altogether in a frame."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import mujoco
 import numpy as np
 
-from so101_robobase.observation import ClassId
 from so101_robobase.sim.appearance import LAMP_TARGET, Light, Look, Surface
 from so101_robobase.sim.distractors import PlacedGeom
 from so101_robobase.sim.gl_context import GLContext
@@ -16,6 +15,7 @@ from so101_robobase.sim.patterns import (
     table_picture,
 )
 from so101_robobase.sim.scene import CUBE, MOVING_PAD_GEOM, SKY, STATIC_PAD_GEOM, TABLE
+from so101_robobase.vision.observation import ClassId
 
 _SPECULAR = (0.3, 0.3, 0.3)  # of a lamp; what shines is the gloss of the surface
 _DARK = 0.3  # parts of the arm below this brightness are servos, not printed

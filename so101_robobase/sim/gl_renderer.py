@@ -8,11 +8,11 @@ import mujoco
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.observation import ClassId
 from so101_robobase.sim import camera_effects, distractors, dressing
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.gl_context import GLContext, GLUnavailableError
 from so101_robobase.sim.scene import CUBE, CUBE_POS, WRIST_CAMERA, Scene
+from so101_robobase.vision.observation import ClassId
 
 __all__ = ["GLRenderer", "GLUnavailableError"]
 

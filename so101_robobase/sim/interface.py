@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.sim.delay import DelayLine
 from so101_robobase.sim.randomization import PhysicalRandomization
 

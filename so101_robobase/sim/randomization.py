@@ -12,7 +12,7 @@ from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Number, OrNull, Whole
 from robobase.settings.kinds import Range as bounds
 from robobase.settings.setting import on, one_of
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.sim.looks import SEEING, VisualRandomization
 
 Range = tuple[float, float]

@@ -9,11 +9,11 @@ import mujoco
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.observation import ClassId
 from so101_robobase.sim import camera_effects, distractors, dressing
 from so101_robobase.sim.appearance import NEUTRAL, Look
 from so101_robobase.sim.rays import cast_rays
 from so101_robobase.sim.scene import CUBE, CUBE_POS, WRIST_CAMERA, Scene
+from so101_robobase.vision.observation import ClassId
 
 
 class RayRenderer:

@@ -16,14 +16,14 @@ from robobase.errors import UserError
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Items, Number, OrNull, Text
 from robobase.settings.setting import Need, off
-from so101_robobase.joints import JOINTS
-from so101_robobase.observation import ClassId
-from so101_robobase.settings import from_mapping
+from so101_robobase.arm.alignment import CameraPose, load
+from so101_robobase.arm.joints import JOINTS, TCP_SITE
+from so101_robobase.arm.servos import ServoModel
+from so101_robobase.base.settings import from_mapping
 from so101_robobase.sim.meshes import reduce_meshes
-from so101_robobase.sim.servos import ServoModel
+from so101_robobase.vision.observation import ClassId
 
 WRIST_CAMERA = "wrist_cam"
-TCP_SITE = "gripperframe"
 STATIC_FINGERTIP_SITE = "static_fingertip"
 MOVING_FINGERTIP_SITE = "moving_fingertip"
 STATIC_FINGER_SENSOR = "static_finger_cube"
@@ -68,8 +68,6 @@ def _aligned(part: str) -> Need:
     """A setting that is read where no alignment file holds the arm's own `part`."""
 
     def holds(alignment: str | None) -> bool:
-        from so101_robobase.alignment import load  # which needs this module
-
         return alignment is None or getattr(load(Path(alignment)), part) is None
 
     return Need(f"an env.scene.alignment without {part}", (".alignment",), holds)
@@ -173,18 +171,23 @@ def aligned(config: SceneConfig) -> SceneConfig:
     """
     if config.alignment is None:
         return config
-    from so101_robobase.alignment import load  # which needs this module
-
     try:
         alignment = load(Path(config.alignment))
     except UserError as error:
         raise UserError(f"scene.alignment: {error}; or set env.scene.alignment=null") from error
     config = replace(config, alignment=None)
     if alignment.camera is not None:
-        config = alignment.camera.placed_in(config)
+        config = with_camera(config, alignment.camera)
     if alignment.servos is not None:
         config = replace(config, servos=alignment.servos)
     return config
+
+
+def with_camera(config: SceneConfig, camera: CameraPose) -> SceneConfig:
+    """`config` with the wrist camera at `camera`."""
+    return replace(
+        config, camera_pos=camera.pos, camera_euler=camera.euler, camera_fovy=camera.fovy
+    )
 
 
 @lru_cache(maxsize=8)

@@ -5,19 +5,18 @@ real networks that look at rendered colours.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Items, OrNull, Text, Whole
 from robobase.settings.setting import Need, one_of
-from so101_robobase.observation import disparity_from_depth
-from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.corruption import CorruptionConfig, IdCorruption
-from so101_robobase.sim.renderer import Renderer, make_renderer
+from so101_robobase.sim.renderer import Renderer
 from so101_robobase.sim.simulated_depth import SimulatedDepth
 from so101_robobase.sim.simulation import Simulation
+from so101_robobase.vision.observation import disparity_from_depth
 
 SCENE, SIMULATED = "scene", "simulated"
 
@@ -56,47 +55,9 @@ class SightConfig:
         return _needs_colors(self.segmentation, self.depth)
 
 
-class View(NamedTuple):
-    """What a `Renderer` draws of some members."""
-
-    qpos: np.ndarray
-    looks: list[Look] | None
-    cube_half_size: np.ndarray | None
-
-
-def view(sim: Simulation, rows: np.ndarray) -> View:
-    """What the cameras of the members `rows` look at."""
-    varied = sim.randomization
-    return View(
-        sim.interface.seen_qpos[rows],
-        [sim.looks[row] for row in rows] if varied.visual.enabled else None,
-        sim.cube_half_size[rows] if varied.physical.enabled else None,
-    )
-
-
 def draws_keys(sight: SightConfig, corruption: CorruptionConfig) -> bool:
     """Whether each member's sight makes mistakes of its own (`Simulation.sight_key`)."""
     return corruption.enabled or sight.depth == SIMULATED
-
-
-def make_sight(
-    sim: Simulation,
-    image_size: int,
-    renderer: str,
-    sight: SightConfig,
-    corruption: CorruptionConfig,
-) -> "Sight":
-    """The sight that the settings ask for, of pictures of `image_size` pixels along an edge.
-
-    Raises UserError as `make_renderer` does, and for networks that cannot be used.
-    """
-    camera = make_renderer(renderer, sim.scene, image_size, image_size)
-    simulator = SimulatorSight(sim, camera, sight, corruption)
-    if not sight.needs_colors:
-        return simulator
-    from so101_robobase.perception.network_sight import NetworkSight
-
-    return NetworkSight(sim, sight, renderer, simulator)
 
 
 class Sight(Protocol):
@@ -125,7 +86,7 @@ class SimulatorSight:
         self._worsen_depth = SimulatedDepth() if worse else None
 
     def see(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ids, depth = self._renderer.render(*view(self._sim, rows))
+        ids, depth = self._renderer.render(*self._sim.view(rows))
         disparity = disparity_from_depth(depth)
         keys, steps = self._sim.sight_key[rows], self._sim.steps[rows]
         if self._corrupt_ids is not None:

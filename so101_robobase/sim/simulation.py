@@ -5,17 +5,18 @@ for bit whatever N, the number of threads and the other members do. Pictures are
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
 from robobase.errors import UserError
-from so101_robobase.clearance import Clearance
-from so101_robobase.control import ControlConfig, make_controller
-from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.kinematics import Kinematics
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.control import ControlConfig, make_controller
+from so101_robobase.arm.joints import NUM_JOINTS, TCP_SITE
+from so101_robobase.arm.kinematics import Kinematics
+from so101_robobase.arm.servos import CommandDelay
 from so101_robobase.sim.interface import Interface
 from so101_robobase.sim.looks import NEUTRAL, Look, draw_look
 from so101_robobase.sim.randomization import RandomizationConfig
@@ -25,10 +26,8 @@ from so101_robobase.sim.scene import (
     MOVING_PAD_GEOM,
     STATIC_FINGER_SENSOR,
     SUBSTEPS,
-    TCP_SITE,
     Scene,
 )
-from so101_robobase.sim.servos import CommandDelay
 from so101_robobase.sim.threads import usable_threads
 from so101_robobase.sim.variation import Variation
 
@@ -42,6 +41,14 @@ _BLOWN_UP = [
     int(mujoco.mjtWarning.mjWARN_BADQACC),
 ]
 _RUNAWAY = 1e3  # rad/s or m/s: no arm moves so fast; MuJoCo itself gives up at 1e10 only
+
+
+class View(NamedTuple):
+    """What a `Renderer` draws of n members."""
+
+    qpos: np.ndarray  # (n, 13)
+    looks: list[Look] | None
+    cube_half_size: np.ndarray | None  # (n,) m
 
 
 class Simulation:
@@ -98,7 +105,7 @@ class Simulation:
         ]
         self.kinematics = Kinematics.from_model(model)
         joint_range = model.actuator_ctrlrange.copy()  # (6, 2)
-        clearance = None if control.floor is None else Clearance(scene)
+        clearance = None if control.floor is None else Clearance(scene.model)
         self.controller = make_controller(
             control, self.kinematics, joint_range, num_envs, clearance
         )
@@ -169,6 +176,15 @@ class Simulation:
     def touching(self) -> np.ndarray:
         """Whether the static and the moving finger touch the cube, (N, 2) bool."""
         return self._sensordata[:, self._fingers] > 0
+
+    def view(self, rows: np.ndarray) -> View:
+        """What the cameras of the members `rows` (n,) look at; None where it is as in the scene."""
+        varied = self.randomization
+        return View(
+            self.interface.seen_qpos[rows],
+            [self.looks[row] for row in rows] if varied.visual.enabled else None,
+            self.cube_half_size[rows] if varied.physical.enabled else None,
+        )
 
     def begin(self, ids: np.ndarray, states: np.ndarray, cube_edge: np.ndarray) -> None:
         """Start the members `ids` (n,), rising, anew; no other member changes.

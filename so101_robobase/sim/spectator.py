@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from so101_robobase import pictures
 from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.sim.sight import view
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.sim.views import Views
+from so101_robobase.vision import pictures
 
 VIEW = "iso"
 SIZE = 256  # px, edge of every tile
@@ -54,7 +53,7 @@ class Spectator:
                 self._has_gl = False
         if self._views is None:
             return [np.zeros((SIZE, SIZE, 3), np.uint8)]
-        qpos, looks, half_size = view(self._sim, np.array([member]))
+        qpos, looks, half_size = self._sim.view(np.array([member]))
         dressed = (None if looks is None else looks[0], None if half_size is None else half_size[0])
         tiles = [self._views.render(self._sim.qpos[member], [VIEW], *dressed)[VIEW]]
         if with_wrist and self._observation != "rgb":

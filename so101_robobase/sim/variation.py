@@ -7,7 +7,7 @@ simulation by itself; what MuJoCo derives from them (bounding volumes, inverse w
 import numpy as np
 from mujoco.batch import Batch
 
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.sim.randomization import RANGES, PhysicalRandomization, shape_of
 from so101_robobase.sim.scene import CUBE, Scene
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from robobase.metrics_csv import read_table
-from so101_robobase.files import written_whole
+from so101_robobase.base.files import written_whole
 
 CURVES_FILE = "learning_curves.png"
 

@@ -22,12 +22,12 @@ from _trouble import Rollout, Torque, longest
 from robot_faults import remarks, rows
 from robot_success import Score
 
-from so101_robobase.robot.arguments import SIM
-from so101_robobase.robot.driver import Reading
 from so101_robobase.robot.emulator.faults import KINDS
 from so101_robobase.robot.emulator.shared import EVENT, LIMP
+from so101_robobase.robot.loop.driver import Reading
+from so101_robobase.robot.loop.ticker import Timing
+from so101_robobase.robot.person.arguments import SIM
 from so101_robobase.robot.safety.audit import Call, Findings, Look, Read, Witness
-from so101_robobase.robot.ticker import Timing
 
 
 def load(name):

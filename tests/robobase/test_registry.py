@@ -10,7 +10,7 @@ from robobase.errors import UserError
 from robobase.method.core import Method
 
 GOOD = {
-    "env_factory": {"_target_": "so101_robobase.factory.SO101Factory"},
+    "env_factory": {"_target_": "so101_robobase.envs.factory.SO101Factory"},
     "method": {
         "_target_": "robobase.method.drqv2.DrQV2",
         "actor_model": {"_target_": "robobase.models.MLPWithBottleneckFeatures", "_partial_": True},

@@ -13,15 +13,15 @@ import numpy as np
 import yaml
 
 from robobase.metrics_csv import read_table, step_of
-from so101_robobase import alignment as alignments
-from so101_robobase.alignment import Alignment, CameraPose, Units
+from so101_robobase.arm import alignment as alignments
+from so101_robobase.arm.alignment import Alignment, CameraPose, Units
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.arm.servos import ServoModel
 from so101_robobase.evaluation.comparison import comparison_rows, find_runs, setting_rows
-from so101_robobase.joints import JOINTS
 from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.scenes import Pool
 from so101_robobase.perception.segmentation import config as segmentation
 from so101_robobase.perception.segmentation.sources import open_source
-from so101_robobase.picture_files import read_mask, read_picture
 from so101_robobase.robot.align.joints import POSES, fit_joints, load_readings, save_readings
 from so101_robobase.robot.align.overlay import Frame, load_frames, save_frames
 from so101_robobase.robot.emulator.calibration import calibrate
@@ -30,8 +30,8 @@ from so101_robobase.robot.real.lerobot_calibration import Calibration
 from so101_robobase.robot.recording.episode_log import EpisodeLog, read
 from so101_robobase.robot.safety import limits
 from so101_robobase.sim.corruption import CorruptionConfig, IdCorruption
-from so101_robobase.sim.scene import SceneConfig
-from so101_robobase.sim.servos import ServoModel
+from so101_robobase.sim.scene import SceneConfig, with_camera
+from so101_robobase.vision.picture_files import read_mask, read_picture
 
 RANGES = np.array([[-2.0, 2.0]] * 6)
 UNITS = Units(Alignment(), RANGES)
@@ -97,7 +97,7 @@ def _read_alignment(path: Path) -> None:
     Units(found, RANGES).to_model(np.zeros(6))
     SceneConfig(servos=found.servos)
     if found.camera is not None:
-        found.camera.placed_in(SceneConfig())
+        with_camera(SceneConfig(), found.camera)
 
 
 def _readings(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase import arguments, cli
+from so101_robobase.base import arguments, cli
 
 HEAVY = (
     *("torch", "torchvision", "mujoco", "cv2", "matplotlib", "scipy", "hydra", "omegaconf"),
@@ -21,7 +21,7 @@ HEAVY = (
 # Runs one command after the other in one process: what one imports is held against it and the rest.
 RUN = f"""
 import contextlib, io, json, sys
-from so101_robobase.cli import main
+from so101_robobase.base.cli import main
 for line in sys.stdin:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -6,11 +6,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from so101_robobase.clearance import Clearance, link_vertices
-from so101_robobase.config import LiftConfig
-from so101_robobase.kinematics import Kinematics
+from so101_robobase.arm.clearance import Clearance, link_vertices
+from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 SIDES = ("static", "moving")
 DOWN = np.array([0.0, 0.15, 0.25, 1.17, 1.5708, 0.8])  # points down above (0.24, 0)

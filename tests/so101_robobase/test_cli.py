@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from so101_robobase import cli
+from so101_robobase.base import cli
 
 
 def test_help_lists_every_command(capsys):

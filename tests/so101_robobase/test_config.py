@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig, from_mapping
 from so101_robobase.sim.randomization import RandomizationConfig
+from so101_robobase.tasks.lift.config import LiftConfig, from_mapping
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "cfgs/launch").glob("*.yaml"))
 
@@ -32,7 +32,7 @@ def test_every_range_of_randomisation_is_in_the_config_file(group):
 def test_choosing_the_environment_chooses_everything_that_training_needs():
     cfg = composed("env=so101_lift")
     assert cfg.method._target_ == "robobase.method.drqv2.DrQV2"
-    assert cfg.env_factory._target_ == "so101_robobase.factory.SO101Factory"
+    assert cfg.env_factory._target_ == "so101_robobase.envs.factory.SO101Factory"
     assert (cfg.pixels, cfg.frame_stack, cfg.num_train_envs) == (True, 3, 16)
 
 

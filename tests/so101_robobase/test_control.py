@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.clearance import Clearance
-from so101_robobase.control import ControlConfig, make_controller
-from so101_robobase.kinematics import Kinematics, rotation_error, rpy
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.control import ControlConfig, make_controller
+from so101_robobase.arm.kinematics import Kinematics, rotation_error, rpy
 from so101_robobase.sim.scene import build_scene
 
 DOWN = np.array([0.0, 0.15, 0.25, 1.17, 1.5708, 0.8])  # points down above (0.24, 0)
@@ -24,7 +24,7 @@ def joint_range():
 
 @pytest.fixture(scope="module")
 def clearance():
-    return Clearance(build_scene())
+    return Clearance(build_scene().model)
 
 
 @pytest.fixture

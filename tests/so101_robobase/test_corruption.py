@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.observation import ClassId
 from so101_robobase.perception.calibration import calibrate, measure
 from so101_robobase.sim.corruption import CorruptionConfig, IdCorruption
+from so101_robobase.vision.observation import ClassId
 
 QUIET = {"boundary": 0.0, "blobs": 0.0, "missing": 0.0, "coarseness": 1.0}
 

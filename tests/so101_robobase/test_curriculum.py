@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.sim.curriculum import BANK_SIZE, Curriculum, bank
-from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import SceneConfig
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.starts import BANK_SIZE, Curriculum, bank
+from so101_robobase.tasks.lift.task import LiftTask
 
 
 def started(stage: int, num_envs: int = 32) -> LiftTask:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from robobase.errors import UserError
-from so101_robobase import cli
+from so101_robobase.base import cli
 from so101_robobase.evaluation.comparison import (
     comparison_rows,
     find_runs,

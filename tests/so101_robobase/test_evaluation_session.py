@@ -12,9 +12,9 @@ import pytest
 from tiny_snapshot import save_tiny_snapshot
 from tqdm import tqdm
 
-from so101_robobase import cli
+from so101_robobase.base import cli
+from so101_robobase.envs.vector_env import LiftVectorEnv
 from so101_robobase.evaluation import session
-from so101_robobase.vector_env import LiftVectorEnv
 
 OVERRIDES = ("env.observation=seg_depth", "env.episode_length=12")
 

@@ -19,10 +19,10 @@ from robobase.settings import tree
 from robobase.settings.check import check_values, declared
 from robobase.settings.footprint import check_memory, estimate
 from robobase.settings.readers import Readers, check_effect
-from so101_robobase.config import LiftConfig
-from so101_robobase.lift_settings import LiftSettings
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.variation import Variation
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.settings import LiftSettings
 
 HERE = Path(__file__).parent
 LAUNCHES = sorted(path.stem for path in HERE.parents[1].joinpath("cfgs/launch").glob("*.yaml"))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from so101_robobase.config import LiftConfig
-from so101_robobase.control import ControlConfig
-from so101_robobase.sim.expert import Phase
-from so101_robobase.sim.lift import LiftTask
-from so101_robobase.teacher import Teacher
+from so101_robobase.arm.control import ControlConfig
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.pick import Phase
+from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.tasks.lift.teacher import Teacher
 
 
 def play(num_envs, seed=0, mode="joint_delta", **settings):

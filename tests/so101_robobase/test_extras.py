@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase import extras
+from so101_robobase.base import extras
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from robobase.envs.vector_compat import final_info, final_obs
 from robobase.errors import UserError
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
-from so101_robobase.alignment import Alignment, CameraPose, save
-from so101_robobase.config import LiftConfig
-from so101_robobase.factory import SO101Factory
-from so101_robobase.sim.servos import ServoModel
-from so101_robobase.vector_env import LiftVectorEnv
+from so101_robobase.arm.alignment import Alignment, CameraPose, save
+from so101_robobase.arm.servos import ServoModel
+from so101_robobase.envs.factory import SO101Factory
+from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.tasks.lift.config import LiftConfig
 
 
 def composed(*overrides: str) -> DictConfig:

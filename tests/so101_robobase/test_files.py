@@ -9,7 +9,7 @@ import pytest
 from tiny_snapshot import save_tiny_snapshot
 
 from robobase.errors import UserError
-from so101_robobase import cli, files
+from so101_robobase.base import cli, files
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = ("env.observation=seg", "env.episode_length=12")

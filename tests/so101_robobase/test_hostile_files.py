@@ -15,14 +15,14 @@ from PIL import Image
 from readers import KINDS, UNITS
 
 from robobase.errors import UserError
-from so101_robobase import alignment as alignments
-from so101_robobase import picture_files
+from so101_robobase.arm import alignment as alignments
 from so101_robobase.perception.coco import rasterize
 from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.segmentation.sources import open_source
-from so101_robobase.picture_files import read_mask, read_picture
 from so101_robobase.robot.align.overlay import load_frames
 from so101_robobase.robot.recording.episode_log import EpisodeLog
+from so101_robobase.vision import picture_files
+from so101_robobase.vision.picture_files import read_mask, read_picture
 
 BOMB = "b0: &b0 [x]\n" + "".join(
     f"b{k}: &b{k} [{', '.join([f'*b{k - 1}'] * 9)}]\n" for k in range(1, 12)

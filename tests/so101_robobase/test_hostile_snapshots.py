@@ -12,7 +12,7 @@ from tiny_snapshot import save_tiny_snapshot
 
 from robobase import snapshot
 from robobase.errors import UserError
-from so101_robobase.cli import main
+from so101_robobase.base.cli import main
 from so101_robobase.evaluation.policy import load_policy
 
 SECRET = "a-secret-of-the-environment"
@@ -165,7 +165,7 @@ def _through_our_loader(cfg, ran):
 
 def _through_our_command_line(cfg, ran):
     cfg["method"]["stddev_clip"] = {
-        "_target_": "so101_robobase.cli.main",
+        "_target_": "so101_robobase.base.cli.main",
         "argv": ["compare", os.path.dirname(ran), "--output", ran],
     }
 

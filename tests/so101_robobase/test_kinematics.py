@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.kinematics import Kinematics, rotation_error, rpy, yaw_rotation
+from so101_robobase.arm.kinematics import Kinematics, rotation_error, rpy, yaw_rotation
 from so101_robobase.sim.scene import build_scene
 
 

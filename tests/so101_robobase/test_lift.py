@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.control import ControlConfig
-from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.rewards import Reward
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.control import ControlConfig
 from so101_robobase.sim.threads import usable_threads
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.rewards import Reward
+from so101_robobase.tasks.lift.task import LiftTask
 
 MIXTURE = {0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0}
 CLOSE = np.array([0, 0, 0, 0, 0, -1.0])
@@ -32,7 +32,7 @@ def record(
     num_envs: int, threads: int, control: str = "joint_delta", steps: int = 20
 ) -> np.ndarray:
     """(steps, num_envs, k): all that 20 random policy steps of several episodes produce."""
-    from so101_robobase.control import ControlConfig
+    from so101_robobase.arm.control import ControlConfig
 
     config = LiftConfig(stage=MIXTURE, episode_length=16, control=ControlConfig(mode=control))
     task = LiftTask(config, num_envs, threads)
@@ -283,7 +283,7 @@ def test_threads_are_the_cores_unless_openmp_is_told_fewer(monkeypatch):
 
 def test_a_floor_holds_for_every_target_of_the_task():
     task = started(num_envs=2, stage=0, control=ControlConfig(floor=0.01))
-    clearance = Clearance(task.sim.scene)
+    clearance = Clearance(task.sim.scene.model)
     for _ in range(60):
         task.step(np.tile([0.0, 1, 0, 0, 0, 0], (2, 1)))
         assert (clearance(task.sim.controller.target).clearance >= 0.01).all()

@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 import so101_robobase  # noqa: F401 - registers the environment
 from robobase.errors import UserError
-from so101_robobase.vector_env import LiftVectorEnv
+from so101_robobase.envs.vector_env import LiftVectorEnv
 
 
 def test_gymnasium_finds_the_environment_and_its_checker_is_content():
@@ -114,8 +114,8 @@ def test_the_teacher_speaks_in_the_infos():
 
 
 def test_a_config_and_settings_exclude_each_other():
-    from so101_robobase.config import LiftConfig
-    from so101_robobase.lift_env import LiftEnv
+    from so101_robobase.envs.single_env import LiftEnv
+    from so101_robobase.tasks.lift.config import LiftConfig
 
     for make in (LiftEnv, LiftVectorEnv):
         with pytest.raises(UserError, match="give a config, or stage; not both"):

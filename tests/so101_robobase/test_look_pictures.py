@@ -5,19 +5,19 @@ import mujoco
 import numpy as np
 import pytest
 
-from so101_robobase.config import LiftConfig
-from so101_robobase.observation import ClassId
+from so101_robobase.envs.observer import Observer
 from so101_robobase.sim import camera_effects
 from so101_robobase.sim.appearance import Distractor, Light, Surface
 from so101_robobase.sim.distractors import place
 from so101_robobase.sim.dressing import add_distractors
 from so101_robobase.sim.gl_renderer import GLRenderer
-from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.looks import NEUTRAL, Look, VisualRandomization, draw_look
-from so101_robobase.sim.observer import Observer
 from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.sim.renderer import labelled_pictures
 from so101_robobase.sim.scene import CUBE
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.vision.observation import ClassId
 
 OVER_THE_CUBE = np.array([0, -0.2, 0.4, 1.2, 1.5, 0.8, 0.25, 0, 0.015, 1, 0, 0, 0])
 QPOS = np.stack([OVER_THE_CUBE] * 4)

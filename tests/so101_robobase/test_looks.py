@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
 from so101_robobase.sim import distractors
 from so101_robobase.sim.appearance import Distractor
-from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.looks import NEUTRAL, Look, VisualRandomization, draw_look
 from so101_robobase.sim.randomization import RandomizationConfig
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
 
 
 def draw(config=None, num=1, seed=0):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.arguments import Number
-from so101_robobase.cli import COMMANDS
+from so101_robobase.base.arguments import Number
+from so101_robobase.base.cli import COMMANDS
 
 
 def numbers(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.Action]]:

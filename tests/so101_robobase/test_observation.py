@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robobase.errors import UserError
-from so101_robobase import observation
-from so101_robobase.observation import CLASSES, PALETTE, PROPRIOCEPTION_NAMES, ClassId
+from so101_robobase.vision import observation
+from so101_robobase.vision.observation import CLASSES, PALETTE, PROPRIOCEPTION_NAMES, ClassId
 
 
 def test_class_ids_are_the_published_ones():

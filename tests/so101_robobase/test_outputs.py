@@ -9,11 +9,11 @@ import pytest
 from readers import KINDS
 
 from robobase.errors import UserError
-from so101_robobase.cli import main
-from so101_robobase.files import MARK, checked_output, inside, remove_unfinished, written_whole
+from so101_robobase.base.cli import main
+from so101_robobase.base.files import MARK, checked_output, inside, remove_unfinished, written_whole
 from so101_robobase.perception.coco import export_coco
 from so101_robobase.perception.segmentation.output import picture_files, video_file
-from so101_robobase.picture_files import read_mask, read_picture, write_png
+from so101_robobase.vision.picture_files import read_mask, read_picture, write_png
 
 
 @pytest.fixture

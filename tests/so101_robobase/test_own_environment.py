@@ -5,7 +5,7 @@ import sys
 import pytest
 from tiny_snapshot import save_tiny_snapshot
 
-from so101_robobase import cli
+from so101_robobase.base import cli
 
 MODULE = """
 import gymnasium as gym
@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from robobase.envs.env import EnvFactory
-from so101_robobase.factory import SO101Factory
+from so101_robobase.envs.factory import SO101Factory
 
 
 class Derived(SO101Factory):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from so101_robobase import pictures
-from so101_robobase.observation import CLASSES, PALETTE
+from so101_robobase.vision import pictures
+from so101_robobase.vision.observation import CLASSES, PALETTE
 
 
 def _tile(value, size=8):

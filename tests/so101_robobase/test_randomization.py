@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from so101_robobase.config import LiftConfig
-from so101_robobase.control import ControlConfig
-from so101_robobase.observation import ClassId
-from so101_robobase.sim import curriculum
+from so101_robobase.arm.control import ControlConfig
+from so101_robobase.envs.observer import Observer, low_dim_state
+from so101_robobase.envs.vector_env import LiftVectorEnv
 from so101_robobase.sim.delay import DelayLine
-from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import Observer, low_dim_state
 from so101_robobase.sim.randomization import (
     RANGES,
     PhysicalRandomization,
     RandomizationConfig,
 )
 from so101_robobase.sim.scene import SceneConfig, build_scene
-from so101_robobase.teacher import Teacher
-from so101_robobase.vector_env import LiftVectorEnv
+from so101_robobase.tasks.lift import starts as curriculum
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.tasks.lift.teacher import Teacher
+from so101_robobase.vision.observation import ClassId
 
 MIXTURE = {0: 1.0, 2: 1.0, 3: 1.0}  # every kind of start: box, held, near
 NOMINAL: dict[str, Any] = {

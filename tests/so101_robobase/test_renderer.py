@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase import observation
-from so101_robobase.observation import ClassId
 from so101_robobase.sim import gl_context
 from so101_robobase.sim.gl_renderer import GLRenderer, GLUnavailableError
 from so101_robobase.sim.ray_renderer import RayRenderer
 from so101_robobase.sim.renderer import _say_once, make_renderer
 from so101_robobase.sim.scene import SceneConfig, build_scene
+from so101_robobase.vision import observation
+from so101_robobase.vision.observation import ClassId
 
 OVER_THE_CUBE = np.array([0, -0.2, 0.4, 1.2, 1.5, 0.8, 0.25, 0, 0.015, 1, 0, 0, 0])
 

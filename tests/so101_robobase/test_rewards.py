@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.sim.rewards import TERMS, VERSIONS, Reward, RewardSignals
+from so101_robobase.tasks.lift.rewards import TERMS, VERSIONS, Reward, RewardSignals
 
 # The reach terms of the states below, from 1 - tanh(10 d).
 R_5CM = 0.5378828427399902  # d = 0.05

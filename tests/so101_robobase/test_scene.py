@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS
-from so101_robobase.observation import ClassId
+from so101_robobase.arm.joints import JOINTS, TCP_SITE
 from so101_robobase.sim.scene import (
     CUBE,
     MOVING_FINGER_SENSOR,
@@ -15,12 +14,12 @@ from so101_robobase.sim.scene import (
     STATIC_FINGER_SENSOR,
     STATIC_FINGERTIP_SITE,
     STATIC_PAD_GEOM,
-    TCP_SITE,
     WRIST_CAMERA,
     SceneConfig,
     build_scene,
     default_robot_xml,
 )
+from so101_robobase.vision.observation import ClassId
 
 
 @pytest.fixture(scope="module")

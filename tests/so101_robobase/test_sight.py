@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.observation import center_crop, resize_nearest, seg_depth
+from so101_robobase.envs.vector_env import LiftVectorEnv
 from so101_robobase.sim.corruption import CorruptionConfig
 from so101_robobase.sim.sight import SightConfig
-from so101_robobase.vector_env import LiftVectorEnv
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.vision.observation import center_crop, resize_nearest, seg_depth
 
 CORRUPTED = CorruptionConfig(enabled=True, boundary=2.0, blobs=5.0)
 

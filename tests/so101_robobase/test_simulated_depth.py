@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.observation import scale_disparity
 from so101_robobase.sim.simulated_depth import SimulatedDepth, SimulatedDepthConfig
+from so101_robobase.vision.observation import scale_disparity
 
 RANGES = ("scale", "shift", "gamma", "smoothing", "edge_bleed", "bending", "noise")
 NOTHING = dict.fromkeys(RANGES, (0.0, 0.0)) | {"scale": (1.0, 1.0), "gamma": (1.0, 1.0)}

@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from robobase import stored_config
-from so101_robobase.config import LiftConfig
 from so101_robobase.evaluation.stored import OPENED
+from so101_robobase.tasks.lift.config import LiftConfig
 
 METHODS = ("drqv2", "sac", "ppo", "bc", "dagger")
 

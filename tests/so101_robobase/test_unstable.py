@@ -7,12 +7,12 @@ import pytest
 from robobase import evaluation
 from robobase.errors import UserError
 from robobase.rollout import EpisodeTracker
-from so101_robobase import demos
-from so101_robobase.config import LiftConfig
-from so101_robobase.lift_env import LiftEnv
+from so101_robobase.envs import demos
+from so101_robobase.envs.single_env import LiftEnv
+from so101_robobase.envs.vector_env import LiftVectorEnv
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.sim import lift
-from so101_robobase.vector_env import LiftVectorEnv
+from so101_robobase.tasks.lift import task as lift
+from so101_robobase.tasks.lift.config import LiftConfig
 
 HUGE = 1e12  # rad/s: MuJoCo gives up above 1e10
 RUNAWAY = 1e6  # rad/s: MuJoCo goes on, no arm does

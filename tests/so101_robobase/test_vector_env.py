@@ -11,13 +11,13 @@ from gymnasium.vector import AutoresetMode
 
 from robobase.envs import vector_compat
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.lift_env import LiftEnv
+from so101_robobase.envs.single_env import LiftEnv
+from so101_robobase.envs.vector_env import LiftVectorEnv
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.looks import VisualRandomization
 from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.sim.scene import CUBE_POS
-from so101_robobase.vector_env import LiftVectorEnv
+from so101_robobase.tasks.lift.config import LiftConfig
 
 RGB = pytest.param("rgb", marks=pytest.mark.opengl)
 RGB_3 = pytest.param("rgb", 3, marks=pytest.mark.opengl)

@@ -7,10 +7,10 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.lift_env import LiftEnv
-from so101_robobase.vector_env import LiftVectorEnv
-from so101_robobase.wrappers import SegDepth, StateDict, SuccessInfo, WristCamera
+from so101_robobase.envs.single_env import LiftEnv
+from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.wrappers import SegDepth, StateDict, SuccessInfo, WristCamera
+from so101_robobase.tasks.lift.config import LiftConfig
 
 
 class Blinks(gym.Env):

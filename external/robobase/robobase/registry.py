@@ -43,16 +43,26 @@ _BASES = {  # what a class of a package that the user trusts must be
 }
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _registered: dict[str, set[str]] = {slot.kind: set() for slot in SLOTS.values()}
+_moved: dict[str, str] = {}  # earlier name: the present one
 
 
-def register(kind: str, *names: str) -> None:
+def register(kind: str, *names: str, earlier: Sequence[str] = ()) -> None:
     """Let stored configs have `names` built (`package.module.Class`) where `kind` may stand.
 
-    A package that registers anything is held to its list: trust in it opens no more.
+    `earlier` are names that the last of them had; what stands in old files. A package that registers anything is held to its list: trust in it opens no more.
     """
     if kind not in _registered:
         raise ValueError(f"kind {kind!r} is unknown; known: {', '.join(_registered)}")
     _registered[kind].update(names)
+    _moved.update(dict.fromkeys(earlier, names[-1]))
+
+
+def follow_moves(config: Any) -> None:
+    """Put the present names in place of earlier ones in `config` (plain containers), in place."""
+    for _, group in _groups(config, ()):
+        name = group.get("_target_")
+        if isinstance(name, str) and name in _moved and isinstance(group, dict):
+            group["_target_"] = _moved[name]
 
 
 def registered(kind: str) -> list[str]:

@@ -22,10 +22,10 @@ import torch
 from robobase import torch_file
 from robobase.errors import UserError
 from robobase.reading import GIB
-from so101_robobase.files import written_whole
-from so101_robobase.observation import CLASSES
+from so101_robobase.base.files import written_whole
 from so101_robobase.perception.network_cost import check_cost
 from so101_robobase.perception.segmentation.model import ModelSpec, SegmentationNetwork
+from so101_robobase.vision.observation import CLASSES
 
 FORMAT = 1
 BEST = "best.pt"

@@ -15,10 +15,10 @@ from robobase.errors import UserError
 from robobase.memory import GIB, available_memory
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Choice, Number, OrNull, Text, Whole
+from so101_robobase.base.settings import from_mapping
 from so101_robobase.perception.segmentation.augmentation import PICTURE, AugmentationConfig
 from so101_robobase.perception.segmentation.losses import LOSSES
 from so101_robobase.perception.segmentation.model import ModelSpec
-from so101_robobase.settings import from_mapping
 
 PRESETS = ("home", "full")
 _BYTES_A_PIXEL = 100  # picture, labels and weights, and a few feature maps at a quarter of the size

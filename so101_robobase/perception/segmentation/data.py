@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from robobase.errors import UserError
-from so101_robobase.observation import IMAGE_SIZE, center_crop, resize_nearest
 from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.segmentation.augmentation import AugmentationConfig, augment
 from so101_robobase.perception.segmentation.preprocessing import resized
+from so101_robobase.vision.observation import IMAGE_SIZE, center_crop, resize_nearest
 
 Key = tuple[int, int]  # epoch, index of a picture
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from robobase.utils import eval_mode
-from so101_robobase.observation import IMAGE_SIZE, center_crop, resize_nearest
 from so101_robobase.perception.segmentation.data import CachedPictures, ResizedPictures, Sample
 from so101_robobase.perception.segmentation.metrics import Confusion
 from so101_robobase.perception.segmentation.model import SegmentationNetwork, upsample
+from so101_robobase.vision.observation import IMAGE_SIZE, center_crop, resize_nearest
 
 Pictures = CachedPictures | ResizedPictures
 

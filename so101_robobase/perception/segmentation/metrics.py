@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from so101_robobase.observation import CLASSES
+from so101_robobase.vision.observation import CLASSES
 
 
 class Confusion:

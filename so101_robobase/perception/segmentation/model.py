@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from robobase.errors import UserError
-from so101_robobase.observation import CLASSES
 from so101_robobase.perception.extras import require
 from so101_robobase.perception.quiet import quiet
+from so101_robobase.vision.observation import CLASSES
 
 # Of ImageNet, RGB of 0..255, as timm's weights were trained with (timm.data.constants).
 _MEAN = (123.675, 116.28, 103.53)

@@ -8,8 +8,8 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 
-from so101_robobase.files import MARK, check_replaceable, checked_output
-from so101_robobase.picture_files import write_png
+from so101_robobase.base.files import MARK, check_replaceable, checked_output
+from so101_robobase.vision.picture_files import write_png
 
 Write = Callable[[str, np.ndarray], None]
 """Takes a name and a picture: (H, W) uint8, or (H, W, 3) uint8 BGR."""

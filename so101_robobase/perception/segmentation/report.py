@@ -11,10 +11,8 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from so101_robobase import pictures as drawing
+from so101_robobase.base.files import written_whole
 from so101_robobase.evaluation.report import table
-from so101_robobase.files import written_whole
-from so101_robobase.observation import CLASSES, colorize_ids
 from so101_robobase.perception.segmentation.evaluation import (
     Evaluation,
     Pictures,
@@ -23,7 +21,9 @@ from so101_robobase.perception.segmentation.evaluation import (
 )
 from so101_robobase.perception.segmentation.metrics import Confusion
 from so101_robobase.perception.segmentation.model import SegmentationNetwork, upsample
-from so101_robobase.picture_files import write_png
+from so101_robobase.vision import pictures as drawing
+from so101_robobase.vision.observation import CLASSES, colorize_ids
+from so101_robobase.vision.picture_files import write_png
 
 Row = Mapping[str, float]
 

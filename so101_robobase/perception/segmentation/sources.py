@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.picture_files import MOST_PIXELS, SUFFIXES, read_picture
+from so101_robobase.vision.picture_files import MOST_PIXELS, SUFFIXES, read_picture
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 

@@ -24,7 +24,6 @@ from robobase.errors import UserError
 from robobase.learner_state import check_alike, load_optimizer
 from robobase.reading import reason
 from robobase.signals import StopRequest, leave_to_parent
-from so101_robobase.observation import CLASSES
 from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.segmentation import checkpoint, report
 from so101_robobase.perception.segmentation.config import Optimisation, TrainingConfig
@@ -38,6 +37,7 @@ from so101_robobase.perception.segmentation.data import (
 from so101_robobase.perception.segmentation.evaluation import Evaluation, Pictures, evaluate
 from so101_robobase.perception.segmentation.losses import LOSSES
 from so101_robobase.perception.segmentation.model import SegmentationNetwork, upsample
+from so101_robobase.vision.observation import CLASSES
 
 _MOST_EPOCHS = 100_000  # in the history of a run that is continued
 _TENSORBOARD_STEPS = 20  # between two points of the loss in TensorBoard

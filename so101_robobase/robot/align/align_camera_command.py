@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
-from so101_robobase.arguments import NETWORK, Device, Input, Number
-from so101_robobase.robot.arguments import add_arm, add_camera
+from so101_robobase.base.arguments import NETWORK, Device, Input, Number
+from so101_robobase.robot.person.arguments import add_arm, add_camera
 
 if TYPE_CHECKING:
-    from so101_robobase.alignment import Alignment, CameraPose, Units
+    from so101_robobase.arm.alignment import Alignment, CameraPose, Units
     from so101_robobase.robot.align.live_overlay import Screen
     from so101_robobase.robot.align.overlay import Frame
     from so101_robobase.robot.cameras import WristCamera
@@ -120,13 +120,13 @@ def run(args: argparse.Namespace) -> int:
             f"{args.frames} does not exist; record with --port and --camera, or give a folder of "
             "pictures with a frames.json"
         )
-    from so101_robobase.files import checked_output
+    from so101_robobase.base.files import checked_output
 
     args.output = checked_output(args.output, own=False)
     from dataclasses import replace
 
-    from so101_robobase import alignment as alignments
-    from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.arm import alignment as alignments
+    from so101_robobase.arm.alignment import Alignment, Units
     from so101_robobase.robot.align.overlay import draw_comparisons, load_frames, nominal_pose
     from so101_robobase.sim.scene import build_scene
 
@@ -186,7 +186,7 @@ def _live(
     import shutil
 
     from so101_robobase.robot.align.live_overlay import HELP, PoseEditor, live_overlay
-    from so101_robobase.robot.keys import has_keys, terminal_keys
+    from so101_robobase.robot.person.keys import has_keys, terminal_keys
 
     if not has_keys():
         raise UserError("--live takes keys from a terminal, and there is none here; see --adjust")
@@ -231,8 +231,8 @@ def _arm(
     args: argparse.Namespace, alignment: Alignment
 ) -> Iterator[tuple[LeRobotDriver, WristCamera]]:
     """Arm and camera, open and checked; closed at the end."""
-    from so101_robobase.alignment import check_same_arm
-    from so101_robobase.perception.frames import parse_frame_size
+    from so101_robobase.arm.alignment import check_same_arm
+    from so101_robobase.base.arguments import parse_frame_size
     from so101_robobase.robot.cameras import make_camera
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 

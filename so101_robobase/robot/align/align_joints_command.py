@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.arguments import Input
-from so101_robobase.robot.arguments import add_arm
+from so101_robobase.base.arguments import Input
+from so101_robobase.robot.person.arguments import add_arm
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("give --port and --calibration of the arm, or --readings of a file")
     from dataclasses import replace
 
-    from so101_robobase import alignment as alignments
-    from so101_robobase.files import checked_output
+    from so101_robobase.arm import alignment as alignments
+    from so101_robobase.base.files import checked_output
     from so101_robobase.robot.align.joints import (
         draw_poses,
         fit_joints,

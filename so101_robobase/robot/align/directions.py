@@ -5,8 +5,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from so101_robobase.alignment import Units
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.alignment import Units
+from so101_robobase.arm.joints import JOINTS
 
 MOTIONS = {
     "shoulder_pan": "turn the arm clockwise, seen from above",

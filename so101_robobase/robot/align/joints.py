@@ -10,10 +10,10 @@ import yaml
 
 from robobase.errors import UserError
 from robobase.reading import read_yaml
-from so101_robobase.alignment import GRIPPER, Alignment
-from so101_robobase.files import written_whole
-from so101_robobase.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot.driver import Driver, DriverError
+from so101_robobase.arm.alignment import GRIPPER, Alignment
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
+from so101_robobase.base.files import written_whole
+from so101_robobase.robot.loop.driver import Driver, DriverError
 from so101_robobase.sim.scene import Scene
 
 CLOSED, OPEN = "closed", "open"
@@ -268,8 +268,8 @@ def draw_poses(scene: Scene, folder: Path, poses: Sequence[ReferencePose] = POSE
     """
     from PIL import Image
 
-    from so101_robobase import pictures
     from so101_robobase.sim.views import Views
+    from so101_robobase.vision import pictures
 
     views = Views(scene, _PICTURE)
     paths = []

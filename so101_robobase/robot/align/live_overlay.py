@@ -8,17 +8,17 @@ from typing import Protocol
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.alignment import CameraPose, Units
-from so101_robobase.files import checked_output
-from so101_robobase.picture_files import write_png
-from so101_robobase.pictures import strip
+from so101_robobase.arm.alignment import CameraPose, Units
+from so101_robobase.base.files import checked_output
 from so101_robobase.robot.align.joints import let_go, read_patiently
 from so101_robobase.robot.align.overlay import Overlay, nudged, outlined
-from so101_robobase.robot.driver import Driver
-from so101_robobase.robot.keys import ESCAPE, Keys
+from so101_robobase.robot.loop.driver import Driver
+from so101_robobase.robot.person.keys import ESCAPE, Keys
 from so101_robobase.robot.recording.display import VIEWER, import_rerun, open_recording
 from so101_robobase.robot.rollout.sight import Camera
 from so101_robobase.sim.scene import Scene
+from so101_robobase.vision.picture_files import write_png
+from so101_robobase.vision.pictures import strip
 
 HELP = """\
 Keys; in capitals, the other way. All in the camera's own frame.

@@ -12,18 +12,18 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import read_json
-from so101_robobase.alignment import CameraPose, Units
-from so101_robobase.files import inside, written_whole
-from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.observation import PALETTE, ClassId, colorize_ids
-from so101_robobase.picture_files import read_mask, read_picture, write_png
-from so101_robobase.pictures import caption, grid
+from so101_robobase.arm.alignment import CameraPose, Units
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.base.files import inside, written_whole
 from so101_robobase.robot.align.joints import let_go, read_patiently
-from so101_robobase.robot.driver import Driver
+from so101_robobase.robot.loop.driver import Driver
 from so101_robobase.robot.search import CMAES
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import Scene, SceneConfig
+from so101_robobase.vision.observation import PALETTE, ClassId, colorize_ids
+from so101_robobase.vision.picture_files import read_mask, read_picture, write_png
+from so101_robobase.vision.pictures import caption, grid
 
 FRAMES_FILE = "frames.json"
 _MOST_COLOURS = 2**29  # of all frames together: 580 of 640 x 480

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from so101_robobase.files import written_whole
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.base.files import written_whole
 
 COUNTS = 4096  # of the encoder, one turn
 COUNT = 2 * np.pi / COUNTS  # rad

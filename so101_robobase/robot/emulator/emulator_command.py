@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.arguments import Input, Seed
+from so101_robobase.base.arguments import Input, Seed
 from so101_robobase.robot.emulator import hand_command
 
 LINK = "/tmp/so101"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 
 
 class Hand:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robobase.errors import UserError
-from so101_robobase.arguments import Number
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.base.arguments import Number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--joint goes with --to or --by, and those with --joint")
     import time
 
-    from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.arm.alignment import Alignment, Units
     from so101_robobase.robot.emulator.attach import Emulator
     from so101_robobase.sim.scene import build_scene
 

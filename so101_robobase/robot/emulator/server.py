@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.bus import Bus
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.emulator.control import SOCKET_FILE, ControlServer, Request

@@ -8,11 +8,11 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import read_json
-from so101_robobase.config import LiftConfig
 from so101_robobase.robot.emulator.client import BusState, EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.emulator.protocol import Complaint
 from so101_robobase.robot.emulator.schedule import load_schedule
+from so101_robobase.tasks.lift.config import LiftConfig
 
 _REFRESH = 0.2  # s
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
 
 STATE_FILE, EVENT_FILE, CONFIG_FILE = "state", "events", "config.json"
 

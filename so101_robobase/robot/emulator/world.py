@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.emulator.calibration import calibrate
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Faults

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import RELEASE, ArmLoop, Ending, Watchdog
 from so101_robobase.robot.identify.fit import HOME
-from so101_robobase.robot.keys import Keys, no_keys
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm_loop import RELEASE, ArmLoop, Ending, Watchdog
+from so101_robobase.robot.person.keys import Keys, no_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.words import REAL_ARM, Words
 

@@ -5,24 +5,23 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase import alignment as alignments
-from so101_robobase.alignment import Alignment, Units, check_same_arm
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
+from so101_robobase.arm import alignment as alignments
+from so101_robobase.arm.alignment import Alignment, Units, check_same_arm
+from so101_robobase.arm.clearance import Clearance
 from so101_robobase.evaluation.report import prepare_output
-from so101_robobase.robot.arguments import REAL, SIM
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import CONTROL_PERIOD
 from so101_robobase.robot.arms import (
     ArmParts,
     emulated_arm,
     real_arm,
     simulated_arm,
 )
-from so101_robobase.robot.events import EventLog, meanings
 from so101_robobase.robot.identify.excite import Excite, Excited
 from so101_robobase.robot.identify.fit import excitation
-from so101_robobase.robot.keys import has_keys, no_keys, terminal_keys
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm_loop import CONTROL_PERIOD
+from so101_robobase.robot.loop.events import EventLog, meanings
+from so101_robobase.robot.person.arguments import REAL, SIM
+from so101_robobase.robot.person.keys import has_keys, no_keys, terminal_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.room import check_room
 from so101_robobase.robot.rollout.rollout_report import ask_to_begin, tell_what_went_wrong
@@ -31,6 +30,7 @@ from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.words import Words
 from so101_robobase.sim.scene import SceneConfig, build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 
 def record(args: argparse.Namespace, alignment: Alignment) -> bool:

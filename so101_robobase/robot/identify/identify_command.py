@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
-from so101_robobase.arguments import Input, Number, Seed
-from so101_robobase.joints import JOINTS
-from so101_robobase.robot.arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.base.arguments import Input, Number, Seed
+from so101_robobase.robot.person.arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
 
 if TYPE_CHECKING:
-    from so101_robobase.alignment import Alignment
+    from so101_robobase.arm.alignment import Alignment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -122,11 +122,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--no_fit needs --record FOLDER: there is nothing else to do")
     if args.record is not None:
         _check_recording(args)
-    from so101_robobase.files import checked_output
+    from so101_robobase.base.files import checked_output
 
     args.output = checked_output(args.output, own=False)
-    from so101_robobase import alignment as alignments
-    from so101_robobase.alignment import Alignment
+    from so101_robobase.arm import alignment as alignments
+    from so101_robobase.arm.alignment import Alignment
 
     alignment = alignments.load(args.output) if args.output.exists() else Alignment()
     recordings = list(args.recordings)
@@ -157,8 +157,8 @@ def _fit(args: argparse.Namespace, recordings: Sequence[Path], alignment: Alignm
 
     from tqdm import tqdm
 
-    from so101_robobase import alignment as alignments
-    from so101_robobase.alignment import Units
+    from so101_robobase.arm import alignment as alignments
+    from so101_robobase.arm.alignment import Units
     from so101_robobase.robot.identify.fit import identify
     from so101_robobase.robot.recording.episode_log import read
     from so101_robobase.sim.scene import build_scene

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from so101_robobase.alignment import Alignment, from_plain
-from so101_robobase.files import MARK, written_whole
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.alignment import Alignment, from_plain
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.base.files import MARK, written_whole
 from so101_robobase.robot.identify.tracking import Tracker, TrackingError
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.sim.scene import SceneConfig, build_scene

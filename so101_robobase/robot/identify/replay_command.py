@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.arguments import ALIGNMENT, Input, Number
+from so101_robobase.base.arguments import ALIGNMENT, Input, Number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replays, prints the error per joint and draws the curves."""
     from robobase.errors import UserError
-    from so101_robobase import alignment as alignments
-    from so101_robobase.alignment import Alignment, Units
-    from so101_robobase.files import RUNS, checked_output, timed
+    from so101_robobase.arm import alignment as alignments
+    from so101_robobase.arm.alignment import Alignment, Units
+    from so101_robobase.base.files import RUNS, checked_output, timed
     from so101_robobase.robot.identify.replay import draw_curves, replay, tracking_error
     from so101_robobase.robot.recording.episode_log import read
     from so101_robobase.sim.scene import build_scene

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.sim.scene import CUBE_POS, Scene
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.alignment import GRIPPER, Units
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.alignment import GRIPPER, Units
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.align.directions import Item, Person, check_joint
 from so101_robobase.robot.cameras import WristCamera
-from so101_robobase.robot.driver import DriverError
+from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.lerobot_bus import LeRobotBus, uncalibrated
 from so101_robobase.robot.real.lerobot_calibration import Calibration, kept_by

@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Callable
 
-from so101_robobase.arguments import ALIGNMENT, Input
-from so101_robobase.robot.arguments import add_calibration, add_camera, add_port
+from so101_robobase.base.arguments import ALIGNMENT, Input
+from so101_robobase.robot.person.arguments import add_calibration, add_camera, add_port
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.port is not None:
         _check_arm(args, report)
     if args.camera is not None:
-        from so101_robobase.perception.frames import parse_frame_size
+        from so101_robobase.base.arguments import parse_frame_size
         from so101_robobase.robot.cameras import make_camera
         from so101_robobase.robot.real.check import check_camera
 
@@ -67,11 +67,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_arm(args: argparse.Namespace, report: Callable[..., bool]) -> None:
-    from so101_robobase import alignment as alignments
-    from so101_robobase.alignment import Alignment, Units
-    from so101_robobase.robot.keys import has_keys
+    from so101_robobase.arm import alignment as alignments
+    from so101_robobase.arm.alignment import Alignment, Units
+    from so101_robobase.robot.person.keys import has_keys
+    from so101_robobase.robot.person.terminal import Terminal
     from so101_robobase.robot.real.check import check_arm, check_port, repair_settings
-    from so101_robobase.robot.terminal import Terminal
     from so101_robobase.sim.scene import build_scene
 
     alignment = alignments.load(args.alignment) if args.alignment else Alignment()

@@ -13,9 +13,9 @@ from functools import partial
 from termios import error as TermiosError  # raised by pyserial's flush; no OSError
 from typing import Any
 
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot import extras
-from so101_robobase.robot.driver import DriverError
+from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.real.servo_registers import Settings, State

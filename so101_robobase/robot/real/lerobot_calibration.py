@@ -8,8 +8,8 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import read_json
-from so101_robobase.alignment import GRIPPER
-from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.arm.alignment import GRIPPER
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot import extras
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.real.servo_registers import Settings

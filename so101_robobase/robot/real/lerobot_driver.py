@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot import extras
-from so101_robobase.robot.driver import DriverError, MotorHealth, Reading
+from so101_robobase.robot.loop.driver import DriverError, MotorHealth, Reading
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.lerobot_bus import LeRobotBus
 from so101_robobase.robot.real.lerobot_calibration import Calibration, default_folder, kept_by

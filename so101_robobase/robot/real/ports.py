@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot import extras
 from so101_robobase.robot.words import REAL_ARM, words_for
 

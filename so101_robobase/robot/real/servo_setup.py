@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS
-from so101_robobase.robot.driver import DriverError
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.lerobot_bus import LeRobotBus
 from so101_robobase.robot.real.ports import IDS

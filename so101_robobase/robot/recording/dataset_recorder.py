@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS
-from so101_robobase.observation import PALETTE, colorize_ids
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundObserver, reason
 from so101_robobase.robot.recording.dataset_store import EpisodeStore
 from so101_robobase.robot.recording.records import PolicyTick
+from so101_robobase.vision.observation import PALETTE, colorize_ids
 
 STATE, ACTION = "observation.state", "action"
 WRIST, IDS = "observation.images.wrist", "observation.images.ids"

@@ -16,8 +16,8 @@ from typing import Any
 from robobase.errors import UserError
 from robobase.locks import FolderLock
 from robobase.reading import MIB, read_bytes, reason
-from so101_robobase.extras import install
-from so101_robobase.files import check_replaceable, inside
+from so101_robobase.base.extras import install
+from so101_robobase.base.files import check_replaceable, inside
 from so101_robobase.robot.recording.lerobot_format import (
     EPISODES,
     INFO,

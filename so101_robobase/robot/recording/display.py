@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.files import checked_output
-from so101_robobase.joints import JOINTS
-from so101_robobase.observation import CLASSES, PALETTE
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.base.files import checked_output
 from so101_robobase.robot.recording.background import BackgroundObserver, reason
 from so101_robobase.robot.recording.records import PolicyTick
+from so101_robobase.vision.observation import CLASSES, PALETTE
 
 VIEWER = "viewer"
 INSTALL = "pip install rerun-sdk"

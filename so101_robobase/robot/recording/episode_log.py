@@ -13,9 +13,9 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import MIB, plain_json, read_npz, reason
-from so101_robobase.alignment import Units
-from so101_robobase.files import written_whole
-from so101_robobase.joints import JOINTS, NUM_JOINTS
+from so101_robobase.arm.alignment import Units
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
+from so101_robobase.base.files import written_whole
 from so101_robobase.robot.recording.lerobot_format import (
     INFO,
     MOST_ROWS,

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from so101_robobase import pictures
-from so101_robobase.files import written_whole
-from so101_robobase.observation import center_crop
+from so101_robobase.base.files import written_whole
 from so101_robobase.robot.recording.background import BackgroundObserver, reason
 from so101_robobase.robot.recording.records import PolicyTick
+from so101_robobase.vision import pictures
+from so101_robobase.vision.observation import center_crop
 
 _SHOWN = 6  # steps
 _EVERY = 0.2  # s at least between two of them

@@ -11,7 +11,7 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import MIB, read_json, reason
-from so101_robobase.files import inside
+from so101_robobase.base.files import inside
 from so101_robobase.robot.extras import require
 
 INFO = Path("meta/info.json")

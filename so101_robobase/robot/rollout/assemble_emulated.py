@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.alignment import Alignment
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.arms import emulated_arm
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import JOINT, Fault
@@ -19,6 +18,7 @@ from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.sim.scene import SUBSTEPS
+from so101_robobase.tasks.lift.config import LiftConfig
 
 _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
 

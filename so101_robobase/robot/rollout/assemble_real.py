@@ -5,14 +5,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from so101_robobase.alignment import Alignment, check_same_arm
-from so101_robobase.config import LiftConfig
-from so101_robobase.perception.frames import parse_frame_size
+from so101_robobase.arm.alignment import Alignment, check_same_arm
+from so101_robobase.base.arguments import parse_frame_size
 from so101_robobase.robot.arms import real_arm
 from so101_robobase.robot.cameras import make_camera
 from so101_robobase.robot.rollout.scenes import PersonsScene
 from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, CameraEyes
+from so101_robobase.tasks.lift.config import LiftConfig
 
 
 def assemble(

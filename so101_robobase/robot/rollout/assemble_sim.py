@@ -4,15 +4,15 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from so101_robobase.alignment import Alignment
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.alignment import Alignment
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.arms import simulated_arm
 from so101_robobase.robot.emulator.schedule import load_schedule
 from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
+from so101_robobase.tasks.lift.config import LiftConfig
 
 
 def assemble(

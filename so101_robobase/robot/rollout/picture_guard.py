@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.robot.arm import Arm
+from so101_robobase.robot.loop.arm import Arm
 from so101_robobase.robot.rollout.frame_watch import REMEDIES, Flaw
 from so101_robobase.robot.rollout.sight import Picture, Sight
 from so101_robobase.robot.words import REAL_ARM, Words

@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 
 from robobase.envs.wrappers import ActionSequence, RecedingHorizonControl
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
+from so101_robobase.arm.kinematics import Kinematics, rpy
 from so101_robobase.evaluation.policy import TRAINED, Policy
-from so101_robobase.kinematics import Kinematics, rpy
-from so101_robobase.observation import proprioception
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.vision.observation import proprioception
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.arguments import (
+from so101_robobase.base.arguments import (
     ALIGNMENT,
     NETWORK,
     SNAPSHOT,
@@ -13,7 +13,7 @@ from so101_robobase.arguments import (
     Number,
     Seed,
 )
-from so101_robobase.robot.arguments import (
+from so101_robobase.robot.person.arguments import (
     EMULATED,
     REAL,
     SIM,
@@ -182,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from so101_robobase.robot.keys import has_keys
+    from so101_robobase.robot.person.keys import has_keys
     from so101_robobase.robot.words import REAL_ARM, words_for
 
     if args.dry_run and args.on_stop == "hold":

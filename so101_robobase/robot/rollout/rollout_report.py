@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
+from so101_robobase.base.files import written_whole
 from so101_robobase.evaluation.report import table
 from so101_robobase.evaluation.statistics import CONFIDENCE, wilson_interval
-from so101_robobase.files import written_whole
-from so101_robobase.robot.arguments import REAL, SIM
-from so101_robobase.robot.arm_loop import HOLD, Ending
-from so101_robobase.robot.events import EventLog, meanings
+from so101_robobase.robot.loop.arm_loop import HOLD, Ending
+from so101_robobase.robot.loop.events import EventLog, meanings
+from so101_robobase.robot.loop.ticker import Timing
+from so101_robobase.robot.person.arguments import REAL, SIM
 from so101_robobase.robot.rollout.rollout import Result, Settings
-from so101_robobase.robot.ticker import Timing
 from so101_robobase.robot.words import Words
 
 _CTRL_C = "Ctrl-C"

@@ -13,23 +13,23 @@ import torch
 from robobase import compute
 from robobase.errors import UserError
 from robobase.run_snapshot import locate
-from so101_robobase import alignment as alignments
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.cli import INTERRUPTED
-from so101_robobase.config import LiftConfig
-from so101_robobase.control import num_actions
+from so101_robobase.arm import alignment as alignments
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.control import num_actions
+from so101_robobase.arm.kinematics import Kinematics
+from so101_robobase.base.cli import INTERRUPTED
+from so101_robobase.base.files import claimed, output_folder
+from so101_robobase.envs.observer import CHANNELS
 from so101_robobase.evaluation.policy import Policy, load_policy
 from so101_robobase.evaluation.session import parse_overrides
-from so101_robobase.files import claimed, output_folder
-from so101_robobase.kinematics import Kinematics
-from so101_robobase.robot.arguments import EMULATED, REAL, SIM
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import CONTROL_PERIOD
 from so101_robobase.robot.arms import ArmParts
-from so101_robobase.robot.dry_run import DryRun
-from so101_robobase.robot.events import EventLog
-from so101_robobase.robot.keys import has_keys, terminal_keys
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm_loop import CONTROL_PERIOD
+from so101_robobase.robot.loop.dry_run import DryRun
+from so101_robobase.robot.loop.events import EventLog
+from so101_robobase.robot.person.arguments import EMULATED, REAL, SIM
+from so101_robobase.robot.person.keys import has_keys, terminal_keys
 from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundObserver
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.last_pictures import LastPictures
@@ -49,9 +49,9 @@ from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.filter import SafetyFilter
 from so101_robobase.robot.safety.limits import load as load_limits
 from so101_robobase.robot.safety.monitor import Monitor
-from so101_robobase.sim.observer import CHANNELS
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.sight import SCENE, SIMULATED
+from so101_robobase.tasks.lift.config import LiftConfig
 
 CUT_SHORT = 1
 """Exit code of a rollout that did not come to its end."""
@@ -183,7 +183,7 @@ def _observers(
     observers: list[BackgroundObserver] = [LastPictures(folder)]
     resources.callback(observers[-1].close)
     if args.record is not None:
-        from so101_robobase.perception.frames import parse_frame_size
+        from so101_robobase.base.arguments import parse_frame_size
         from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
 
         size = config.image_size

@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.observation import rgb, seg, seg_depth
-from so101_robobase.robot.clock import Clock
+from so101_robobase.envs.observer import Observer, make_observer
+from so101_robobase.robot.loop.clock import Clock
 from so101_robobase.robot.rollout.frame_watch import Flaw, FrameWatch
-from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import Observer, make_observer
 from so101_robobase.sim.sight import SCENE, SIMULATED
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.vision.observation import rgb, seg, seg_depth
 
 _ONLY = np.array([0])
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.sim.curriculum import bank
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.starts import bank
 
 _CUBE_IN_HAND = (1, 2)
 

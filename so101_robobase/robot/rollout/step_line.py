@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from so101_robobase.alignment import GRIPPER
+from so101_robobase.arm.alignment import GRIPPER
 
 _NAMES = ("pan", "lift", "elbow", "wrist", "roll", "gripper")
 _WORTH_TELLING = 0.1  # degrees or percent by which limits changed a joint

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from so101_robobase.alignment import Units
-from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.robot.driver import Driver, MotorHealth, Reading
+from so101_robobase.arm.alignment import Units
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.robot.loop.driver import Driver, MotorHealth, Reading
 from so101_robobase.robot.safety.filter import TICK, SafetyFilter
 
 COUNT = 2 * np.pi / 4096

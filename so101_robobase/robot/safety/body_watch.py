@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from so101_robobase.clearance import Clearance
-from so101_robobase.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot.driver import MotorHealth
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
+from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.safety.filter import SafetyLimits
 from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Verdict, gravest
 

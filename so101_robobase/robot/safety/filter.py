@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
-from so101_robobase.clearance import Clearance, Posture, furthest, furthest_arm_first
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.clearance import Clearance, Posture, furthest, furthest_arm_first
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.safety.bounds import Bounds, keep_within
 
 Array = NDArray[np.float64]

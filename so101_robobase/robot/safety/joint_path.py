@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
-from so101_robobase.clearance import furthest
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.clearance import furthest
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.safety.filter import TICK, SafetyFilter
 
 Array = NDArray[np.float64]

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS
-from so101_robobase.robot.driver import MotorHealth
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.safety.bounds import Bounds, keep_within
 from so101_robobase.robot.safety.filter import TICK
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.control import ControlConfig, make_controller
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.control import ControlConfig, make_controller
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.safety.filter import TICK, Intervention, SafetyFilter, SafetyLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
+from so101_robobase.tasks.lift.config import LiftConfig
 
 Give = Callable[[int, np.random.Generator], np.ndarray]
 
@@ -82,7 +82,7 @@ def stress(
     driver = SimulatedDriver(body)
     task = body.task
     joint_range = task.sim.scene.model.actuator_ctrlrange.copy()
-    clearance = Clearance(task.sim.scene)
+    clearance = Clearance(task.sim.scene.model)
     safety = SafetyFilter(limits or SafetyLimits(), joint_range, clearance)
     controller = make_controller(control, task.sim.kinematics, safety.joint_range, 1, clearance)
     action_dim = NUM_JOINTS if way == JOINT_TARGETS else controller.action_dim

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.arm.servos import CommandDelay
 from so101_robobase.robot.simulated.joint_faults import JointFaults
-from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import SUBSTEPS
-from so101_robobase.sim.servos import CommandDelay
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
 
 _GRIPPER_SHARE = 0.5  # of its torque, to which LeRobot limits the gripper's servo
 _ONLY = np.array([0])

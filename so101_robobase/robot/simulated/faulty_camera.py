@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from so101_robobase.observation import ClassId
 from so101_robobase.robot.emulator.client import BusState
 from so101_robobase.robot.emulator.faults import CAMERA
 from so101_robobase.robot.rollout.sight import Eyes, Picture
+from so101_robobase.vision.observation import ClassId
 
 _GREEN = np.array([0, 135, 0], np.uint8)  # what a decoder makes of zeros
 _FLAT = np.array([120, 120, 120], np.uint8)

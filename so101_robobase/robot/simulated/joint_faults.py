@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import mujoco
 import numpy as np
 
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
 
 
 class JointFaults:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from so101_robobase.config import LiftConfig
-from so101_robobase.observation import IMAGE_SIZE, disparity_from_depth
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.renderer import Renderer, make_renderer
 from so101_robobase.sim.scene import Scene, build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.vision.observation import IMAGE_SIZE, disparity_from_depth
 
 FRAME_SIZE = (640, 480)
 

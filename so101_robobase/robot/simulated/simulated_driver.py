@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot.clock import SimulatedClock
-from so101_robobase.robot.driver import MotorHealth, Reading
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.emulator.faults import Faults
+from so101_robobase.robot.loop.clock import SimulatedClock
+from so101_robobase.robot.loop.driver import MotorHealth, Reading
 from so101_robobase.robot.simulated.body import Body
 
 IDS = tuple(range(1, NUM_JOINTS + 1))

@@ -9,14 +9,14 @@ from lerobot.robots.robot import Robot
 from lerobot.robots.utils import ensure_safe_goal_position
 from lerobot.utils.decorators import check_if_already_connected, check_if_not_connected
 
-from so101_robobase import alignment as alignments
-from so101_robobase.alignment import GRIPPER
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm import alignment as alignments
+from so101_robobase.arm.alignment import GRIPPER
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.robot.so101_mujoco.config_so101_mujoco import SO101MujocoConfig
+from so101_robobase.tasks.lift.config import LiftConfig
 
 WRIST = "wrist"
 MOST_AT_ONCE = 2.0  # s that are caught up with after a pause; by then an arm has come to rest

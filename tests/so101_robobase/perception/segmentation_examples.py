@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from so101_robobase.observation import PALETTE
 from so101_robobase.perception.segmentation import config as configuration
+from so101_robobase.vision.observation import PALETTE
 
 SMALL = [
     "model.size=[64,96]", "augmentation.crop=[64,64]", "model.encoder_weights=none",

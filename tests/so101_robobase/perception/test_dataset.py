@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, CameraPose, save
-from so101_robobase.observation import CLASSES, PALETTE
+from so101_robobase.arm.alignment import Alignment, CameraPose, save
 from so101_robobase.perception import dataset_command
 from so101_robobase.perception.contact_sheet import contact_sheet
 from so101_robobase.perception.dataset import DatasetSettings, Painter, generate, pool_label
@@ -22,6 +21,7 @@ from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.scenes import Pool
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import SceneConfig, build_scene
+from so101_robobase.vision.observation import CLASSES, PALETTE
 
 SETTINGS = DatasetSettings.randomized(width=64, height=48, seed=3)
 

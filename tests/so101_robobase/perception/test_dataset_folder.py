@@ -9,8 +9,8 @@ import yaml
 from PIL import Image
 
 from robobase.errors import UserError
-from so101_robobase.observation import CLASSES, PALETTE
 from so101_robobase.perception.folder import LabelledPictures
+from so101_robobase.vision.observation import CLASSES, PALETTE
 
 IDS = np.array([[0, 1, 2], [3, 4, 5]], np.uint8)
 PICTURE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)

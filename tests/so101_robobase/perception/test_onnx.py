@@ -20,16 +20,16 @@ import onnx
 import torch
 from tiny_depth import blotches, save_tiny_depth
 
-from so101_robobase.observation import CLASSES
+from so101_robobase.base.arguments import parse_frame_size
 from so101_robobase.perception import benchmark_command, export_command, latency, onnx_export
 from so101_robobase.perception.depth import DepthInference
-from so101_robobase.perception.frames import parse_frame_size
 from so101_robobase.perception.onnx import METADATA, OnnxDepth, OnnxSegmentation
 from so101_robobase.perception.onnx_export import export_depth, export_segmentation, parity_frames
 from so101_robobase.perception.segmentation import checkpoint
 from so101_robobase.perception.segmentation.inference import SegmentationInference
 from so101_robobase.perception.segmentation.model import ModelSpec, SegmentationNetwork
 from so101_robobase.perception.segmentation.preprocessing import prepare
+from so101_robobase.vision.observation import CLASSES
 
 FRAME = (120, 160)
 

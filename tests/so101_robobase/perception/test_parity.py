@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from so101_robobase.alignment import CameraPose
-from so101_robobase.cli import main
+from so101_robobase.arm.alignment import CameraPose
+from so101_robobase.base.cli import main
 from so101_robobase.evaluation.policy import load_policy
-from so101_robobase.observation import ClassId
 from so101_robobase.perception.dataset import DatasetSettings
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.perception.parity import Comparison, action_difference, compare
 from so101_robobase.perception.parity_report import picture
 from so101_robobase.perception.scenes import simulate_pool
+from so101_robobase.vision.observation import ClassId
 
 SNAPSHOT = str(Path(__file__).parents[3] / "policies/whole_task_snapshot.pt")
 

@@ -3,7 +3,6 @@ import pytest
 from segmentation_examples import small_config, write_pictures
 
 from robobase.errors import UserError
-from so101_robobase import observation
 from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.segmentation.data import (
     Batches,
@@ -12,6 +11,7 @@ from so101_robobase.perception.segmentation.data import (
     split,
 )
 from so101_robobase.perception.segmentation.training import TrainingData
+from so101_robobase.vision import observation
 
 
 def test_split_parts_are_disjoint_whole_and_repeatable():

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from robobase.errors import UserError
-from so101_robobase.cli import main
-from so101_robobase.observation import PALETTE
+from so101_robobase.base.cli import main
 from so101_robobase.perception.segmentation import checkpoint
 from so101_robobase.perception.segmentation.inference import SegmentationInference
 from so101_robobase.perception.segmentation.model import ModelSpec, SegmentationNetwork
+from so101_robobase.vision.observation import PALETTE
 
 pytest.importorskip("segmentation_models_pytorch")
 pytest.importorskip("timm")

@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from robobase.errors import UserError
-from so101_robobase import observation
 from so101_robobase.perception.segmentation import config as configuration
 from so101_robobase.perception.segmentation import pretrained
 from so101_robobase.perception.segmentation.evaluation import policy_logits
 from so101_robobase.perception.segmentation.model import ModelSpec, SegmentationNetwork, upsample
 from so101_robobase.perception.segmentation.preprocessing import ids_from_logits, prepare
 from so101_robobase.perception.segmentation.pretrained import with_encoder_weights
+from so101_robobase.vision import observation
 
 pytest.importorskip("segmentation_models_pytorch")
 pytest.importorskip("timm")

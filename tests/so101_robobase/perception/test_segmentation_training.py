@@ -9,7 +9,7 @@ from segmentation_examples import SMALL, small_config, write_pictures
 
 from robobase.errors import UserError
 from robobase.signals import StopRequest
-from so101_robobase.cli import main
+from so101_robobase.base.cli import main
 from so101_robobase.perception.segmentation import checkpoint
 from so101_robobase.perception.segmentation.config import TrainingConfig
 from so101_robobase.perception.segmentation.model import SegmentationNetwork

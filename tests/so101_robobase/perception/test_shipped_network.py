@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("segmentation_models_pytorch")
 
-from so101_robobase.observation import ClassId
 from so101_robobase.perception.dataset import DatasetSettings
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.perception.parity import compare
 from so101_robobase.perception.scenes import simulate_pool
+from so101_robobase.vision.observation import ClassId
 
 NETWORK = Path(__file__).parents[3] / "policies" / "segmentation.pt"
 

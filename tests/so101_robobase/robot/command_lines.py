@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 from test_robot_lerobot_camera import Device
 
-from so101_robobase import cli
+from so101_robobase.base import cli
 
 
 def run(argv: list[str], camera: dict, visible: bool) -> dict[str, object]:

@@ -8,7 +8,7 @@ import numpy as np
 from lerobot.teleoperators.config import TeleoperatorConfig
 from lerobot.teleoperators.teleoperator import Teleoperator
 
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 
 
 @TeleoperatorConfig.register_subclass("sway")

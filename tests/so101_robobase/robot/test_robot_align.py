@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase import cli
-from so101_robobase.alignment import Alignment, CameraPose, Units, load, save
-from so101_robobase.config import LiftConfig
+from so101_robobase.arm.alignment import Alignment, CameraPose, Units, load, save
+from so101_robobase.base import cli
 from so101_robobase.robot.align import align_joints_command
 from so101_robobase.robot.align.joints import (
     OPEN,
@@ -22,11 +21,12 @@ from so101_robobase.robot.align.joints import (
     model_state,
     save_readings,
 )
-from so101_robobase.robot.driver import DriverError
+from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.real import lerobot_driver
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 ARM = Alignment((1, -1, 1, -1, -1), (12.0, -7.5, 3.0, 0.0, 41.0), 4.0, 93.0)
 CAMERA = CameraPose((0.0, -0.06, -0.02), (0.4, 0.0, 3.1), 70.0)

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, CameraPose, Units, load, save
-from so101_robobase.config import LiftConfig
-from so101_robobase.observation import ClassId, colorize_ids
+from so101_robobase.arm.alignment import Alignment, CameraPose, Units, load, save
 from so101_robobase.robot.align import align_camera_command
 from so101_robobase.robot.align.overlay import (
     Frame,
@@ -32,6 +30,8 @@ from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import SceneConfig, build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.vision.observation import ClassId, colorize_ids
 
 JOINT_RANGE = build_scene().model.actuator_ctrlrange
 JOINTS = np.array(

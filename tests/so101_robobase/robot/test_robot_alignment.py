@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from robobase.errors import UserError
-from so101_robobase.alignment import (
+from so101_robobase.arm.alignment import (
     Alignment,
     CameraPose,
     ServoModel,
@@ -18,13 +18,13 @@ from so101_robobase.alignment import (
     save,
     to_plain,
 )
-from so101_robobase.config import LiftConfig
-from so101_robobase.control import ControlConfig
+from so101_robobase.arm.control import ControlConfig
+from so101_robobase.arm.servos import CommandDelay
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import SceneConfig, build_scene
-from so101_robobase.sim.servos import CommandDelay
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
 
 ONES = (1.0,) * 6
 SERVOS = ServoModel((0.5,) * 6, (2.0,) * 6, (3.0,) * 6, (4.0,) * 6, 0.026)

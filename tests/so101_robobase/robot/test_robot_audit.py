@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.robot.driver import DriverError, Reading
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
 from so101_robobase.robot.emulator.shared import EVENT, GOAL
+from so101_robobase.robot.loop.driver import DriverError, Reading
 from so101_robobase.robot.safety.audit import (
     Findings,
     Look,
@@ -27,7 +27,7 @@ TURN = np.array([0.02, 0, 0, 0, 0, 0])  # rad per tick
 @pytest.fixture(scope="module")
 def safety(scene):
     limits = SafetyLimits()
-    return SafetyFilter(limits, scene.model.actuator_ctrlrange, Clearance(scene))
+    return SafetyFilter(limits, scene.model.actuator_ctrlrange, Clearance(scene.model))
 
 
 @pytest.fixture(scope="module")

@@ -5,21 +5,21 @@ import itertools
 import numpy as np
 import pytest
 
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import JOINTS
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import ArmLoop, Ending
-from so101_robobase.robot.driver import MotorHealth
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm_loop import ArmLoop, Ending
+from so101_robobase.robot.loop.driver import MotorHealth
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.safety.body_watch import BodyLimits, BodyWatch
 from so101_robobase.robot.safety.filter import TICK, SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Monitor, Verdict, gravest
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 HIGH = np.array([0.0, -0.66, 0.06, 1.57, 1.57, 1.07])  # 10 cm above the table
 LOW = np.array([0.0, 0.15, 0.25, 1.17, 1.57, 0.8])  # 3 cm above it
@@ -28,7 +28,7 @@ SHOULDER, GRIPPER = 1, 5
 
 @pytest.fixture(scope="module")
 def clearance():
-    return Clearance(build_scene())
+    return Clearance(build_scene().model)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def sway(body, fault, seconds=3.0):
     if fault is not None:
         driver.faults.inject(fault, 0.0)
     joint_range = body.task.sim.scene.model.actuator_ctrlrange
-    safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.sim.scene))
+    safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.sim.scene.model))
     arm = Arm(driver, Units(Alignment(), joint_range), safety, Monitor(), driver.clock, events)
     loop, ending = ArmLoop(arm), Ending()
 
@@ -219,7 +219,7 @@ def test_servos_tell_what_they_hold_and_not_what_moves_them(body):
     driver = SimulatedDriver(body)
     driver.connect()
     begin = body.joint_pos
-    clearance = Clearance(body.task.sim.scene)
+    clearance = Clearance(body.task.sim.scene.model)
 
     def loads():
         return np.array([driver.health(joint).load for joint in range(6)])

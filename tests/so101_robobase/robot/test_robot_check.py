@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.joints import JOINTS
-from so101_robobase.kinematics import Kinematics
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.robot.align.directions import MOTIONS, check_joint
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.real.check_command import configure, run

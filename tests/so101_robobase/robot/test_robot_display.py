@@ -15,7 +15,7 @@ pytest.importorskip("rerun")
 import rerun
 from policy_ticks import FRAME_SIZE, make_ticks
 
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.recording.display import RerunDisplay
 
 

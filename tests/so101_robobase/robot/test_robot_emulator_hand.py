@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase import cli
+from so101_robobase.base import cli
 from so101_robobase.robot.cameras import make_camera
 from so101_robobase.robot.emulator.attach import Emulator
 from so101_robobase.robot.emulator.faults import CAMERA, Fault

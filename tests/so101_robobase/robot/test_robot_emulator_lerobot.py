@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.calibration import COUNT, calibrate, write_calibration
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 pytest.importorskip("lerobot")
 from lerobot.motors.feetech import FeetechMotorsBus

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import NUM_JOINTS
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.emulator.calibration import COUNT, MIDDLE
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
@@ -30,6 +29,7 @@ from so101_robobase.robot.emulator.protocol import (
     encode,
 )
 from so101_robobase.robot.emulator.shared import LIMP
+from so101_robobase.tasks.lift.config import LiftConfig
 
 IDS = range(1, NUM_JOINTS + 1)
 SOON = 20.0  # s, the machine may be busy

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.safety.filter import Intervention
 
 
@@ -46,7 +46,7 @@ def test_arrays_and_what_json_lacks_are_written(tmp_path):
 def test_an_event_is_on_disk_at_once(tmp_path):
     program = (
         "import os, sys; from pathlib import Path; "
-        "from so101_robobase.robot.events import EventLog; "
+        "from so101_robobase.robot.loop.events import EventLog; "
         "log = EventLog(Path(sys.argv[1])); log.add('stop'); os.kill(os.getpid(), 9)"
     )
     path = tmp_path / "events.jsonl"

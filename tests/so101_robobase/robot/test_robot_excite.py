@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, ServoModel, Units, load, save
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import HOLD, RELEASE
-from so101_robobase.robot.driver import DriverError
+from so101_robobase.arm.alignment import Alignment, ServoModel, Units, load, save
+from so101_robobase.arm.clearance import Clearance
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.events import EventLog
 from so101_robobase.robot.identify import excite_session, identify_command
 from so101_robobase.robot.identify.excite import Excite
 from so101_robobase.robot.identify.fit import HOME, excitation
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm_loop import HOLD, RELEASE
+from so101_robobase.robot.loop.driver import DriverError
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
@@ -25,6 +24,7 @@ from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import SceneConfig
+from so101_robobase.tasks.lift.config import LiftConfig
 
 SOFT = ServoModel(
     (0.08, 0.12, 0.07, 0.05, 0.1, 0.09),

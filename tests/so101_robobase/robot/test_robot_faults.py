@@ -10,17 +10,16 @@ import pytest
 from empty_scene import Nothing, Table
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.kinematics import Kinematics
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.clock import RealClock
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.robot.emulator.faults import KINDS, Fault
 from so101_robobase.robot.emulator.schedule import draw_schedule
 from so101_robobase.robot.emulator.shared import GOAL
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.clock import RealClock
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.rollout.policy import Decision
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
@@ -29,6 +28,7 @@ from so101_robobase.robot.safety.audit import Look, Witness, judge
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.safety.watchdog import Watchdog
+from so101_robobase.tasks.lift.config import LiftConfig
 
 pytest.importorskip("lerobot")
 
@@ -127,7 +127,7 @@ def until(condition, seconds=SOON):
 
 @pytest.fixture(scope="module")
 def clearance(scene):
-    return Clearance(scene)
+    return Clearance(scene.model)
 
 
 @pytest.fixture

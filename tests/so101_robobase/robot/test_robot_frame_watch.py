@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.kinematics import Kinematics
-from so101_robobase.observation import ClassId
-from so101_robobase.robot.arm import Arm
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.robot.emulator.faults import CAMERA
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.rollout.frame_watch import Flaw, FrameWatch, flaw_of
 from so101_robobase.robot.rollout.policy import Decision
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
@@ -26,6 +24,8 @@ from so101_robobase.robot.safety.monitor import Monitor, MonitorLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.vision.observation import ClassId
 
 FRAME = (480, 640, 3)
 

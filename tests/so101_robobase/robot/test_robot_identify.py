@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, ServoModel, load, save
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.alignment import Alignment, ServoModel, load, save
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.identify import identify_command
 from so101_robobase.robot.identify.fit import HOME, excitation, identify
 from so101_robobase.robot.identify.tracking import Tracker

@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
+from so101_robobase.arm.clearance import Clearance
 from so101_robobase.robot.safety.filter import TICK, SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.joint_path import PATIENCE, UnreachableError, joint_path, plan
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 READY = np.array([0.0, -0.7, 0.02, 1.57, 1.57, 1.07])
 FOLDED = np.array([0.0, -1.7, 1.6, 0.9, 1.57, 0.0])  # at rest, 3 cm above the table
@@ -22,7 +22,7 @@ LEANING_BACK = np.array([-1.72, -0.97, -1.41, -1.16, -2.05, 0.54])
 
 @pytest.fixture(scope="module")
 def clearance():
-    return Clearance(build_scene())
+    return Clearance(build_scene().model)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from terminal_session import TerminalSession
 
-from so101_robobase.robot.keys import ESCAPE, has_keys, no_keys, terminal_keys
+from so101_robobase.robot.person.keys import ESCAPE, has_keys, no_keys, terminal_keys
 
 READER = """
 import sys, time
-from so101_robobase.robot.keys import terminal_keys
+from so101_robobase.robot.person.keys import terminal_keys
 with terminal_keys() as keys:
     print("ready", flush=True)
     while True:
@@ -100,7 +100,8 @@ def test_a_terminal_of_others_is_left_alone():
 
 BACKGROUND = """
 import os, subprocess, sys
-inner = "from so101_robobase.robot.keys import *\\nwith terminal_keys() as k: print(k is no_keys)"
+inner = "from so101_robobase.robot.person.keys import *\\n"
+inner += "with terminal_keys() as k: print(k is no_keys)"
 print(subprocess.run([sys.executable, "-c", inner], process_group=0, timeout=60).returncode)
 """
 

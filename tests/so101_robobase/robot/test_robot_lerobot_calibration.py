@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.calibration import calibrate, write_calibration
 from so101_robobase.robot.real.lerobot_calibration import FACTORY, Calibration, Kept
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.joints import JOINTS
-from so101_robobase.robot.driver import DriverError
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.emulator.shared import GOAL, LIMP
+from so101_robobase.robot.loop.driver import DriverError
 
 pytest.importorskip("lerobot")
 

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, CameraPose, load, save
-from so101_robobase.config import LiftConfig
-from so101_robobase.robot import keys
+from so101_robobase.arm.alignment import Alignment, CameraPose, load, save
 from so101_robobase.robot.align import align_camera_command
 from so101_robobase.robot.align.live_overlay import (
     HELP,
@@ -21,7 +19,8 @@ from so101_robobase.robot.align.live_overlay import (
     live_overlay,
 )
 from so101_robobase.robot.align.overlay import adjusted, nominal_pose, offset, outlined
-from so101_robobase.robot.driver import DriverError
+from so101_robobase.robot.loop.driver import DriverError
+from so101_robobase.robot.person import keys
 from so101_robobase.robot.real import lerobot_camera
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
@@ -29,6 +28,7 @@ from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import SceneConfig, build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 SIZE = (160, 120)  # width, height
 POSES = np.array(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS
-from so101_robobase.robot.driver import MotorHealth
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.safety.monitor import (
     ALLOWED,
     GO,

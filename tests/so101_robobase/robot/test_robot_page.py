@@ -14,7 +14,7 @@ import pytest
 from terminal_session import TerminalSession
 from tiny_snapshot import save_tiny_snapshot
 
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.attach import Emulator
 
 ROOT = Path(__file__).parents[3]

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from empty_scene import Nothing, Table
 
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.evaluation.policy import load_policy
-from so101_robobase.joints import NUM_JOINTS
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.clock import RealClock
 from so101_robobase.robot.emulator.shared import GOAL
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.clock import RealClock
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.rollout.policy import Decision, RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
@@ -27,8 +26,9 @@ from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import RESOLUTION, SimulatedDriver
-from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import CUBE_POS
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
 
 CONFIG = LiftConfig(stage=0)
 POLICY = Path(__file__).parents[3] / "policies" / "whole_task_snapshot.pt"

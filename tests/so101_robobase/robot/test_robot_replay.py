@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, ServoModel, Units, save, to_plain
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.alignment import Alignment, ServoModel, Units, save, to_plain
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.identify import replay_command
 from so101_robobase.robot.identify.fit import excitation
 from so101_robobase.robot.identify.replay import draw_curves, replay, tracking_error
@@ -18,6 +17,7 @@ from so101_robobase.robot.recording.episode_log import EpisodeLog, read, read_da
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import SceneConfig, build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
 
 ONES = (1.0,) * 6
 SOFT = ServoModel((0.05,) * 6, ONES, (2.0,) * 6, (3.0,) * 6, 0.03)

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import HOLD, RELEASE
-from so101_robobase.robot.driver import DriverError, MotorHealth
-from so101_robobase.robot.dry_run import DryRun
-from so101_robobase.robot.events import EventLog
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm_loop import HOLD, RELEASE
+from so101_robobase.robot.loop.driver import DriverError, MotorHealth
+from so101_robobase.robot.loop.dry_run import DryRun
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.rollout.policy import Decision
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
@@ -23,6 +22,7 @@ from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
+from so101_robobase.tasks.lift.config import LiftConfig
 
 
 class Nodding:

@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robobase.errors import UserError
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.control import ControlConfig, make_controller
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.control import ControlConfig, make_controller
 from so101_robobase.robot.safety.filter import ALLOWED, Intervention, SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.stress import POLICIES, WAYS, stress
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.sim.expert import TopDownPick
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.pick import TopDownPick
 
 DOWN = np.array([0.0, 0.15, 0.25, 1.17, 1.5708, 0.8])  # points down above (0.24, 0)
 READY = np.array([0.0, -0.7, 0.02, 1.57, 1.57, 1.07])
@@ -33,7 +33,7 @@ def joint_range():
 
 @pytest.fixture(scope="module")
 def clearance():
-    return Clearance(build_scene())
+    return Clearance(build_scene().model)
 
 
 @pytest.fixture(scope="module")

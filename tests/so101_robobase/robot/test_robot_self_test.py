@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 
-from so101_robobase.alignment import Alignment, Units
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot.arm import Arm
-from so101_robobase.robot.arm_loop import ArmLoop, Ending
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.events import EventLog
+from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm_loop import ArmLoop, Ending
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.self_test import TURN, Turn, self_test
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
+from so101_robobase.tasks.lift.config import LiftConfig
 
 CONFIG = LiftConfig(stage=0)
 START = start_pose(CONFIG)
@@ -38,7 +38,7 @@ class Examined:
         for fault in faults:
             driver.faults.inject(fault, 0.0)
         joint_range = body.task.sim.scene.model.actuator_ctrlrange
-        safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.sim.scene))
+        safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.sim.scene.model))
         units = Units(Alignment(), joint_range)
         arm = Arm(driver, units, safety, Monitor(), driver.clock, self.events)
         loop, self.ending, self.turns, self.heights = ArmLoop(arm), Ending(), [], []
@@ -121,7 +121,7 @@ def test_backlash_and_sagging_of_a_real_arm_pass():
 
 def test_where_there_is_no_room_nothing_moves(body):
     low = np.array([0.0, 0.2, 0.35, 1.17, 1.57, 0.8])
-    assert Clearance(body.task.sim.scene)(low).clearance < 0.02
+    assert Clearance(body.task.sim.scene.model)(low).clearance < 0.02
     tested = Examined(body, pose=low)
     assert "there is no room for shoulder_pan to turn" in tested.stopped
     assert np.abs(body.joint_pos - low).max() < 0.02

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.real.servo_registers import REGISTERS, Register
 

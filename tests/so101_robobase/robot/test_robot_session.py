@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_snapshot import save_tiny_snapshot
 
-from so101_robobase import cli
-from so101_robobase.robot.arm_loop import HOLD, RELEASE
-from so101_robobase.robot.events import EventLog
+from so101_robobase.base import cli
+from so101_robobase.robot.loop.arm_loop import HOLD, RELEASE
+from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.rollout.rollout import Outcome, Result, Settings
 from so101_robobase.robot.rollout.rollout_report import announce, report
@@ -160,7 +160,7 @@ def test_a_folder_with_a_rollout_is_left_alone(rollout, seg, tmp_path):
 @pytest.mark.parametrize("robot", ["real", "emulated"])
 def test_without_lerobot_the_extra_is_named(seg, tmp_path, capsys, monkeypatch, robot):
     monkeypatch.setitem(sys.modules, "lerobot", None)
-    monkeypatch.setattr("so101_robobase.robot.keys.has_keys", lambda: True)
+    monkeypatch.setattr("so101_robobase.robot.person.keys.has_keys", lambda: True)
     words = ["--port", "/dev/null", "--camera", "0", "--calibration", "/dev/null"]
     code = cli.main(
         ["robot", "rollout", str(seg), "--robot", robot, "--output_dir", f"{tmp_path}/out", *words]

@@ -14,8 +14,8 @@ import pytest
 from terminal_session import TerminalSession
 from tiny_snapshot import save_tiny_snapshot
 
-from so101_robobase.alignment import Alignment, save
-from so101_robobase.cli import INTERRUPTED, USER_ERROR
+from so101_robobase.arm.alignment import Alignment, save
+from so101_robobase.base.cli import INTERRUPTED, USER_ERROR
 from so101_robobase.robot.emulator.calibration import calibrate, write_calibration
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
@@ -273,8 +273,8 @@ def test_a_fault_ends_it_with_its_reason(snapshots, tmp_path):
 
 _WITH_FAULT = """
 import json, sys
-from so101_robobase import cli
-from so101_robobase.robot.arm import Arm
+from so101_robobase.base import cli
+from so101_robobase.robot.loop.arm import Arm
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import Fault
 

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.observation import rgb, seg, seg_depth
-from so101_robobase.robot.clock import RealClock, SimulatedClock
+from so101_robobase.envs.observer import make_observer
+from so101_robobase.robot.loop.clock import RealClock, SimulatedClock
 from so101_robobase.robot.rollout.sight import (
     BackgroundSight,
     CameraEyes,
@@ -23,9 +22,10 @@ from so101_robobase.robot.rollout.sight import (
 )
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.sim.lift import LiftTask
-from so101_robobase.sim.observer import make_observer
 from so101_robobase.sim.sight import SightConfig
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.vision.observation import rgb, seg, seg_depth
 
 PERCEPTION = Path(__file__).parents[1] / "perception"
 
@@ -319,9 +319,9 @@ def test_networks_that_are_needed_must_be_named(kind, names, expected):
 
 LEFT_RUNNING = """
 import sys
-from so101_robobase.config import LiftConfig
+from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.robot.clock import RealClock
+from so101_robobase.robot.loop.clock import RealClock
 from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
 
 clock = RealClock()

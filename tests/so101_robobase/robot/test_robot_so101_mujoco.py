@@ -14,12 +14,12 @@ from lerobot.utils.errors import DeviceAlreadyConnectedError, DeviceNotConnected
 from policy_ticks import make_ticks
 
 from robobase.errors import UserError
-from so101_robobase.config import LiftConfig
-from so101_robobase.joints import JOINTS
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.robot.so101_mujoco import SO101Mujoco, SO101MujocoConfig
+from so101_robobase.tasks.lift.config import LiftConfig
 
 PACKAGE = "so101_robobase.robot.so101_mujoco"
 KEYS = [f"{joint}.pos" for joint in JOINTS]

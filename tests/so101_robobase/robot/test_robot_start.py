@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.clearance import Clearance
-from so101_robobase.config import LiftConfig
+from so101_robobase.arm.clearance import Clearance
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.sim.lift import LiftTask
 from so101_robobase.sim.scene import build_scene
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.task import LiftTask
 
 
 @pytest.mark.parametrize("stage", [0, 3, 4])

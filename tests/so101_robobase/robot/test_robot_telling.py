@@ -14,9 +14,9 @@ from policy_ticks import make_ticks
 from tiny_snapshot import save_tiny_snapshot
 
 import so101_robobase.robot
-from so101_robobase import cli
-from so101_robobase.robot.arm_loop import CONTROL_PERIOD
-from so101_robobase.robot.events import MEANINGS, EventLog, meanings
+from so101_robobase.base import cli
+from so101_robobase.robot.loop.arm_loop import CONTROL_PERIOD
+from so101_robobase.robot.loop.events import MEANINGS, EventLog, meanings
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.last_pictures import LastPictures
@@ -89,7 +89,7 @@ def test_records_come_as_often_as_a_dataset_says_and_never_miss_a_step(action_re
 
 def test_a_dataset_of_another_action_repeat_plays_at_the_speed_of_the_arm(seg, tmp_path):
     pytest.importorskip("lerobot")
-    from so101_robobase.alignment import Alignment, Units
+    from so101_robobase.arm.alignment import Alignment, Units
     from so101_robobase.robot.recording.episode_log import read
     from so101_robobase.sim.scene import build_scene
 

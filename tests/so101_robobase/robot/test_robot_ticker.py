@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from so101_robobase.robot.clock import SimulatedClock
-from so101_robobase.robot.ticker import Ticker
+from so101_robobase.robot.loop.clock import SimulatedClock
+from so101_robobase.robot.loop.ticker import Ticker
 
 PERIOD = 0.02
 

@@ -1,0 +1,1 @@
+"""One SO-101, simulated or real: joints, kinematics, control, alignment, servos."""

@@ -1,0 +1,305 @@
+"""From a policy's action to the six joint targets of one control step (50 Hz).
+
+The simulator and the robot drive the arm through this file alone. Controllers are batched: row i
+of every array belongs to arm i, and rows never influence each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robobase.errors import UserError
+from robobase.settings.fields import check_fields
+from robobase.settings.kinds import Choice, Items, Number, OrNull
+from robobase.settings.setting import one_of
+from so101_robobase.arm.clearance import Clearance, furthest_arm_first
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.arm.kinematics import WRIST_ROLL, Kinematics, yaw_rotation
+
+Array = NDArray[np.float64]
+
+MODES = ("joint_delta", "cartesian_delta")
+_JOINTS, _CARTESIAN = (one_of(".mode", mode) for mode in MODES)
+_SCALES = Items(Number(above=0, most=1), NUM_JOINTS, NUM_JOINTS)
+_LEADS = Items(Number(above=0, most=3.2), NUM_JOINTS, NUM_JOINTS)
+_CORNER = Items(Number(-2, 2), 3, 3)
+LOCKED_WRIST_ROLL = np.pi / 2  # rad: fingers open sideways when the arm points forward
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """How actions move the arm; angles in rad, lengths in m, both per control step of 20 ms.
+
+    `joint_scale`: 0.05 rad per 20 ms is 2.5 rad/s, about half of what an STS3215 servo reaches
+    without load (4.7 rad/s at 7.4 V, data sheet), so targets can be followed; the light jaw gets
+    the servo's full speed. `max_lead` keeps the target near the measured joint: enough for the
+    servo to press with full force, not so much that a blocked joint winds up (3 steps of travel).
+    `tilt_weight` makes the gripper keep the lean it had at reset, where it can; without it the
+    fingers tip over on the way and slip off the cube.
+    `workspace_low/high` and `cartesian_scale` are those of the original lift environment.
+    """
+
+    mode: Annotated[str, Choice(*MODES)] = "joint_delta"
+    joint_scale: Annotated[Sequence[float], _SCALES, _JOINTS] = (0.05, 0.05, 0.05, 0.05, 0.05, 0.10)
+    max_lead: Annotated[Sequence[float], _LEADS] = (0.15, 0.15, 0.15, 0.15, 0.15, 0.30)
+    cartesian_scale: Annotated[float, Number(above=0, most=0.2), _CARTESIAN] = 0.02
+    # distance of the set-point from the measured TCP
+    max_set_point_lead: Annotated[float, Number(above=0, most=0.5), _CARTESIAN] = 0.04
+    workspace_low: Annotated[Sequence[float], _CORNER, _CARTESIAN] = (0.10, -0.30, 0.01)
+    workspace_high: Annotated[Sequence[float], _CORNER, _CARTESIAN] = (0.50, 0.30, 0.40)
+    # cartesian_delta: m of position error worth 1 rad of tilt; 0: free
+    tilt_weight: Annotated[float, Number(0, 10), _CARTESIAN] = 0.02
+    # cartesian_delta: hold wrist_roll at 90 degrees
+    lock_wrist: Annotated[bool, _CARTESIAN] = False
+    # m above the table that no target comes below (`AboveFloor`)
+    floor: Annotated[float | None, OrNull(Number(0, 0.2))] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "control")
+        if not np.all(np.asarray(self.workspace_low) < np.asarray(self.workspace_high)):
+            raise UserError("control.workspace_low must be below control.workspace_high")
+        if self.lock_wrist and self.mode != "cartesian_delta":
+            raise UserError("control.lock_wrist=true needs control.mode=cartesian_delta")
+
+
+class Controller(Protocol):
+    """Turns actions into joint targets and remembers, per arm, where the target is."""
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers in one action."""
+
+    @property
+    def target(self) -> Array:
+        """What the servos were last told, (N, 6) rad; live, and may be written to."""
+
+    def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
+        """Start arms `ids` (default all) from joint targets (n, 6), rad.
+
+        A pose to hold, or, where a cube is held already, the targets that hold it.
+        """
+
+    def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
+        """Joint targets (N, 6) for one control step: rad, in `JOINTS` order.
+
+        `action` (N, action_dim) is clipped to [-1, 1]; `joint_pos` (N, 6) is measured, rad.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of everything remembered."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a `state_dict`."""
+
+
+def num_actions(config: ControlConfig) -> int:
+    """Numbers in one action."""
+    return (JointDelta if config.mode == "joint_delta" else CartesianDelta).action_dim
+
+
+def make_controller(
+    config: ControlConfig,
+    kinematics: Kinematics,
+    joint_range: np.ndarray,
+    num_envs: int,
+    clearance: Clearance | None = None,
+) -> Controller:
+    """The controller that `config.mode` names, for `num_envs` arms.
+
+    `joint_range` (6, 2) rad: lower and upper limit of every joint. `clearance` is needed for
+    `config.floor` alone. Raises ValueError where it is missing then.
+    """
+    controller: Controller
+    if config.mode == "joint_delta":
+        controller = JointDelta(config, joint_range, num_envs)
+    else:
+        controller = CartesianDelta(config, kinematics, joint_range, num_envs)
+    if config.floor is None:
+        return controller
+    if clearance is None:
+        raise ValueError("control.floor needs the arm's clearance")
+    return AboveFloor(controller, config.floor, config.max_lead, clearance)
+
+
+class JointDelta:
+    """Six actions, each moves one joint's target by up to `joint_scale` rad.
+
+    | index | 0            | 1             | 2          | 3          | 4          | 5       |
+    |-------|--------------|---------------|------------|------------|------------|---------|
+    | joint | shoulder_pan | shoulder_lift | elbow_flex | wrist_flex | wrist_roll | gripper |
+    """
+
+    action_dim = NUM_JOINTS
+
+    def __init__(self, config: ControlConfig, joint_range: np.ndarray, num_envs: int):
+        self._scale = np.asarray(config.joint_scale, dtype=np.float64)
+        self._max_lead = np.asarray(config.max_lead, dtype=np.float64)
+        self._lower, self._upper = np.asarray(joint_range, dtype=np.float64).T
+        self.target: Array = np.zeros((num_envs, NUM_JOINTS))
+
+    def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
+        self.target[slice(None) if ids is None else ids] = joint_target
+
+    def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
+        wanted = self.target + self._scale * np.clip(action, -1, 1)
+        wanted = np.clip(wanted, joint_pos - self._max_lead, joint_pos + self._max_lead)
+        self.target[:] = np.clip(wanted, self._lower, self._upper)
+        return self.target.copy()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"target": self.target.copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.target[:] = state["target"]
+
+
+class CartesianDelta:
+    """Four actions: three move a set-point for the TCP, one sets the gripper.
+
+    | index | 0                  | 1  | 2  | 3                                        |
+    |-------|--------------------|----|----|------------------------------------------|
+    | moves | dx                 | dy | dz | gripper, -1 closed to 1 open, absolute   |
+    | unit  | `cartesian_scale` m, base frame      | the joint's range                      |
+
+    The set-point stays in the workspace and within `max_set_point_lead` of the measured TCP. Joint
+    targets follow it by damped least squares on the position and, weakly, on the gripper's lean.
+    """
+
+    action_dim = 4
+
+    def __init__(
+        self,
+        config: ControlConfig,
+        kinematics: Kinematics,
+        joint_range: np.ndarray,
+        num_envs: int,
+    ):
+        self._kinematics = kinematics
+        self._scale = config.cartesian_scale
+        self._set_point_lead = config.max_set_point_lead
+        self._low = np.asarray(config.workspace_low, dtype=np.float64)
+        self._high = np.asarray(config.workspace_high, dtype=np.float64)
+        self._max_lead = np.asarray(config.max_lead, dtype=np.float64)
+        self._lower, self._upper = np.asarray(joint_range, dtype=np.float64).T
+        weight = config.tilt_weight
+        self._orientation_weight = (weight, weight, 0.0)  # the heading is free
+        self._lock_wrist = config.lock_wrist
+        self._free = tuple(i != WRIST_ROLL or not config.lock_wrist for i in range(5))
+        self.target: Array = np.zeros((num_envs, NUM_JOINTS))
+        self.set_point: Array = np.zeros((num_envs, 3))  # m, base frame
+        self._lean: Array = np.tile(np.eye(3), (num_envs, 1, 1))  # tool frame, were the pan at 0
+
+    def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
+        rows = slice(None) if ids is None else ids
+        self.target[rows] = joint_target
+        self.set_point[rows], tool = self._kinematics.forward(joint_target)
+        self._lean[rows] = yaw_rotation(-self._kinematics.heading(joint_target)) @ tool
+
+    def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
+        action = np.clip(action, -1, 1)
+        wanted = self.set_point + self._scale * action[:, :3]
+        tcp, _ = self._kinematics.forward(joint_pos)
+        lead = wanted - tcp
+        distance = np.sqrt(lead[:, 0] ** 2 + lead[:, 1] ** 2 + lead[:, 2] ** 2)
+        lead *= np.minimum(1, self._set_point_lead / np.maximum(distance, 1e-9))[:, None]
+        self.set_point[:] = np.clip(tcp + lead, self._low, self._high)
+
+        arm = self.target[:, :5].copy()
+        if self._lock_wrist:
+            arm[:, WRIST_ROLL] = LOCKED_WRIST_ROLL
+        arm = self._kinematics.solve(
+            self.set_point,
+            arm,
+            yaw_rotation(self._kinematics.heading(arm)) @ self._lean,
+            orientation_weight=self._orientation_weight,
+            iterations=3,
+            free=self._free,
+        )
+        opening = (action[:, 3] + 1) / 2
+        gripper = self._lower[5] + opening * (self._upper[5] - self._lower[5])
+        # One factor for the whole arm: clamped joint by joint, the TCP would leave its path.
+        lead = np.column_stack([arm, gripper]) - joint_pos
+        excess = np.abs(lead) / self._max_lead
+        lead[:, :5] /= np.maximum(excess[:, :5].max(axis=1, keepdims=True), 1)
+        lead[:, 5] /= np.maximum(excess[:, 5], 1)
+        self.target[:] = np.clip(joint_pos + lead, self._lower, self._upper)
+        return self.target.copy()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target.copy(),
+            "set_point": self.set_point.copy(),
+            "lean": self._lean.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.target[:] = state["target"]
+        self.set_point[:] = state["set_point"]
+        self._lean[:] = state["lean"]
+
+
+class AboveFloor:
+    """Another controller, whose targets do not reach below a floor.
+
+    The robot's safety filter sends no pose below the table (`robot.safety`). A policy that has
+    learnt to press on the table is held there by it; one that learnt with this knows.
+
+    Where a target would reach below, the arm goes straight towards it, up to the floor, with all
+    its joints (one that goes down stops the others, as in the filter), and then the gripper:
+    fingers on the table can still be closed. A target that is below already, as that of a cube
+    held at reset may be, goes no deeper.
+
+    Args:
+        floor: m above the table, of the lowest point of the arm.
+        max_lead: (6,) rad of a target over the measured joint.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        floor: float,
+        max_lead: Sequence[float],
+        clearance: Clearance,
+    ):
+        self._controller = controller
+        self._floor = floor
+        self._max_lead = np.asarray(max_lead, dtype=np.float64)
+        self._clearance = clearance
+
+    @property
+    def action_dim(self) -> int:
+        return self._controller.action_dim
+
+    @property
+    def target(self) -> Array:
+        return self._controller.target
+
+    def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
+        self._controller.reset(joint_target, ids)
+
+    def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
+        before = self.target.copy()
+        wanted = self._controller(action, joint_pos)
+        for i in np.flatnonzero(self._clearance(wanted).clearance < self._floor):
+            wanted[i] = self._raised(before[i], wanted[i], joint_pos[i])
+        self.target[:] = wanted
+        return wanted
+
+    def _raised(self, before: Array, wanted: Array, joint_pos: Array) -> Array:
+        floor = min(self._floor, float(self._clearance(before).clearance))
+
+        def fits(pose: Array) -> bool:
+            return bool(self._clearance(pose).clearance >= floor)
+
+        led = np.clip(before, joint_pos - self._max_lead, joint_pos + self._max_lead)
+        start = led if fits(led) else before
+        return furthest_arm_first(start, wanted, fits)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._controller.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._controller.load_state_dict(state)

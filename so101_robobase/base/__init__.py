@@ -1,0 +1,1 @@
+"""What every part may use: command line, files, settings; nothing of arms."""

@@ -1,0 +1,144 @@
+"""Observations of a batch of simulations, made with the functions that the robot uses too."""
+
+from collections.abc import Callable
+
+import numpy as np
+from gymnasium import spaces
+
+from so101_robobase.arm.kinematics import rpy
+from so101_robobase.sim.corruption import CorruptionConfig
+from so101_robobase.sim.renderer import Renderer, make_renderer
+from so101_robobase.sim.sight import Sight, SightConfig, SimulatorSight
+from so101_robobase.sim.simulation import Simulation
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.vision.observation import (
+    PROPRIOCEPTION_NAMES,
+    proprioception,
+    rgb,
+    seg,
+    seg_depth,
+)
+
+CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2}
+"""Channels of one picture by observation type."""
+
+STATE_NAMES = (*PROPRIOCEPTION_NAMES, "cube.x", "cube.y", "cube.z")
+"""Names of the 21 numbers of a state observation: the policy's 18, and the cube in m."""
+
+
+class Observer:
+    """Looks at the members of a `Simulation`.
+
+    | kind      | entries                                                                       |
+    |-----------|-------------------------------------------------------------------------------|
+    | seg_depth | rgb (2, H, W) uint8: class ids 0 to 5, disparity 0 to 255; low_dim_state (18,)|
+    | seg       | rgb (1, H, W) uint8: class ids; low_dim_state (18,)                           |
+    | rgb       | rgb (3, H, W) uint8: colours; low_dim_state (18,)                             |
+    | state     | low_dim_state (21,): the 18 numbers and the cube's position                   |
+
+    `low_dim_state` is float32, named in `PROPRIOCEPTION_NAMES`; with a picture nothing of the cube
+    is in it. H = W = `image_size`.
+
+    Args:
+        sight, corruption: where ids and disparity come from, and what is wrong with them.
+    """
+
+    def __init__(
+        self,
+        sim: Simulation,
+        kind: str,
+        image_size: int,
+        renderer: str,
+        sight: SightConfig = SightConfig(),  # noqa: B008 - frozen
+        corruption: CorruptionConfig = CorruptionConfig(),  # noqa: B008 - frozen
+    ):
+        self._sim = sim
+        self._kind = kind
+        self._size = image_size
+        # The wrist camera's centre square is rendered directly at the size it is seen in.
+        self._eyes: Sight | Renderer | None = None
+        self._picture: Callable[[np.ndarray], np.ndarray] | None = None
+        if kind == "rgb":
+            camera = make_renderer(renderer, sim.scene, image_size, image_size)
+            self._eyes = camera
+            self._picture = lambda rows: rgb(camera.render_rgb(*sim.view(rows)), image_size)
+        elif kind in ("seg", "seg_depth"):
+            eyes = make_sight(sim, image_size, renderer, sight, corruption)
+            self._eyes = eyes
+            self._picture = (
+                (lambda rows: seg(eyes.see(rows)[0], image_size))
+                if kind == "seg"
+                else (lambda rows: seg_depth(*eyes.see(rows), image_size))
+            )
+        self.space = observation_space(kind, image_size)
+
+    def observe(self, ids: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Observations of the members `ids` (default all) with a leading axis for them."""
+        rows = np.arange(self._sim.num_envs) if ids is None else ids
+        if self._kind == "state":
+            return {"low_dim_state": state_observation(self._sim)[rows]}
+        if self._picture is None:
+            raise RuntimeError("the environment is closed")
+        return {"rgb": self._picture(rows), "low_dim_state": low_dim_state(self._sim)[rows]}
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._eyes is not None:
+            self._eyes.close()
+            self._eyes = self._picture = None
+
+
+def make_observer(sim: Simulation, config: LiftConfig) -> Observer:
+    """The observer that `config` asks for."""
+    return Observer(
+        sim,
+        config.observation,
+        config.image_size,
+        config.renderer,
+        config.sight,
+        config.corruption,
+    )
+
+
+def make_sight(
+    sim: Simulation,
+    image_size: int,
+    renderer: str,
+    sight: SightConfig,
+    corruption: CorruptionConfig,
+) -> Sight:
+    """The sight that the settings ask for, of pictures of `image_size` pixels along an edge.
+
+    Raises UserError as `make_renderer` does, and for networks that cannot be used.
+    """
+    camera = make_renderer(renderer, sim.scene, image_size, image_size)
+    simulator = SimulatorSight(sim, camera, sight, corruption)
+    if not sight.needs_colors:
+        return simulator
+    # the networks need the extra `perception`
+    from so101_robobase.perception.network_sight import NetworkSight
+
+    return NetworkSight(sim, sight, renderer, simulator)
+
+
+def observation_space(kind: str, image_size: int) -> spaces.Dict:
+    """Space of one member's observation of `kind`."""
+    numbers = len(STATE_NAMES if kind == "state" else PROPRIOCEPTION_NAMES)
+    entries: dict[str, spaces.Space] = {
+        "low_dim_state": spaces.Box(-np.inf, np.inf, (numbers,), np.float32)
+    }
+    if kind != "state":
+        entries["rgb"] = spaces.Box(0, 255, (CHANNELS[kind], image_size, image_size), np.uint8)
+    return spaces.Dict(entries)
+
+
+def low_dim_state(sim: Simulation) -> np.ndarray:
+    """The 18 numbers that the robot can measure too, (N, 18) float32."""
+    measured = sim.interface
+    tcp_pos, tcp_rot = sim.kinematics.forward(measured.joint_pos)
+    return proprioception(measured.joint_pos, measured.joint_vel, tcp_pos, rpy(tcp_rot))
+
+
+def state_observation(sim: Simulation) -> np.ndarray:
+    """`low_dim_state` and the cube's position, (N, 21) float32."""
+    return np.concatenate([low_dim_state(sim), sim.cube_pos], axis=1, dtype=np.float32)

@@ -1,0 +1,1 @@
+"""The control loop: arm, ticks, clock, events."""

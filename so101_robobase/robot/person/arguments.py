@@ -1,0 +1,64 @@
+"""Arguments that several `so101_robobase robot` commands have."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from so101_robobase.base.arguments import FrameSize, Input, Number
+
+REAL, SIM, EMULATED = "real", "sim", "emulated"
+"""Values of --robot."""
+
+
+def add_arm(parser: argparse._ActionsContainer) -> None:
+    """--port and --calibration."""
+    add_port(parser)
+    add_calibration(parser, action=Input, what="the file that lerobot-calibrate wrote")
+
+
+def add_port(parser: argparse._ActionsContainer) -> None:
+    """--port."""
+    parser.add_argument("--port", help="serial port of the arm, such as /dev/ttyACM0")
+
+
+def add_calibration(parser: argparse._ActionsContainer, **kwargs: Any) -> None:
+    """--calibration; `kwargs` may say that it must be there already."""
+    parser.add_argument(
+        "--calibration",
+        metavar="JSON",
+        help="LeRobot's calibration file of this arm",
+        **(kwargs or {"type": Path}),
+    )
+
+
+def add_camera(parser: argparse._ActionsContainer) -> None:
+    """--camera, --camera_size and --camera_fps."""
+    parser.add_argument("--camera", help="index or path of the wrist camera, such as 0")
+    parser.add_argument(
+        "--camera_size",
+        action=FrameSize,
+        default="640x480",
+        metavar="WxH",
+        help="one that it delivers, in pixels (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--camera_fps",
+        type=int,
+        action=Number,
+        least=1,
+        most=1000,
+        default=30,
+        metavar="N",
+        help="frames a second that it delivers (default: %(default)s)",
+    )
+
+
+def add_on_stop(parser: argparse._ActionsContainer) -> None:
+    """--on_stop."""
+    parser.add_argument(
+        "--on_stop",
+        choices=("release", "hold"),
+        default="release",
+        help="the arm after Esc, Ctrl-C or a fault: torque off, or on where it is; where this "
+        "process dies, torque goes off in any case (default: %(default)s)",
+    )

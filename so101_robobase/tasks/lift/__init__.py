@@ -1,0 +1,1 @@
+"""Lift the cube and hold it."""

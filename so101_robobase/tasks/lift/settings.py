@@ -1,0 +1,81 @@
+"""What `env=so101_lift` says of its settings before anything heavy is imported or built."""
+
+from collections.abc import Mapping
+
+from omegaconf import DictConfig
+
+from robobase.errors import UserError
+from robobase.settings.fields import declared_fields
+from robobase.settings.footprint import TaskMemory
+from robobase.settings.kinds import Choice, Flag, Number, OrNull
+from robobase.settings.method_settings import PARTS
+from robobase.settings.run_settings import RUN
+from robobase.settings.setting import Need, Setting, never
+from robobase.settings.task import TaskSettings
+from so101_robobase.tasks.lift.config import RUN_KEYS, LiftConfig, Stages
+from so101_robobase.vision.observation import PROPRIOCEPTION_NAMES
+
+CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2, "state": 0}
+"""Bytes of one pixel by observation."""
+
+SIMULATION = 3 * 2**19
+"""Bytes of one simulation, 1.0 to 1.4 MiB as measured with 200 of them."""
+
+_ELSEWHERE = ("action_repeat", "discount", "starts", "start_seed")  # the run says them
+_ONE_CAMERA = never("the arm has one camera, which needs no fusion")
+_FALSE = Choice(False)
+
+
+class LiftSettings(TaskSettings):
+    """What `cfg.env` may hold, from the task's dataclasses, and what of the engine's differs."""
+
+    def settings(self) -> Mapping[str, Setting]:
+        known = declared_fields(LiftConfig, "env")
+        for key in _ELSEWHERE:
+            del known[f"env.{key}"]
+        return known | {f"env.{key}": setting for key, setting in RUN_KEYS.items()} | _ENGINES
+
+    def check(self, cfg: DictConfig) -> None:
+        config = LiftConfig.from_cfg(cfg)
+        LiftConfig.from_cfg(cfg, evaluation=True)
+        taught = "teacher_share" in cfg.method
+        if taught and not config.teacher:
+            raise UserError(
+                "env.teacher=false leaves the method without a teacher to imitate; set "
+                "env.teacher=true"
+            )
+        if cfg.demos != 0 and not 0 < cfg.demos < float("inf"):
+            raise UserError(
+                f"demos={cfg.demos} asks for all, but the scripted pick never ends; give a number"
+            )
+
+    def memory(self, cfg: DictConfig) -> TaskMemory:
+        config = LiftConfig.from_cfg(cfg)
+        frame = CHANNELS[config.observation] * config.image_size**2
+        return TaskMemory(SIMULATION, frame + 4 * (len(PROPRIOCEPTION_NAMES) + 3))
+
+
+_BONUS = Need(
+    "reinforcement learning, or env.on_success=bonus",
+    ("method.is_rl", "env.on_success"),
+    lambda is_rl, on_success: bool(is_rl) or on_success == "bonus",
+)
+
+_ENGINES = {
+    "env.eval_stage": Setting(OrNull(Stages()), *RUN["num_eval_episodes"].needs),
+    "replay.gamma": Setting(Number(0, 1), _BONUS),
+    "pixels": Setting(
+        Flag(),
+        Need("another env.observation", ("env.observation",), lambda seen: seen != "state"),
+    ),
+    "visual_observation_shape": Setting(
+        RUN["visual_observation_shape"].kind, never("env.image_size is the size of pictures")
+    ),
+    "use_standardization": Setting(_FALSE),
+    "use_min_max_normalization": Setting(_FALSE),
+    "norm_obs": Setting(_FALSE),
+    "method.view_fusion_lr": PARTS["method"]["view_fusion_lr"].and_needs(_ONE_CAMERA),
+    "method.view_fusion_model.mode": PARTS["method.view_fusion_model"]["mode"].and_needs(
+        _ONE_CAMERA
+    ),
+}

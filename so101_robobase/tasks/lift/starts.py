@@ -1,0 +1,321 @@
+"""Start states of stages 0 to 4: solved by inverse kinematics, settled once, drawn from a bank.
+
+A bank is a fixed set of states for one scene. Which one an episode of training starts from is the
+episode's own random draw, so a reset costs microseconds and touches one simulation. Evaluations
+and demonstrations have a state of its own for every seed, from banks made as they are needed.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from robobase.errors import UserError
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.arm.kinematics import Kinematics, rotation_error, yaw_rotation
+from so101_robobase.sim.scene import (
+    MOVING_FINGER_SENSOR,
+    STATIC_FINGER_SENSOR,
+    SUBSTEPS,
+    Scene,
+    SceneConfig,
+    build_scene,
+)
+from so101_robobase.sim.threads import usable_threads
+from so101_robobase.sim.variation import CubeSizes
+from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.lift.rewards import JAW_CLOSED, jaw_excess
+
+READY_TCP = (0.22, 0.0)  # m, from here the wrist camera sees the cube almost anywhere in the box
+READY_HEIGHT = (0.15, 0.20)  # m, TCP above the table
+CUBE_HOME = (0.25, 0.0)  # m, middle of the cube positions of stages 1 to 4
+ABOVE = 0.035  # m, stage 3: TCP over the cube's centre
+FAR = (0.08, 0.12)  # m, stage 4: distance in the plane
+FAR_CLEARANCE = 0.02  # m, stage 4: TCP over the lift height
+BESIDE = 0.015  # m, static finger's side: TCP from the cube's centre while the jaw is open
+GRASP_DEPTH = 0.005  # m, TCP over the cube's centre when grasping
+HELD_MARGIN = 0.005  # m, stage 1 holds the cube this far above the lift height
+JAW_OPEN = 1.073  # rad, gripper action 0.3 of the original
+SQUEEZE = 0.1  # rad, jaw target beyond the jaw while it holds the cube
+FOLDED = (0.0, -0.4, 0.4, np.pi / 2, np.pi / 2)  # rad, inverse kinematics starts here
+HEADING = np.pi / 2  # rad, fingers to the left and right of the cube, along its faces
+
+BANK_SIZE = 64  # states
+_SHARED_BANKS = {0: 2, 1: 1, 2: 1, 3: 4, 4: 4}  # that training draws from, by stage
+_CANDIDATES = 2  # drawn per state wanted: some poses are out of reach, some grasps slip
+_ROUNDS = 10  # of candidates, until there are as many states as wanted
+_SETTLE = 10  # control steps until the arm hangs still
+_CLOSE = 20  # control steps in which the jaw closes
+_LIFT = 40  # control steps from the table to the lift height
+_TOLERANCE = (0.003, 0.05)  # m, rad: what inverse kinematics must reach
+_SEED = 101
+_CUBE = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of qpos
+
+
+class Start(NamedTuple):
+    """Where one episode begins."""
+
+    stage: int
+    state: np.ndarray  # (nstate,), a row of `mujoco.batch.Batch.state`, time 0
+    cube_edge: float  # m, of the cube that lies or is held in it
+
+
+class Bank(NamedTuple):
+    """Start states of one stage; both arrays are read-only."""
+
+    states: np.ndarray  # (K, nstate), rows of `mujoco.batch.Batch.state`, time 0
+    cube_edge: np.ndarray  # (K,) m
+
+
+class Curriculum:
+    """Draws start states from the stage mixture of `config`; banks are built when first needed.
+
+    Where physics is randomised, the states of a bank were simulated with cubes of different
+    sizes, so that a held cube fits between the fingers; the episode's cube is the state's.
+    """
+
+    def __init__(self, config: LiftConfig):
+        self._config = config
+        physical = config.randomization.physical
+        self._cube_edge = physical.cube_edge if physical.enabled else None
+        self._stages = [stage for stage, _ in config.stage_weights]
+        self._cumulative = np.cumsum([weight for _, weight in config.stage_weights])
+        self._has_own = config.starts != "training"
+
+    def draw(self, rng: np.random.Generator, seed: int | None = None) -> Start:
+        """The start of one episode.
+
+        Args:
+            seed: what the episode was reset with. Outside of training it alone decides the state,
+                and no other seed has it; None, or in training, `rng` draws one of the first banks.
+        """
+        choice = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        stage = self._stages[min(choice, len(self._stages) - 1)]  # the sum may fall short of 1
+        if seed is not None and self._has_own:
+            number, k = divmod(seed, BANK_SIZE)
+            states, edges = self._bank(stage, _SHARED_BANKS[stage] + number)
+            k %= len(states)
+        else:
+            states, edges = self._bank(stage, int(rng.integers(_SHARED_BANKS[stage])))
+            k = int(rng.integers(len(states)))
+        state = states[k].copy()
+        if stage == 0:
+            self._place_cube(state, rng)
+        return Start(stage, state, float(edges[k]))
+
+    def _bank(self, stage: int, number: int) -> Bank:
+        config = self._config
+        key = (*config.start_key, number)
+        return bank(
+            config.scene, stage, config.cube_jitter, config.lift_height, self._cube_edge, key
+        )
+
+    def _place_cube(self, state: np.ndarray, rng: np.random.Generator) -> None:
+        """Put the cube of `state` anywhere in the box, lying flat as it does, with any heading."""
+        box = self._config.cube_box
+        cube = state[1 + NUM_JOINTS :]  # a row of states begins with the time, then qpos
+        cube[0], cube[1] = rng.uniform(*box.x), rng.uniform(*box.y)
+        yaw = rng.uniform(-np.pi, np.pi)
+        cube[3:7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
+
+
+@lru_cache(maxsize=64)
+def bank(
+    scene: SceneConfig,
+    stage: int,
+    cube_jitter: float,
+    lift_height: float,
+    cube_edge: tuple[float, float] | None = None,
+    key: tuple[int, ...] = (0, 0, 0),
+) -> Bank:
+    """`BANK_SIZE` start states of one stage, the same at every call; fewer where few are reached.
+
+    Args:
+        cube_edge: range of the cubes' edges, m; None: all have the scene's.
+        key: banks of different keys have no state in common.
+
+    Raises:
+        UserError: the arm of `scene` reaches none of them.
+    """
+    rng = np.random.default_rng([_SEED, stage, *key])
+    made: list[Bank] = []
+    for _ in range(_ROUNDS):
+        wanted = BANK_SIZE - sum(len(part.states) for part in made)
+        if wanted <= 0:
+            break
+        half_size = _half_sizes(rng, scene, cube_edge, wanted * _CANDIDATES)
+        cube = _cube_positions(rng, cube_jitter, half_size)
+        tcp = _tcp_positions(rng, stage, cube, lift_height, half_size - scene.cube_half_size)
+        made.append(_states(scene, stage, lift_height, tcp, cube, half_size, wanted))
+    result = Bank(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
+    for array in result:
+        array.flags.writeable = False
+    return result
+
+
+def _states(
+    scene: SceneConfig,
+    stage: int,
+    lift_height: float,
+    tcp: np.ndarray,
+    cube: np.ndarray,
+    half_size: np.ndarray,
+    wanted: int,
+) -> Bank:
+    """At most `wanted` settled states of the candidates that are reached and hold their cube."""
+    kinematics = Kinematics.from_model(build_scene(scene).model)
+    arm, reaches = _arm_poses(kinematics, tcp, point_down=stage in (1, 2, 3))
+    reached = np.flatnonzero(reaches)[:wanted]
+    if len(reached) == 0:
+        raise UserError(
+            f"stage={stage} starts where this arm cannot reach; check env.lift_height and env.scene"
+        )
+    states = _Simulations(build_scene(scene), kinematics, arm[reached], cube[reached])
+    if (half_size != scene.cube_half_size).any():
+        states.resize_cubes(half_size[reached])
+    states.settle()
+    if stage in (1, 2):
+        states.grasp()
+    if stage == 1:
+        states.lift(lift_height)
+    if len(states.valid) == 0:
+        raise UserError(f"stage={stage} needs a cube that the gripper can hold; check env.scene")
+    return Bank(states.result(states.valid), 2 * half_size[reached][states.valid])
+
+
+def _half_sizes(
+    rng: np.random.Generator, scene: SceneConfig, cube_edge: tuple[float, float] | None, count: int
+) -> np.ndarray:
+    """Half the edges of cubes, (count,) m: the scene's, or spread over the range `cube_edge`."""
+    if cube_edge is None:
+        return np.full(count, scene.cube_half_size)
+    return rng.uniform(*cube_edge, count) / 2
+
+
+def _cube_positions(rng: np.random.Generator, jitter: float, half_size: np.ndarray) -> np.ndarray:
+    """Centres of cubes that lie on the table near `CUBE_HOME`, (count, 3) m."""
+    cube = np.tile(half_size[:, None], 3)
+    cube[:, :2] = CUBE_HOME + rng.uniform(-jitter, jitter, (len(cube), 2))
+    return cube
+
+
+def _tcp_positions(
+    rng: np.random.Generator,
+    stage: int,
+    cube: np.ndarray,
+    lift_height: float,
+    wider: np.ndarray,
+) -> np.ndarray:
+    """Where the tool centre points of a stage begin, (count, 3) m.
+
+    `wider` (count,) m: by how much half an edge of each cube exceeds the scene's.
+    """
+    if stage == 0:
+        tcp = np.empty_like(cube)
+        tcp[:, :2] = READY_TCP
+        tcp[:, 2] = rng.uniform(*READY_HEIGHT, len(cube))
+    elif stage == 4:
+        tcp = cube.copy()
+        angle = rng.uniform(-np.pi, np.pi, len(cube))
+        distance = rng.uniform(*FAR, len(cube))
+        tcp[:, 0] += distance * np.cos(angle)
+        tcp[:, 1] += distance * np.sin(angle)
+        tcp[:, 2] = lift_height + FAR_CLEARANCE
+    else:
+        tcp = cube + np.array([0, -BESIDE, ABOVE if stage == 3 else GRASP_DEPTH])
+        tcp[:, 1] -= wider
+    return tcp
+
+
+def _arm_poses(
+    kinematics: Kinematics, tcp: np.ndarray, point_down: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Arm joints (count, 5) rad for tool centre points (count, 3), and which are reached (count,).
+
+    High above the table the arm cannot point straight down; there the wrist stays at 90 degrees
+    and the rest of the arm brings the tool centre point to its place.
+    """
+    seed = np.tile(FOLDED, (len(tcp), 1))
+    if not point_down:
+        arm = kinematics.solve(tcp, seed, iterations=100, free=(True, True, True, False, False))
+        position, _ = kinematics.forward(arm)
+        return arm, np.abs(position - tcp).max(axis=1) < _TOLERANCE[0]
+    down = yaw_rotation(np.full(len(tcp), HEADING))
+    arm = kinematics.solve(tcp, seed, down, iterations=100)
+    position, rotation = kinematics.forward(arm)
+    near = np.abs(position - tcp).max(axis=1) < _TOLERANCE[0]
+    return arm, near & (np.abs(rotation_error(rotation, down)).max(axis=1) < _TOLERANCE[1])
+
+
+class _Simulations:
+    """Arms that hang still with an open jaw, cubes that lie still; then they may grasp and lift."""
+
+    def __init__(self, scene: Scene, kinematics: Kinematics, arm: np.ndarray, cube: np.ndarray):
+        model = scene.model
+        self._scene = scene
+        self._kinematics = kinematics
+        self._batch = Batch(model, len(arm), min(usable_threads(), len(arm)))
+        self._qpos, self._ctrl = self._batch.bind("qpos"), self._batch.bind("ctrl")
+        self._sensordata = self._batch.bind("sensordata")
+        self._fingers = [
+            int(model.sensor(name).adr[0]) for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
+        ]
+        self._half_size = np.full(len(arm), scene.config.cube_half_size)
+        self._valid = np.ones(len(arm), bool)
+        self._ctrl[:, :-1] = arm
+        self._ctrl[:, -1] = JAW_OPEN
+        self._qpos[:, :NUM_JOINTS] = self._ctrl
+        self._qpos[:, _CUBE] = cube
+
+    def resize_cubes(self, half_size: np.ndarray) -> None:
+        """Half the edge of every simulation's cube, (N,) m."""
+        self._half_size = half_size
+        mass = np.full(len(half_size), self._scene.config.cube_mass)
+        CubeSizes(self._scene, self._batch).set(np.arange(len(half_size)), half_size, mass)
+
+    def settle(self) -> None:
+        """Let the arm hang still and the cube come to rest."""
+        self._simulate(_SETTLE)
+
+    def grasp(self) -> None:
+        """Close the jaw on the cube where it lies."""
+        for k in range(_CLOSE):
+            self._ctrl[:, -1] = JAW_OPEN * (1 - (k + 1) / _CLOSE)
+            self._simulate(1)
+        self._ctrl[:, -1] = self._qpos[:, NUM_JOINTS - 1] - SQUEEZE
+        self._simulate(_SETTLE)
+        self._keep_grasped()
+
+    def lift(self, lift_height: float) -> None:
+        """Straight up with the cube, to just above the lift height."""
+        tcp, _ = self._kinematics.forward(self._qpos[:, :NUM_JOINTS])
+        low = tcp[:, 2].copy()
+        rise = lift_height + HELD_MARGIN - self._qpos[:, _CUBE][:, 2]
+        for k in range(_LIFT):
+            tcp[:, 2] = low + rise * (k + 1) / _LIFT
+            self._ctrl[:, :-1] = self._kinematics.solve(tcp, self._ctrl, iterations=3)
+            self._simulate(1)
+        self._simulate(_SETTLE)
+        self._keep_grasped()
+        self._valid &= self._qpos[:, _CUBE][:, 2] > lift_height
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Simulations in which nothing was lost, (K,) rising."""
+        return np.flatnonzero(self._valid)
+
+    def result(self, ids: np.ndarray) -> np.ndarray:
+        """States of the simulations `ids`, (K, nstate), at time 0."""
+        states = self._batch.state[ids]
+        states[:, 0] = 0  # time
+        return states
+
+    def _simulate(self, control_steps: int) -> None:
+        self._batch.step(nstep=control_steps * SUBSTEPS, stage=int(mujoco.mjtStage.mjSTAGE_POS))
+
+    def _keep_grasped(self) -> None:
+        touching = (self._sensordata[:, self._fingers] > 0).all(axis=1)
+        jaw = self._qpos[:, NUM_JOINTS - 1] - jaw_excess(self._half_size)
+        self._valid &= touching & (jaw < JAW_CLOSED)
