@@ -49,7 +49,8 @@ _moved: dict[str, str] = {}  # earlier name: the present one
 def register(kind: str, *names: str, earlier: Sequence[str] = ()) -> None:
     """Let stored configs have `names` built (`package.module.Class`) where `kind` may stand.
 
-    `earlier` are names that the last of them had; what stands in old files. A package that registers anything is held to its list: trust in it opens no more.
+    `earlier` are names that the last of them had before; what stands in old files is built as it.
+    A package that registers anything is held to its list: trust in it opens no more.
     """
     if kind not in _registered:
         raise ValueError(f"kind {kind!r} is unknown; known: {', '.join(_registered)}")
