@@ -3,20 +3,18 @@
 import shlex
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
 from robobase import evaluation, snapshot
 from robobase.evaluation_video import EvaluationVideo
 
-if TYPE_CHECKING:
-    from robobase.workspace import Workspace
-
+Run = Any  # a Workspace
 BEST, LAST = "best", "last"  # names of the videos
 
 
-def record_best_and_last(run: "Workspace") -> None:
+def record_best_and_last(run: Run) -> None:
     """Write `eval_videos/best.mp4` and `last.mp4`, both of the first evaluation episode.
 
     Where videos are switched off nothing is done; without snapshots there is no best policy. The
@@ -40,7 +38,7 @@ def record_best_and_last(run: "Workspace") -> None:
     run.logger.log_metrics(shown, run.progress.env_steps, "eval")
 
 
-def tell_best(run: "Workspace") -> None:
+def tell_best(run: Run) -> None:
     """Name the best snapshot, and the command that measures it."""
     best = run.snapshots.best
     if not best.is_file():
@@ -52,7 +50,7 @@ def tell_best(run: "Workspace") -> None:
         tqdm.write(f"to measure it: {shlex.join(command)}")
 
 
-def _record(run: "Workspace", name: str) -> dict[str, Any] | None:
+def _record(run: Run, name: str) -> dict[str, Any] | None:
     video = EvaluationVideo(run.eval_video_recorder, name, enabled=True, all_episodes=False)
     assert run.eval_env is not None
     steps = run.progress.env_steps

@@ -7,7 +7,7 @@ the freshly built run.
 import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from gymnasium import spaces
@@ -16,9 +16,7 @@ from robobase import snapshot
 from robobase.learner_state import check_alike
 from robobase.rollout import WINDOW
 
-if TYPE_CHECKING:
-    from robobase.workspace import Workspace
-
+Run = Any  # a Workspace
 MOST = 2**53  # of what is counted: steps, episodes, updates
 _CREDIT = re.compile(r"\d{1,18}(/\d{1,18})?", re.ASCII)
 
@@ -78,12 +76,12 @@ def _check_episodes(episodes: Any) -> None:
     )
 
 
-def check_running(run: "Workspace", state: Mapping[str, Any]) -> None:
+def check_running(run: Run, state: Mapping[str, Any]) -> None:
     """What the environments were in the middle of."""
     for key in ("env", "observations"):
         _expect(isinstance(state[key], dict), key)
     try:
-        here = snapshot.to_plain(run.train_envs.state_dict())  # type: ignore[union-attr]
+        here = snapshot.to_plain(run.train_envs.state_dict())
     except Exception:  # environments that have no state before their first reset
         here = {}
     check_alike(state["env"], here, "env")
@@ -112,7 +110,7 @@ def _check_observations(stored: Mapping[str, Any], space: spaces.Dict, num_envs:
         )
 
 
-def _check_self_imitation(run: "Workspace", state: Any) -> None:
+def _check_self_imitation(run: Run, state: Any) -> None:
     _expect(isinstance(state, dict), "self_imitation")
     running = state.get("running")
     _expect(isinstance(running, list) and len(running) == run.cfg.num_train_envs, "self_imitation")
@@ -130,7 +128,7 @@ def _check_self_imitation(run: "Workspace", state: Any) -> None:
             _expect(all(type(v) in (bool, int, float) and math.isfinite(v) for v in rest), "steps")
 
 
-def _check_rollout(run: "Workspace", state: Any) -> None:
+def _check_rollout(run: Run, state: Any) -> None:
     assert run.rollout is not None
     here = run.rollout.state_dict()
     for group in ("steps", "next"):

@@ -2,10 +2,8 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,39 +12,15 @@ from gymnasium import spaces
 from robobase import resume_checks, snapshot, stored_config
 from robobase.errors import UserError
 from robobase.method.core import Method
+from robobase.progress import Progress
 from robobase.reading import reason
 
-if TYPE_CHECKING:
-    from robobase.workspace import Workspace
-
-
-@dataclass
-class Progress:
-    """How far a run is."""
-
-    pretrain_step: int = 0
-    iterations: int = 0  # steps of the vector environment
-    env_steps: int = 0
-    updates: int = 0
-    update_credit: Fraction = Fraction(0)  # gradient steps that collected transitions paid for
-    evaluations: int = 0
-    evaluated_at: int | None = None  # env steps
-
-    def state_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"update_credit": str(self.update_credit)}
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any]) -> "Progress":
-        return cls(**{**state, "update_credit": Fraction(state["update_credit"])})
-
-
-ON_STOP = "on_stop"
-"""Of `snapshot_replay`: the snapshot that an interrupted run leaves holds the replay buffer."""
+Run = Any  # a Workspace
 
 _KEYS = ("agent", "training", "progress", "episodes", "spaces", "rng")
 
 
-def capture(run: "Workspace", with_replay: bool) -> dict[str, Any]:
+def capture(run: Run, with_replay: bool) -> dict[str, Any]:
     """Everything a snapshot holds, as plain containers and tensors."""
     save_env = getattr(run.train_envs, "state_dict", None)
     return {
@@ -71,7 +45,7 @@ def capture(run: "Workspace", with_replay: bool) -> dict[str, Any]:
     }
 
 
-def restore(run: "Workspace", state: Mapping[str, Any], path: Path) -> None:
+def restore(run: Run, state: Mapping[str, Any], path: Path) -> None:
     """Put a freshly built run where the snapshot's run was; the run's own config holds.
 
     Raises:
@@ -92,7 +66,7 @@ def restore(run: "Workspace", state: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def _restore(run: "Workspace", state: Mapping[str, Any]) -> None:
+def _restore(run: Run, state: Mapping[str, Any]) -> None:
     """All of a run but its agent. What does not fit raises, of whatever kind."""
     resume_checks.check_counters(state)
     run.progress = Progress.from_state_dict(state["progress"])
@@ -107,7 +81,7 @@ def _restore(run: "Workspace", state: Mapping[str, Any]) -> None:
     running = state.get("env") is not None and state.get("observations") is not None
     if run.train_envs is not None and running and same_envs:
         resume_checks.check_running(run, state)
-        run.train_envs.load_state_dict(state["env"])  # type: ignore[attr-defined]
+        run.train_envs.load_state_dict(state["env"])
         run.observations = {key: value.numpy() for key, value in state["observations"].items()}
         if run.teaching is not None and state.get("teacher_actions") is not None:
             run.teaching.actions = state["teacher_actions"].numpy()

@@ -40,6 +40,7 @@ from robobase.envs.vector_compat import final_obs_batch, require_same_step
 from robobase.errors import UserError
 from robobase.evaluation_video import EvaluationVideo
 from robobase.method.core import OnPolicyMethod, TaughtMethod
+from robobase.progress import ON_STOP, Progress
 from robobase.progress_bar import ProgressBar
 from robobase.replay_buffer.rollout_buffer import RolloutBuffer
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
@@ -115,7 +116,7 @@ class Workspace:
         )
         self.episodes = EpisodeTracker(cfg.num_train_envs)
         self._stop = StopRequest()
-        self.progress = run_state.Progress()
+        self.progress = Progress()
         self.observations: dict[str, np.ndarray] | None = None  # (N, T, ...), None before a reset
         self.past_time = 0.0  # seconds that the runs took which this one continues
         self._rates = Rates()
@@ -191,7 +192,7 @@ class Workspace:
             closing.record_best_and_last(self)
         if self.cfg.save_snapshot:
             closing.tell_best(self)
-            if self._stop and self.cfg.snapshot_replay == run_state.ON_STOP:
+            if self._stop and self.cfg.snapshot_replay == ON_STOP:
                 self._add_replay()
             longer = "num_train_frames" if self.cfg.num_train_frames else "num_pretrain_steps"
             how = "to continue" if self._stop else f"to go on, with a larger {longer}"
