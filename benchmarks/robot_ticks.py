@@ -22,6 +22,7 @@ from _robot import POLICY, Loop, Rig
 from _runs import markdown_table, run_script
 
 from robobase.errors import UserError
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.robot.emulator.shared import GOAL
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.loop.ticker import Timing
@@ -112,7 +113,7 @@ def measure(args: argparse.Namespace, segmentation: str | None, depth: str | Non
     """Rollouts, mostly one, until there are `args.ticks`."""
     loop = Loop(args.snapshot, segmentation, depth)
     name = "simulator's" if segmentation is None else f"{Path(segmentation).stem}, depth {depth}"
-    row = Row(name, loop.config.action_repeat * 0.02)
+    row = Row(name, loop.config.action_repeat * CONTROL_PERIOD)
     with TemporaryDirectory() as folder, Rig(loop, Path(folder), args.seed) as rig:
         while row.ticks < args.ticks and sum(row.stops.values()) < 20:
             _rollout(rig, row, args.ticks - row.ticks, Path(folder))

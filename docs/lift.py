@@ -14,10 +14,11 @@ from PIL import Image
 
 from robobase.errors import UserError
 from robobase.run_snapshot import locate
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.recording import Track
 from so101_robobase.evaluation.session import play
-from so101_robobase.sim.scene import SUBSTEPS, build_scene
+from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.views import Views
 from so101_robobase.vision import pictures
 
@@ -46,7 +47,7 @@ def main() -> None:
     shown = [e for e in episodes if e.index in recorder.tracks and e.time_to_lift is not None]
     if not shown:
         raise UserError(f"none of {len(episodes)} episodes from seed {args.seed} succeeds")
-    tick = task.scene.timestep * SUBSTEPS * task.action_repeat  # s per policy step
+    tick = CONTROL_PERIOD * task.action_repeat  # s per policy step
     views = Views(build_scene(task.scene), (EDGE, EDGE), reduced=True)
     frames, durations = [], []
     for episode in shown:

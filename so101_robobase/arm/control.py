@@ -1,4 +1,4 @@
-"""From a policy's action to the six joint targets of one control step (50 Hz).
+"""From a policy's action to the six joint targets of one control step.
 
 The simulator and the robot drive the arm through this file alone. Controllers are batched: row i
 of every array belongs to arm i, and rows never influence each other.
@@ -21,6 +21,9 @@ from so101_robobase.arm.kinematics import WRIST_ROLL, Kinematics, yaw_rotation
 
 Array = NDArray[np.float64]
 
+CONTROL_PERIOD = 0.02
+"""s between two targets of the servos, in simulation and on the robot."""
+
 MODES = ("joint_delta", "cartesian_delta")
 _JOINTS, _CARTESIAN = (one_of(".mode", mode) for mode in MODES)
 _SCALES = Items(Number(above=0, most=1), NUM_JOINTS, NUM_JOINTS)
@@ -31,7 +34,8 @@ LOCKED_WRIST_ROLL = np.pi / 2  # rad: fingers open sideways when the arm points 
 
 @dataclass(frozen=True)
 class ControlConfig:
-    """How actions move the arm; angles in rad, lengths in m, both per control step of 20 ms.
+    """How actions move the arm; angles in rad, lengths in m, both per control step of
+    20 ms (`CONTROL_PERIOD`).
 
     `joint_scale`: 0.05 rad per 20 ms is 2.5 rad/s, about half of what an STS3215 servo reaches
     without load (4.7 rad/s at 7.4 V, data sheet), so targets can be followed; the light jaw gets

@@ -7,8 +7,8 @@ import numpy as np
 from gymnasium import spaces
 
 from robobase.errors import UserError
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.envs.observer import STATE_NAMES, Observer, make_observer, state_observation
-from so101_robobase.envs.vector_env import FRAMES_PER_SECOND
 from so101_robobase.sim.spectator import Spectator
 from so101_robobase.tasks.lift.config import LiftConfig, from_mapping
 from so101_robobase.tasks.lift.task import LiftTask
@@ -55,7 +55,7 @@ class LiftEnv(gym.Env):
 
     metadata = {  # noqa: RUF012 - declared so by gymnasium
         "render_modes": ["rgb_array"],
-        "render_fps": FRAMES_PER_SECOND / LiftConfig.action_repeat,
+        "render_fps": 1 / CONTROL_PERIOD / LiftConfig.action_repeat,
     }
 
     def __init__(
@@ -75,7 +75,7 @@ class LiftEnv(gym.Env):
         self.render_mode = render_mode
         self.metadata = {
             **self.metadata,
-            "render_fps": FRAMES_PER_SECOND / self.config.action_repeat,
+            "render_fps": 1 / CONTROL_PERIOD / self.config.action_repeat,
         }
         self.task = LiftTask(self.config, num_envs=1)
         self._observer: Observer | None = None

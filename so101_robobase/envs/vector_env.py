@@ -11,13 +11,12 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from robobase.errors import UserError
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.envs.observer import make_observer
 from so101_robobase.sim.spectator import Spectator
 from so101_robobase.tasks.lift.config import LiftConfig, from_mapping
 from so101_robobase.tasks.lift.task import LiftTask
 from so101_robobase.tasks.lift.teacher import Teacher
-
-FRAMES_PER_SECOND = 50  # of control steps
 
 
 class LiftVectorEnv(gym.vector.VectorEnv):
@@ -56,7 +55,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
     metadata = {  # noqa: RUF012 - declared so by gymnasium
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "render_modes": ["rgb_array"],
-        "render_fps": FRAMES_PER_SECOND,
+        "render_fps": 1 / CONTROL_PERIOD,
     }
 
     def __init__(
@@ -82,7 +81,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
         self.render_mode = render_mode
         self.metadata = {
             **self.metadata,
-            "render_fps": FRAMES_PER_SECOND / (config.action_repeat * (action_sequence or 1)),
+            "render_fps": 1 / CONTROL_PERIOD / (config.action_repeat * (action_sequence or 1)),
         }
         self.task = LiftTask(config, num_envs)
         self._teacher = Teacher(self.task) if config.teacher else None

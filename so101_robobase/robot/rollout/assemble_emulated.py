@@ -8,6 +8,7 @@ from pathlib import Path
 
 from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.arms import emulated_arm
 from so101_robobase.robot.emulator.client import EmulatedBus
@@ -17,7 +18,6 @@ from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
-from so101_robobase.sim.scene import SUBSTEPS
 from so101_robobase.tasks.lift.config import LiftConfig
 
 _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
@@ -65,7 +65,7 @@ class Mirror(Body):
             self._began = state.simulated
         self.task.sim.qpos[0] = state.qpos
         seconds = max(0.0, state.simulated - self._began)
-        self.task.episode_steps[0] = int(seconds / (SUBSTEPS * self.timestep))
+        self.task.episode_steps[0] = int(seconds / CONTROL_PERIOD)
 
 
 class EmulatedScene:

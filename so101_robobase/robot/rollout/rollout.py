@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from so101_robobase.arm.control import make_controller
+from so101_robobase.arm.control import CONTROL_PERIOD, make_controller
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.robot.loop.arm import Arm
-from so101_robobase.robot.loop.arm_loop import CONTROL_PERIOD, RELEASE, ArmLoop, Ending, Watchdog
+from so101_robobase.robot.loop.arm_loop import RELEASE, ArmLoop, Ending, Watchdog
 from so101_robobase.robot.person.keys import Keys, no_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.records import Observer, PolicyTick, ticks_per_record

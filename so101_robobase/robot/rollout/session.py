@@ -16,7 +16,7 @@ from robobase.run_snapshot import locate
 from so101_robobase.arm import alignment as alignments
 from so101_robobase.arm.alignment import Alignment, Units
 from so101_robobase.arm.clearance import Clearance
-from so101_robobase.arm.control import num_actions
+from so101_robobase.arm.control import CONTROL_PERIOD, num_actions
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.base.cli import INTERRUPTED
 from so101_robobase.base.files import claimed, output_folder
@@ -25,7 +25,6 @@ from so101_robobase.evaluation.policy import Policy, load_policy
 from so101_robobase.evaluation.session import parse_overrides
 from so101_robobase.robot.arms import ArmParts
 from so101_robobase.robot.loop.arm import Arm
-from so101_robobase.robot.loop.arm_loop import CONTROL_PERIOD
 from so101_robobase.robot.loop.dry_run import DryRun
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.person.arguments import EMULATED, REAL, SIM

@@ -14,14 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from so101_robobase.arm.alignment import Units
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.loop.driver import Driver, MotorHealth, Reading
-from so101_robobase.robot.safety.filter import TICK, SafetyFilter
+from so101_robobase.robot.safety.filter import SafetyFilter
 
 COUNT = 2 * np.pi / 4096
 """rad, one encoder step."""
 
-OLDEST = 2 * TICK
+OLDEST = 2 * CONTROL_PERIOD
 """s, of the joint state that a command may be based on."""
 
 _NEAR = 2 * COUNT  # rad, between a reading and the truth

@@ -20,9 +20,6 @@ Array = NDArray[np.float64]
 PerJoint = tuple[float, float, float, float, float, float]
 Point = tuple[float, float, float]
 
-TICK = 0.02
-"""s, one control tick: 50 Hz."""
-
 _ARM = slice(0, NUM_JOINTS - 1)
 _GRIPPER = slice(NUM_JOINTS - 1, NUM_JOINTS)
 _FALL = 0.25  # of the height above the floor, that one tick may lose beside `max_descent`

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from robobase.errors import UserError
 from so101_robobase.arm.clearance import furthest
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.robot.safety.filter import TICK, SafetyFilter
+from so101_robobase.robot.safety.filter import SafetyFilter
 
 Array = NDArray[np.float64]
 
@@ -107,7 +108,7 @@ def _with_wrist_up(pose: Array) -> Array:
 def _straight(start: Array, goal: Array, speed: Array) -> Array:
     """(T, 6), none where there is no way to go."""
     seconds = _PEAK * float((np.abs(goal - start) / speed).max())
-    ticks = int(np.ceil(seconds / TICK - 1e-9))
+    ticks = int(np.ceil(seconds / CONTROL_PERIOD - 1e-9))
     share = np.arange(1, ticks + 1) / max(ticks, 1)
     eased = share**3 * (10 - 15 * share + 6 * share**2)
     return start + eased[:, None] * (goal - start)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from robobase.errors import UserError
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.safety.bounds import Bounds, keep_within
-from so101_robobase.robot.safety.filter import TICK
 
 
 class Kind(StrEnum):
@@ -91,8 +91,8 @@ class MonitorLimits:
             filter holds the arm.
     """
 
-    reading_hold: float = TICK
-    reading_stop: float = 2 * TICK
+    reading_hold: float = CONTROL_PERIOD
+    reading_stop: float = 2 * CONTROL_PERIOD
     frame_hold: float = 0.2
     frame_stop: float = 0.5
     temperature_hold: float = 60.0
@@ -105,7 +105,7 @@ class MonitorLimits:
     voltage_stop: float = 1.0
     health_hold: float = 2.0
     health_stop: float = 4.0
-    late: float = TICK
+    late: float = CONTROL_PERIOD
     late_ticks: int = 5
     bad_actions: int = 5
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from so101_robobase.arm.clearance import Clearance
-from so101_robobase.arm.control import ControlConfig, make_controller
+from so101_robobase.arm.control import CONTROL_PERIOD, ControlConfig, make_controller
 from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.robot.safety.filter import TICK, Intervention, SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.filter import Intervention, SafetyFilter, SafetyLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -115,7 +115,7 @@ def stress(
         else:
             controller.target[0] = decision.command
         driver.write(driver.units.to_servo(decision.command))
-        driver.clock.wait_until((tick + 1) * TICK)
+        driver.clock.wait_until((tick + 1) * CONTROL_PERIOD)
         height = float(clearance(body.joint_pos).clearance)
         findings.lowest = min(findings.lowest, height)
         findings.low_ticks += height < -0.001

@@ -7,7 +7,6 @@ import numpy as np
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.servos import CommandDelay
 from so101_robobase.robot.simulated.joint_faults import JointFaults
-from so101_robobase.sim.scene import SUBSTEPS
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
 
@@ -42,7 +41,8 @@ class Body:
         self._greatest_torque = model.actuator_forcerange[:, 1].copy()  # N m
         self.faults = JointFaults(model)
         self.timestep = self.task.sim.scene.config.timestep  # s
-        self._needed = config.hold_steps * SUBSTEPS  # substeps
+        self._control_step = config.scene.substeps  # substeps
+        self._needed = config.hold_steps * self._control_step  # substeps
         self._substeps = self._substeps_held = 0  # since the cube was placed, and with it lifted
         self._limp = np.zeros(NUM_JOINTS, bool)
         self.succeeded = False
@@ -116,9 +116,10 @@ class Body:
         self.task.place_cube(position, quaternion)
         self._placed()
 
-    def advance(self, target: np.ndarray, substeps: int = SUBSTEPS) -> None:
-        """`substeps` of `timestep` with the servos told `target` (6,) rad."""
+    def advance(self, target: np.ndarray, substeps: int | None = None) -> None:
+        """`substeps` of `timestep` (default: a control step) with servos told `target` (6,) rad."""
         self._target[:] = target
+        substeps = self._control_step if substeps is None else substeps
         singly = bool(self._limp.any()) or self.faults.any
         for _ in range(substeps if singly else 1):
             # A servo without torque follows wherever its joint goes.
@@ -128,7 +129,8 @@ class Body:
                 self.task.drive(np.where(self._limp, told, driven), steps)
                 self.faults.pass_time(steps * self.timestep)
         self._substeps += substeps
-        self.task.episode_steps[0] = self._substeps // SUBSTEPS  # flickering sight goes by it
+        # Flickering sight goes by it.
+        self.task.episode_steps[0] = self._substeps // self._control_step
         lifted = bool(self.task.lifted[0])
         self._substeps_held = self._substeps_held + substeps if lifted else 0
         self.succeeded |= self._substeps_held >= self._needed

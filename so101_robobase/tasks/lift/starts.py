@@ -18,7 +18,6 @@ from so101_robobase.arm.kinematics import Kinematics, rotation_error, yaw_rotati
 from so101_robobase.sim.scene import (
     MOVING_FINGER_SENSOR,
     STATIC_FINGER_SENSOR,
-    SUBSTEPS,
     Scene,
     SceneConfig,
     build_scene,
@@ -313,7 +312,8 @@ class _Simulations:
         return states
 
     def _simulate(self, control_steps: int) -> None:
-        self._batch.step(nstep=control_steps * SUBSTEPS, stage=int(mujoco.mjtStage.mjSTAGE_POS))
+        steps = control_steps * self._scene.config.substeps
+        self._batch.step(nstep=steps, stage=int(mujoco.mjtStage.mjSTAGE_POS))
 
     def _keep_grasped(self) -> None:
         touching = (self._sensordata[:, self._fingers] > 0).all(axis=1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.sim.scene import SUBSTEPS, build_scene
+from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.sight import draws_keys
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -167,7 +167,7 @@ class LiftTask:
             running &= ~(self.terminated | self.truncated)
         return StepResult(reward, self.terminated.copy(), self.truncated.copy(), control_steps)
 
-    def drive(self, target: np.ndarray, substeps: int = SUBSTEPS) -> None:
+    def drive(self, target: np.ndarray, substeps: int) -> None:
         """`Simulation.drive`; `grasping` and `lifted` follow, counters and rewards do not."""
         self.sim.drive(target, substeps)
         self._look()

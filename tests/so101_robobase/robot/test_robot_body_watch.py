@@ -7,6 +7,7 @@ import pytest
 
 from so101_robobase.arm.alignment import Alignment, Units
 from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.loop.arm import Arm
@@ -14,7 +15,7 @@ from so101_robobase.robot.loop.arm_loop import ArmLoop, Ending
 from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.safety.body_watch import BodyLimits, BodyWatch
-from so101_robobase.robot.safety.filter import TICK, SafetyFilter, SafetyLimits
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Monitor, Verdict, gravest
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
@@ -39,8 +40,8 @@ def watch(clearance):
 def play(watch, joint_pos, command, seconds, begin=0.0):
     """The worst that is said while joints and commands, functions of time, go on."""
     said = Verdict(GO, "")
-    for tick in range(round(seconds / TICK) + 1):
-        now = tick * TICK
+    for tick in range(round(seconds / CONTROL_PERIOD) + 1):
+        now = tick * CONTROL_PERIOD
         watch.on_reading(begin + now, joint_pos(now), command(now))
         said = max(said, watch.verdict(), key=lambda one: (GO, HOLD, STOP).index(one.kind))
     return said
@@ -123,7 +124,7 @@ def lowered(clearance, height):
 
 def test_far_below_the_table_stops_at_once_a_little_after_a_second(watch, clearance):
     deep, little = lowered(clearance, -0.021), lowered(clearance, -0.008)
-    kind, reason = play(watch, lambda now: deep, lambda now: deep, TICK)
+    kind, reason = play(watch, lambda now: deep, lambda now: deep, CONTROL_PERIOD)
     assert kind == STOP
     assert "by its encoders the arm is 21 mm below the table" in reason
     watch.reset()
@@ -168,9 +169,9 @@ def sway(body, fault, seconds=3.0):
     def work():
         arm.monitor.watch_frames(False)
         begin = arm.command
-        for tick in range(round(seconds / TICK)):
+        for tick in range(round(seconds / CONTROL_PERIOD)):
             if loop.tick():
-                arm.send(begin + 0.4 * np.sin(3 * tick * TICK))
+                arm.send(begin + 0.4 * np.sin(3 * tick * CONTROL_PERIOD))
 
     loop.run(work, ending)
     driver.faults.clear()
@@ -228,13 +229,13 @@ def test_servos_tell_what_they_hold_and_not_what_moves_them(body):
     friction = 0.02
     np.testing.assert_allclose(loads(), clearance.weight(body.joint_pos), atol=friction)
     for tick in range(1, 11):  # 1 rad/s: the servos are always more than 3 mrad behind
-        driver.write(driver.units.to_servo(begin + by(0, TICK * tick)))
-        driver.clock.wait_until(0.5 + TICK * tick)
+        driver.write(driver.units.to_servo(begin + by(0, CONTROL_PERIOD * tick)))
+        driver.clock.wait_until(0.5 + CONTROL_PERIOD * tick)
         assert abs(loads()[0]) < 0.5
     for tick in range(1, 101):  # down, until the table is in the way
         way = min(1.0, tick / 50) * (LOW + by(SHOULDER, 0.25) - begin)
         driver.write(driver.units.to_servo(begin + way))
-        driver.clock.wait_until(0.7 + TICK * tick)
+        driver.clock.wait_until(0.7 + CONTROL_PERIOD * tick)
     assert abs(loads()[SHOULDER]) > 0.95
     assert driver.release() == []
     driver.clock.wait_until(3.0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from so101_robobase.arm.clearance import Clearance
-from so101_robobase.robot.safety.filter import TICK, SafetyFilter, SafetyLimits
+from so101_robobase.arm.control import CONTROL_PERIOD
+from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.robot.safety.joint_path import PATIENCE, UnreachableError, joint_path, plan
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
@@ -43,7 +44,7 @@ def test_plans_end_at_the_goal_slowly_and_violate_nothing_more_than_at_the_start
     whole = np.vstack([start, path])
     np.testing.assert_allclose(whole[-1], goal, atol=1e-12)
     steps = np.abs(np.diff(whole, axis=0))
-    assert (steps <= np.array(safety.limits.slow_speed) * TICK + 1e-9).all()
+    assert (steps <= np.array(safety.limits.slow_speed) * CONTROL_PERIOD + 1e-9).all()
     assert (np.diff(violations(whole, safety)) <= 0).all()
     assert violations(whole, safety)[-1] == 0
 
@@ -113,7 +114,7 @@ def test_the_simulated_arm_arrives(safety):
             command = safety.filter(target, driver.units.to_model(driver.read().position)).command
             driver.write(driver.units.to_servo(command))
             ticks += 1
-            driver.clock.wait_until(ticks * TICK)
+            driver.clock.wait_until(ticks * CONTROL_PERIOD)
         np.testing.assert_allclose(body.joint_pos, goal, atol=0.05)
 
 

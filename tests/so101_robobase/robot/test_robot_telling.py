@@ -14,8 +14,8 @@ from policy_ticks import make_ticks
 from tiny_snapshot import save_tiny_snapshot
 
 import so101_robobase.robot
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.base import cli
-from so101_robobase.robot.loop.arm_loop import CONTROL_PERIOD
 from so101_robobase.robot.loop.events import MEANINGS, EventLog, meanings
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
