@@ -59,7 +59,7 @@ class OurTraining:
         with contextlib.redirect_stdout(sys.stderr):
             self._workspace = Workspace(cfg, work_dir=folder)
         self.num_envs = cfg.num_train_envs
-        self._workspace._start_episodes()
+        self._workspace.collector.start()
         while self._workspace.progress.updates == 0:
             self.collect()
             self.learn()
@@ -70,13 +70,13 @@ class OurTraining:
 
     @batches.setter
     def batches(self, batches: Iterator[Batch]) -> None:
-        self._workspace.replay_iter = batches
+        self._workspace.learner.replay_iter = batches
 
     def collect(self) -> None:
-        self._workspace._perform_env_steps()
+        self._workspace.collector.step()
 
     def learn(self) -> None:
-        self._workspace._perform_updates()
+        self._workspace.learner.learn()
 
     def close(self) -> None:
         self._workspace.shutdown()

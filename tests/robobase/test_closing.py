@@ -5,6 +5,7 @@ import pytest
 import torch
 from tiny_task import tiny_config
 
+from robobase.evaluator import Evaluator
 from robobase.snapshot import read
 from robobase.workspace import Workspace
 
@@ -33,14 +34,13 @@ def _run(folder, *overrides, scores=(0.0, 1.0, 0.5)):
 
 def test_best_and_last_policy_are_shown_and_the_agent_is_left_as_it_was(tmp_path, monkeypatch):
     shown = []
-    from robobase import closing
+    film = Evaluator.film
 
-    record = closing._record
-    monkeypatch.setattr(
-        closing,
-        "_record",
-        lambda run, name: shown.append((name, _weights(run.agent))) or record(run, name),
-    )
+    def noted(self, agent, step, name):
+        shown.append((name, _weights(agent)))
+        return film(self, agent, step, name)
+
+    monkeypatch.setattr(Evaluator, "film", noted)
     run = _run(tmp_path)
     videos = {path.stem for path in (tmp_path / "eval_videos").iterdir()}
     assert {"best", "last"} <= videos

@@ -1,5 +1,7 @@
 """Claims about what a run shows of its progress."""
 
+from contextlib import closing
+
 import pytest
 
 from robobase import progress_bar
@@ -14,7 +16,7 @@ def clock(monkeypatch):
 
 
 def test_into_a_file_progress_is_a_line_now_and_then(clock, capsys):
-    with ProgressBar(10_000, 1_000) as bar:
+    with closing(ProgressBar(10_000, 1_000)) as bar:
         bar.note(success="40%")
         for _ in range(70):
             clock[0] += 1
@@ -27,7 +29,7 @@ def test_into_a_file_progress_is_a_line_now_and_then(clock, capsys):
 
 
 def test_progress_that_is_switched_off_is_silent(clock, capfd):
-    with ProgressBar(100, 0, enabled=False) as bar:
+    with closing(ProgressBar(100, 0, enabled=False)) as bar:
         clock[0] += 100
         bar.update(50)
     assert capfd.readouterr() == ("", "")

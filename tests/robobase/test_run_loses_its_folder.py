@@ -13,8 +13,8 @@ import pytest
 from tiny_task import CONFIG_DIR
 
 from robobase import train
+from robobase.learner import Learner
 from robobase.snapshot import read
-from robobase.workspace import Workspace
 
 SHORT = ["num_train_frames=400", "num_gpus=0", "num_threads=1", "hydra.run.dir=disk/here"]
 
@@ -27,14 +27,14 @@ def train_until(monkeypatch, capsys, tmp_path):
 
     def run(trouble, *overrides: str) -> tuple[int, list[str]]:
         monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # not pytest's
-        perform = Workspace._perform_updates
+        learn = Learner.learn
 
         def troubled(self):
-            if self.global_env_steps == 220:
+            if self._progress.env_steps == 220:
                 trouble()
-            return perform(self)
+            return learn(self)
 
-        monkeypatch.setattr(Workspace, "_perform_updates", troubled)
+        monkeypatch.setattr(Learner, "learn", troubled)
         options = ["--config-dir", str(CONFIG_DIR)]
         monkeypatch.setattr(sys, "argv", ["train", *options, "env=tiny", *SHORT, *overrides])
         capsys.readouterr()

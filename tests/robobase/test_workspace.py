@@ -93,7 +93,7 @@ def test_training_success_counts_every_environment(tmp_path):
 def test_an_untrained_agent_that_stays_the_best_is_the_best_snapshot(tmp_path):
     run = make(tmp_path, "num_train_frames=200")
     scores = iter([{"episode_reward": 1.0}, {"episode_reward": 0.0}])
-    run._eval = lambda: next(scores)  # type: ignore[method-assign]
+    run.evaluator.evaluate = lambda *_: next(scores)  # type: ignore[method-assign]
     run.train()
     assert read(tmp_path / "snapshots" / "best_snapshot.pt")["progress"]["env_steps"] == 0
     assert read(tmp_path / "snapshots" / "latest_snapshot.pt")["progress"]["env_steps"] == 200
@@ -107,9 +107,9 @@ def test_evaluation_seeds_are_fixed(tmp_path):
 
 def test_vectorised_and_single_evaluation_agree(tmp_path):
     run = make(tmp_path, "num_eval_episodes=7", "num_eval_envs=3")
-    vectorised = run._eval()
-    run._eval_envs = None
-    single = run._eval()
+    vectorised = run.evaluator.evaluate(run.agent, run.progress)
+    run.evaluator.envs = None
+    single = run.evaluator.evaluate(run.agent, run.progress)
     assert vectorised == pytest.approx(single, abs=1e-4)
     run.shutdown()
 

@@ -40,16 +40,16 @@ def train(
     by: int = signal.SIGTERM,
 ) -> Workspace:
     run = Workspace(tiny_config(*overrides), work_dir=work_dir)
-    perform = run._perform_updates
+    learn = run.learner.learn
 
     def die():
         if run.global_env_steps == die_at:
             raise Killed
         if run.global_env_steps == stop_at:
             os.kill(os.getpid(), by)
-        return perform()
+        return learn()
 
-    run._perform_updates = die  # type: ignore[method-assign]
+    run.learner.learn = die  # type: ignore[method-assign]
     run.train()
     return run
 
@@ -200,11 +200,11 @@ def test_the_first_evaluation_is_not_repeated_by_a_resumed_run(tmp_path):
 def test_the_best_snapshot_goes_along(tmp_path):
     first = Workspace(tiny_config("num_train_frames=200"), work_dir=tmp_path / "first")
     scores = iter([{"episode_reward": 1.0}, {"episode_reward": 0.0}, {"episode_reward": 0.0}])
-    first._eval = lambda: next(scores)  # type: ignore[method-assign]
+    first.evaluator.evaluate = lambda *_: next(scores)  # type: ignore[method-assign]
     first.train()
     latest = tmp_path / "first" / "snapshots" / "latest_snapshot.pt"
     second = Workspace(tiny_config(f"resume_from={latest}"), work_dir=tmp_path / "second")
-    second._eval = lambda: next(scores)  # type: ignore[method-assign]
+    second.evaluator.evaluate = lambda *_: next(scores)  # type: ignore[method-assign]
     second.train()
     best = read(tmp_path / "second" / "snapshots" / "best_snapshot.pt")
     assert best["progress"]["env_steps"] == 0

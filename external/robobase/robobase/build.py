@@ -1,20 +1,24 @@
 """The parts of a run that a config describes: environment factory, agent, replay buffer."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import gymnasium as gym
 import hydra
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from robobase.envs.env import EnvFactory
+from robobase.envs.vector_compat import require_same_step
 from robobase.errors import UserError
 from robobase.method.core import Method
 from robobase.replay_buffer.prioritized_replay_buffer import PrioritizedReplayBuffer
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from robobase.settings import readers
+from robobase.triton_first import load_triton
 
 
 def instantiate(config: DictConfig, **given: Any) -> Any:
@@ -60,6 +64,41 @@ def make_agent(
     )
     agent.train(False)
     return agent
+
+
+class Envs(NamedTuple):
+    """The environments of a run, and what the agent sees of them."""
+
+    train: VectorEnv | None
+    evaluation: gym.Env | None
+    evaluation_vector: VectorEnv | None
+    observation_space: spaces.Dict
+    action_space: spaces.Box
+
+
+def make_envs(cfg: DictConfig, factory: EnvFactory) -> Envs:
+    """Those that `cfg` asks for, after their demonstrations were collected or fetched."""
+    load_triton()  # the environments may open OpenGL
+    if cfg.demos != 0:
+        factory.collect_or_fetch_demos(cfg, cfg.demos)
+    train: VectorEnv | None = None
+    if cfg.num_train_envs > 0:
+        train = factory.make_train_env(cfg)
+        require_same_step(train)
+    evaluation: gym.Env | None = factory.make_eval_env(cfg)
+    if cfg.demos != 0:
+        factory.post_collect_or_fetch_demos(cfg)
+    assert evaluation is not None
+    observation_space, action_space = evaluation.observation_space, evaluation.action_space
+    assert isinstance(observation_space, spaces.Dict)
+    assert isinstance(action_space, spaces.Box)
+    many: VectorEnv | None = None
+    if cfg.num_eval_episodes == 0:
+        evaluation.close()
+        evaluation = None
+    elif cfg.frame_stack_on_channel:  # recurrent agents keep the memory of one evaluation
+        many = factory.make_eval_vector_env(cfg, min(cfg.num_eval_episodes, cfg.num_eval_envs))
+    return Envs(train, evaluation, many, observation_space, action_space)
 
 
 def surplus_settings(cfg: DictConfig) -> list[str]:

@@ -32,10 +32,8 @@ class ProgressBar:
         self._next = self._started + _FIRST_LINE
         self._notes: Mapping[str, str] = {}
 
-    def __enter__(self) -> "ProgressBar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Leave it as it is. Can be called twice."""
         self._bar.close()
 
     def note(self, **notes: str) -> None:

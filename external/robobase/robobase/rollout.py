@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from robobase.progress import Progress
+from robobase.resume_checks import expect, is_count, is_number
+
 _NOT_LOGGED = ("task_success", "unstable", "demo")  # counted per episode, or always 0
 WINDOW = 100  # finished episodes the means are taken over, as in Stable-Baselines3
 
@@ -88,7 +91,12 @@ class EpisodeTracker:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore; running episodes only where the number of environments is still the same."""
+        """Restore; running episodes only where the number of environments is still the same.
+
+        Raises:
+            ValueError: what `state_dict` does not give.
+        """
+        _check(state)
         self.count = state["count"]
         self.unstable = state.get("unstable")
         self._finished = deque(state["finished"], maxlen=WINDOW)
@@ -101,20 +109,51 @@ class EpisodeTracker:
 class Rates:
     """How fast a run collects and learns, over the wall-clock time since it was last asked."""
 
-    def __init__(self, env_steps: int = 0, updates: int = 0):
-        self._last = (time.monotonic(), env_steps, updates)
+    def __init__(self, progress: Progress):
+        self._last = (time.monotonic(), progress.env_steps, progress.updates)
 
-    def since_last(self, env_steps: int, updates: int, batch_size: int) -> dict[str, float]:
+    def since_last(self, progress: Progress, batch_size: int) -> dict[str, float]:
         """Rates per second; `agent_updates_per_second` counts samples, as RoboBase does."""
-        (then, old_steps, old_updates), now = self._last, time.monotonic()
-        self._last = (now, env_steps, updates)
-        seconds = max(now - then, 1e-9)
-        updates_per_second = (updates - old_updates) / seconds
+        then, old_steps, old_updates = self._last
+        self._last = (time.monotonic(), progress.env_steps, progress.updates)
+        seconds = max(self._last[0] - then, 1e-9)
+        updates_per_second = (progress.updates - old_updates) / seconds
         return {
-            "env_steps_per_second": (env_steps - old_steps) / seconds,
+            "env_steps_per_second": (progress.env_steps - old_steps) / seconds,
             "agent_batched_updates_per_second": updates_per_second,
             "agent_updates_per_second": updates_per_second * batch_size,
         }
+
+
+def _check(state: Any) -> None:
+    """Raise ValueError unless `state` is one of an `EpisodeTracker`."""
+    expect(isinstance(state, dict) and is_count(state.get("count")), "episodes: count")
+    unstable = state.get("unstable")
+    expect(unstable is None or is_count(unstable), "episodes: unstable")
+    running, finished = state.get("running"), state.get("finished")
+    expect(
+        isinstance(running, list | tuple)
+        and len(running) == 3
+        and all(isinstance(lane, list | tuple) for lane in running)
+        and len({len(lane) for lane in running}) == 1
+        and all(map(is_number, running[0]))
+        and all(map(is_count, running[1]))
+        and all(isinstance(success, bool) for success in running[2]),
+        "episodes: running",
+    )
+    expect(
+        isinstance(finished, list | tuple)
+        and len(finished) <= WINDOW
+        and all(
+            isinstance(episode, list | tuple)
+            and len(episode) == 3
+            and is_number(episode[0])
+            and is_count(episode[1])
+            and (episode[2] is None or isinstance(episode[2], bool))
+            for episode in finished
+        ),
+        "episodes: finished",
+    )
 
 
 def env_info(infos: Mapping[str, Any]) -> dict[str, float]:

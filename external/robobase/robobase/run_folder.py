@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from robobase import output_folder, snapshot, stored_config
 from robobase.errors import UserError, one_line
 from robobase.locks import FolderLock
+from robobase.progress import Progress
 from robobase.reading import read_csv
 
 _MOST_TOLD = 200  # characters of a changed setting
@@ -195,6 +197,24 @@ def _cpu_model() -> str:
     except OSError:
         return platform.processor()
     return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
+
+
+def continue_records(
+    path: Path,
+    state: Mapping[str, Any],
+    work_dir: Path,
+    cfg: DictConfig,
+    progress: Progress,
+    snapshots: snapshot.SnapshotKeeper,
+) -> None:
+    """Take along what the run of the snapshot `path` logged, and say which settings changed."""
+    changed = changed_keys(state.get("cfg"), cfg)
+    folder, steps = path.resolve().parent, progress.env_steps
+    carry_over_csvs(folder.parent, work_dir, steps, progress.pretrain_step)
+    snapshots.carry_over_best(folder)
+    print(f"resumed {path} at {steps} env steps; changed settings: {', '.join(changed) or 'none'}")
+    if steps and state.get("replay") is None and not cfg.is_imitation_learning:
+        print("the snapshot is without its replay buffer: the run fills a new one")
 
 
 def carry_over_csvs(source: Path, work_dir: Path, env_steps: int, pretrain_steps: int) -> None:

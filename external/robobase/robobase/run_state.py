@@ -1,63 +1,74 @@
-"""What of a run goes into a snapshot, and how it comes back."""
+"""What of a run goes into a snapshot, and how it comes back: a table of parts by name, walked."""
 
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from omegaconf import DictConfig
 
-from robobase import resume_checks, snapshot, stored_config
+from robobase import stored_config
 from robobase.errors import UserError
 from robobase.method.core import Method
-from robobase.progress import Progress
 from robobase.reading import reason
 
-Run = Any  # a Workspace
 
-_KEYS = ("agent", "training", "progress", "episodes", "spaces", "rng")
+class Part(Protocol):
+    """Of a run: gives its state as plain containers and tensors, checks and takes one back."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state: Any) -> None:
+        """Raises an error, of any kind, for what does not fit."""
 
 
-def capture(run: Run, with_replay: bool) -> dict[str, Any]:
+Parts = Mapping[str, Part | None]
+"""By their names in a snapshot, in the order of loading; None where a run has no such part."""
+
+RUNNING = ("env", "observations", "teacher_actions", "self_imitation", "rollout")
+"""What the environments are in the middle of."""
+
+_LARGE = ("rollout", "replay")  # saved only on demand
+_KEYS = ("agent", "training", "progress", "episodes", "spaces", "rng")  # of every snapshot
+
+
+def capture(cfg: DictConfig, agent: Method, parts: Parts, with_replay: bool) -> dict[str, Any]:
     """Everything a snapshot holds, as plain containers and tensors."""
-    save_env = getattr(run.train_envs, "state_dict", None)
+    states: dict[str, Any] = {
+        name: None if part is None or (name in _LARGE and not with_replay) else part.state_dict()
+        for name, part in parts.items()
+    }
     return {
-        "_pretrain_step": run.progress.pretrain_step,
-        "_main_loop_iterations": run.progress.iterations,
-        "_global_env_episode": run.episodes.count,
-        "cfg": stored_config.to_text(run.cfg),
-        "agent": run.agent.state_dict(),
-        "training": run.agent.training_state(),
-        "progress": run.progress.state_dict(),
-        "episodes": run.episodes.state_dict(),
-        "best_score": run.snapshots.best_score,
-        "total_time": run.total_time(),
-        "spaces": describe_spaces(run.observation_space, run.action_space),
-        "rng": rng_state(),
-        "env": snapshot.to_plain(save_env()) if save_env else None,
-        "observations": snapshot.to_plain(run.observations),
-        "teacher_actions": snapshot.to_plain(run.teaching.actions) if run.teaching else None,
-        "self_imitation": run.self_imitation.state_dict() if run.self_imitation else None,
-        "rollout": run.rollout.state_dict() if run.rollout is not None and with_replay else None,
-        "replay": [b.state_dict() for b in run.replay_buffers] if with_replay else None,
+        "_pretrain_step": states["progress"]["pretrain_step"],
+        "_main_loop_iterations": states["progress"]["iterations"],
+        "_global_env_episode": states["episodes"]["count"],
+        "cfg": stored_config.to_text(cfg),
+        "agent": agent.state_dict(),
+        "training": agent.training_state(),
+        "spaces": describe_spaces(agent.observation_space, agent.action_space),
+        **states,
     }
 
 
-def restore(run: Run, state: Mapping[str, Any], path: Path) -> None:
+def restore(agent: Method, parts: Parts, state: Mapping[str, Any], path: Path) -> bool:
     """Put a freshly built run where the snapshot's run was; the run's own config holds.
+
+    Returns:
+        Whether the environments go on too. With others than in the snapshot they start anew.
 
     Raises:
         UserError: the snapshot was made for another task or other networks, or the file holds
             something else.
     """
     require(state, _KEYS, path)
-    here = describe_spaces(run.observation_space, run.action_space)
+    here = describe_spaces(agent.observation_space, agent.action_space)
     check_spaces(state["spaces"], here, path)
-    load_agent(run.agent, state["agent"], state["training"], path)
+    load_agent(agent, state["agent"], state["training"], path)
     try:
-        _restore(run, state)
+        return _load_parts(agent.num_train_envs, parts, state)
     except UserError:
         raise
     except Exception as error:  # of any kind, by what the file holds in place of a run
@@ -66,59 +77,44 @@ def restore(run: Run, state: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def _restore(run: Run, state: Mapping[str, Any]) -> None:
-    """All of a run but its agent. What does not fit raises, of whatever kind."""
-    resume_checks.check_counters(state)
-    run.progress = Progress.from_state_dict(state["progress"])
-    score = state.get("best_score")
-    run.snapshots.best_score = None if score is None else tuple(score)
-    run.past_time = state["total_time"]
-    run.episodes.load_state_dict(state["episodes"])
-    if state.get("replay") is not None:
-        for buffer, content in zip(run.replay_buffers, state["replay"], strict=False):
-            buffer.load_state_dict(content)
-    same_envs = len(state["episodes"]["running"][0]) == run.cfg.num_train_envs
-    running = state.get("env") is not None and state.get("observations") is not None
-    if run.train_envs is not None and running and same_envs:
-        resume_checks.check_running(run, state)
-        run.train_envs.load_state_dict(state["env"])
-        run.observations = {key: value.numpy() for key, value in state["observations"].items()}
-        if run.teaching is not None and state.get("teacher_actions") is not None:
-            run.teaching.actions = state["teacher_actions"].numpy()
-        if run.self_imitation is not None and state.get("self_imitation") is not None:
-            run.self_imitation.load_state_dict(state["self_imitation"])
-        if run.rollout is not None and state.get("rollout") is not None:
-            run.rollout.load_state_dict(state["rollout"])
-    else:  # the environments start new episodes
-        run.observations = None
-        run.episodes.forget()
-        for buffer in run.replay_buffers:
-            buffer.abandon_open_episodes()
-    load_rng_state(state["rng"])
+def _load_parts(num_envs: int, parts: Parts, state: Mapping[str, Any]) -> bool:
+    environments_go_on = False
+    for name, part in parts.items():
+        saved = state.get(name)
+        if name == "env":  # "episodes" came before it, and was looked at
+            same = len(state["episodes"]["running"][0]) == num_envs
+            there = saved is not None and state.get("observations") is not None
+            environments_go_on = part is not None and same and there
+        optional = name in RUNNING or name == "replay"
+        left_out = optional and (saved is None or (name in RUNNING and not environments_go_on))
+        if part is not None and not left_out:
+            part.load_state_dict(saved)
+    return environments_go_on
 
 
-def rng_state() -> dict[str, Any]:
-    """State of the generators that `set_seed_everywhere` seeds."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - the one that is seeded
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [name, np.asarray(keys).tolist(), *rest],
-        "python": random.getstate(),
-    }
+class Generators:
+    """The random generators that `set_seed_everywhere` seeds."""
 
+    def state_dict(self) -> dict[str, Any]:
+        name, keys, *rest = np.random.get_state()  # noqa: NPY002 - the one that is seeded
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "numpy": [name, np.asarray(keys).tolist(), *rest],
+            "python": random.getstate(),
+        }
 
-def load_rng_state(state: Mapping[str, Any]) -> None:
-    """Restore `rng_state()`; CUDA generators only where the number of devices is the same."""
-    torch.set_rng_state(state["torch"].cpu())
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-    name, keys, position, *rest = state["numpy"]
-    if type(position) is not int or not 0 <= position <= len(keys):
-        # numpy takes any, and reads beyond its keys with it.
-        raise ValueError("the state of a generator is not one")
-    np.random.set_state((name, keys, position, *rest))  # noqa: NPY002
-    random.setstate(state["python"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """CUDA generators only where the number of devices is the same."""
+        torch.set_rng_state(state["torch"].cpu())
+        if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+        name, keys, position, *rest = state["numpy"]
+        if type(position) is not int or not 0 <= position <= len(keys):
+            # numpy takes any, and reads beyond its keys with it.
+            raise ValueError("the state of a generator is not one")
+        np.random.set_state((name, keys, position, *rest))  # noqa: NPY002
+        random.setstate(state["python"])
 
 
 def require(state: Mapping[str, Any], keys: Sequence[str], path: Path) -> None:

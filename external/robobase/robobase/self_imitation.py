@@ -1,11 +1,13 @@
 """Successful training episodes as further demonstrations."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from robobase.replay_buffer.replay_buffer import ReplayBuffer
+from robobase.resume_checks import expect, has_shape
 from robobase.snapshot import to_plain
 
 Rows = dict[str, np.ndarray]
@@ -51,6 +53,27 @@ class SelfImitation:
         """The running episodes so far."""
         return {"running": to_plain(self._running)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the episodes of `state_dict()`, of as many environments."""
-        self._running = [list(running) for running in state["running"]]
+    def load_state_dict(self, state: Any) -> None:
+        """Go on with the episodes of `state_dict()`, of as many environments.
+
+        Raises:
+            ValueError: what `state_dict` does not give.
+        """
+        running: Any = state.get("running") if isinstance(state, dict) else None
+        expect(isinstance(running, list) and len(running) == len(self._running), "self_imitation")
+        for episode in running:
+            expect(isinstance(episode, list | tuple), "self_imitation")
+            for step in episode:
+                self._check(step)
+        self._running = [list(episode) for episode in running]
+
+    def _check(self, step: Any) -> None:
+        elements, observed = self._buffers[0].get_storage_signature()
+        expect(isinstance(step, list | tuple) and len(step) == 5, "self_imitation")
+        frame, action, *rest = step
+        expect(isinstance(frame, dict) and frame.keys() == observed.keys(), "self_imitation")
+        for key, element in observed.items():
+            expect(has_shape(frame[key], tuple(element.shape)), f"self_imitation: {key}")
+        expect(has_shape(action, tuple(elements["action"].shape)), "self_imitation: action")
+        numbers = all(type(v) in (bool, int, float) and math.isfinite(v) for v in rest)
+        expect(numbers, "self_imitation: steps")

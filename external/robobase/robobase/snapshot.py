@@ -5,6 +5,7 @@ tensors only, so that every file loads with `torch.load(path, weights_only=True)
 """
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import torch
 
 from robobase import torch_file
 from robobase.errors import UserError
+from robobase.resume_checks import expect
 
 SUFFIX = "_snapshot.pt"
 LATEST = "latest" + SUFFIX
@@ -170,6 +172,23 @@ class SnapshotKeeper:
         _point(self.latest, path)
         self._clear(env_steps)
         return path
+
+    def state_dict(self) -> Score | None:
+        """The score of the best snapshot."""
+        return self.best_score
+
+    def load_state_dict(self, score: Any) -> None:
+        """Raises ValueError for what is no score."""
+        expect(
+            score is None
+            or (
+                isinstance(score, list | tuple)
+                and 0 < len(score) < 10
+                and all(type(x) in (int, float, bool) and not math.isnan(x) for x in score)
+            ),
+            "best_score",
+        )  # -inf stands for a figure that was missing
+        self.best_score = None if score is None else tuple(score)
 
     def carry_over_best(self, source: Path) -> None:
         """Take the file that `best_score` speaks of along from the `source` folder.

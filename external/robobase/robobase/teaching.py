@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from robobase.errors import UserError
 from robobase.method.core import TaughtMethod
+from robobase.resume_checks import expect, has_shape
+from robobase.snapshot import to_plain
 
 
 class Teaching:
@@ -43,3 +46,13 @@ class Teaching:
         assert self.actions is not None
         taught = round(self._method.teacher_share(step) * len(actions))
         return np.concatenate([self.actions[:taught], actions[taught:]]), self.actions
+
+    def state_dict(self) -> torch.Tensor | None:
+        """The teacher's actions for the present observations."""
+        return to_plain(self.actions)
+
+    def load_state_dict(self, actions: torch.Tensor) -> None:
+        """Raises ValueError for what are no actions of as many environments."""
+        shape = (self._method.num_train_envs, *self._method.action_space.shape)
+        expect(has_shape(actions, shape) and actions.is_floating_point(), "teacher_actions")
+        self.actions = actions.numpy()

@@ -8,6 +8,7 @@ import torch
 from gymnasium import spaces
 
 from robobase.replay_buffer.replay_buffer import Observation
+from robobase.resume_checks import expect, has_shape
 
 
 class RolloutBuffer:
@@ -117,7 +118,12 @@ class RolloutBuffer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken, with as many environments; empty if too long."""
+        """Go on where `state_dict` was taken, with as many environments; empty if too long.
+
+        Raises:
+            ValueError: what `state_dict` does not give.
+        """
+        self._check(state)
         self.clear()
         filled = len(state["steps"]["reward"])
         if filled >= self._length:
@@ -128,3 +134,17 @@ class RolloutBuffer:
         self._cuts.append(state["next"]["cuts"].numpy())
         for key, kept in self._next.items():
             kept.append(state["next"][f"{key}_tp1"].numpy())
+
+    def _check(self, state: Any) -> None:
+        for group, rows in self.state_dict().items():
+            stored: Any = state.get(group) if isinstance(state, dict) else None
+            expect(isinstance(stored, dict) and stored.keys() == rows.keys(), f"rollout: {group}")
+            for key, value in rows.items():
+                there = stored[key]
+                fits = isinstance(there, torch.Tensor) and there.ndim == value.ndim
+                fits = fits and has_shape(there, (len(there), *value.shape[1:]))
+                expect(fits and there.dtype == value.dtype, f"rollout: {key}")
+            expect(len({len(there) for there in stored.values()}) == 1, f"rollout: {group}")
+        cuts, filled = state["next"]["cuts"], len(state["steps"]["reward"])
+        inside = (cuts >= 0) & (cuts < filled * self._num_envs)
+        expect(bool(inside.all()), "rollout: cuts")
