@@ -9,7 +9,8 @@ import numpy as np
 from robobase.errors import UserError
 from so101_robobase.robot.emulator.faults import CAMERA, KINDS, Fault
 from so101_robobase.robot.emulator.schedule import draw_schedule
-from so101_robobase.robot.rollout.sight import Eyes, Picture
+from so101_robobase.robot.rollout.picture import Picture
+from so101_robobase.robot.rollout.sight import Eyes
 
 HANG, LOST, KILL, STOP = "camera hangs", "camera lost", "SIGKILL", "SIGSTOP"
 OF_CAMERA, OF_PROCESS = (HANG, LOST), (KILL, STOP)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _audit import Findings, judge, judge_goals
 from _fault_plan import HANG, KILL, LOST, STOP, FaultyEyes, Planned, is_out_of_reach
 from _robot import CAMERA_INTERVAL, Loop, Rig, StillEyes, StillScene
 from _trouble import Interval, Rollout, Torque, longest
@@ -19,13 +20,13 @@ from robobase.errors import UserError
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import CAMERA
 from so101_robobase.robot.emulator.shared import GOAL
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.rollout.rollout import Settings
 from so101_robobase.robot.rollout.sight import BackgroundSight
 from so101_robobase.robot.safety import watchdog
-from so101_robobase.robot.safety.audit import Findings, judge, judge_goals
 from so101_robobase.robot.safety.monitor import MonitorLimits
 
 SOON = 0.2  # s from a fault's first effect to recovery or torque off
@@ -106,7 +107,7 @@ def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: 
     reachable = let_go(bus, planned, active)
     events_seen = bus.events()[seen:]
     goals = events_seen[events_seen["kind"] == GOAL]
-    report.findings = judge(witness, goals, rig.loop.safety(), rig.loop.units)
+    report.findings = judge(witness, goals, rollout.arm.safety, rollout.arm.units)
     torque = Torque(events_seen, limp)
     if first is None:
         report.outcome = "not struck"
@@ -214,7 +215,8 @@ def try_process(rig: Rig, planned: Planned, number: int, where: Path, snapshot: 
     report.seconds = off - struck
     report.logged = watched.exists() and "turning torque off" in watched.read_text()
     goals = events_seen[events_seen["kind"] == GOAL]
-    report.findings = judge_goals(goals, rig.loop.safety(), free=struck)
+    safety = assemble_arm(rig.driver, rig.loop.physics, rig.loop.clock).safety
+    report.findings = judge_goals(goals, safety, free=struck)
     finish(report, torque.all_off)
     let_go_by_hand(rig)
     return report

@@ -9,18 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from _audit import Look, Witness
 
 from robobase.errors import UserError
-from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.arm_loop import Watchdog
-from so101_robobase.robot.loop.clock import RealClock
+from so101_robobase.robot.loop.clock import Clock, RealClock
 from so101_robobase.robot.loop.driver import Driver
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.person.keys import Keys, no_keys
@@ -28,15 +27,13 @@ from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.recording.records import Observer
 from so101_robobase.robot.rollout.assemble_emulated import EmulatedScene, Mirror
+from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.robot.rollout.policy import RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import Scene
-from so101_robobase.robot.rollout.sight import BackgroundSight, Eyes, Picture, Sight, SimulatedEyes
+from so101_robobase.robot.rollout.sight import BackgroundSight, Eyes, Sight, SimulatedEyes
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety import watchdog
-from so101_robobase.robot.safety.audit import Look, Witness
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.sim.scene import build_scene
@@ -63,17 +60,10 @@ class Loop:
             sight = replace(sight, depth=depth)
         self.config = replace(config, sight=sight)
         self.physics = build_scene(config.scene).model
-        self.joint_range = self.physics.actuator_ctrlrange.copy()
         self.kinematics = Kinematics.from_model(self.physics)
-        self.clearance = Clearance(self.physics)
         self.policy = RobotPolicy(policy, self.kinematics)
         self.start = start_pose(config)
         self.clock = RealClock()
-        self.units = Units(Alignment(), self.joint_range)
-
-    def safety(self) -> SafetyFilter:
-        """A fresh one."""
-        return SafetyFilter(SafetyLimits(), self.joint_range, self.clearance)
 
     def rollout(
         self,
@@ -82,13 +72,14 @@ class Loop:
         scene: Scene,
         settings: Settings,
         events: EventLog,
-        start_watchdog: Callable[[], Watchdog],
+        start_watchdog: Callable[[], Watchdog] | None = None,
         observers: Sequence[Observer] = (),
         keys: Keys = no_keys,
+        clock: Clock | None = None,
     ) -> Rollout:
-        """A fresh one, that says nothing."""
+        """A fresh one, that says nothing; by this machine's clock unless given another."""
         return Rollout(
-            arm=Arm(driver, self.units, self.safety(), Monitor(), self.clock, events),
+            arm=assemble_arm(driver, self.physics, clock or self.clock, events),
             sight=sight,
             policy=self.policy,
             scene=scene,

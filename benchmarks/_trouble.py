@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from _audit import Witness
 
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.emulator.shared import LIMP
-from so101_robobase.robot.safety.audit import Witness
 
 Interval = tuple[float, float]
 

@@ -16,15 +16,13 @@ from _machine import machine_line
 from _robot import POLICY, Loop
 from _runs import markdown_table, run_script
 
-from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.loop.arm import Arm
 from so101_robobase.robot.loop.events import EventLog
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
+from so101_robobase.robot.rollout.rollout import Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
-from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 
@@ -62,7 +60,7 @@ class Watched(SimulatedDriver):
 
     def __init__(self, body: Body, loop: Loop):
         super().__init__(body)
-        self._heights = loop.clearance
+        self._heights = Clearance(loop.physics)
         self.lowest = float(self._heights(body.joint_pos).clearance)
 
     def _advance(self, seconds: float) -> None:
@@ -132,19 +130,14 @@ def trial(
     if fault is not None and start is not None:
         driver.faults.inject(fault, start)
         struck[0] = start
-    units = Units(Alignment(), loop.joint_range)
-    arm = Arm(driver, units, loop.safety(), Monitor(), driver.clock, events)
-    rollout = Rollout(
-        arm=arm,
-        sight=PromptSight(SimulatedEyes(body.task, driver.clock)),
-        policy=loop.policy,
-        scene=Scene(body, seed),
-        kinematics=loop.kinematics,
-        start=loop.start,
-        settings=Settings(num_episodes=episodes, self_test=start is not None),
-        say=lambda line: None,
-    )
-    result = rollout.run()
+    result = loop.rollout(
+        driver,
+        PromptSight(SimulatedEyes(body.task, driver.clock)),
+        Scene(body, seed),
+        Settings(num_episodes=episodes, self_test=start is not None),
+        events,
+        clock=driver.clock,
+    ).run()
     ended = driver.clock.now()
     driver.faults.clear()
     driver.connect()

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from _audit import Findings
 from _fault_plan import ALL, OF_PROCESS, FaultyEyes, Planned, plan
 from _fault_trials import ALLOWED, SOON, Report, try_fault, try_process
 from _machine import machine_line
@@ -25,7 +26,6 @@ from tqdm import tqdm
 
 from robobase.errors import UserError
 from so101_robobase.robot.rollout.sight import Eyes
-from so101_robobase.robot.safety.audit import Findings
 
 HEADER = [
     "fault", "number", "struck", "recovered", "stopped", "refused", "commands", "outside limits",

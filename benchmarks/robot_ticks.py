@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from _audit import Findings, judge
 from _machine import machine_line
 from _robot import POLICY, Loop, Rig
 from _runs import markdown_table, run_script
@@ -28,7 +29,6 @@ from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.loop.ticker import Timing
 from so101_robobase.robot.recording.records import PolicyTick
 from so101_robobase.robot.rollout.rollout import Settings
-from so101_robobase.robot.safety.audit import Findings, judge
 
 SLACK = 0.20  # of the policy's period, that its 99th percentile may be longer
 HEADER = [
@@ -132,7 +132,7 @@ def _rollout(rig: Rig, row: Row, ticks: int, folder: Path) -> None:
 
     witness = rig.witness()
     with EventLog(folder / "events.jsonl") as events:
-        result = rig.loop.rollout(
+        rollout = rig.loop.rollout(
             witness,
             rig.sight,
             rig.scene,
@@ -141,14 +141,15 @@ def _rollout(rig: Rig, row: Row, ticks: int, folder: Path) -> None:
             rig.start_watchdog,
             [row.policing],
             keys,
-        ).run()
+        )
+        result = rollout.run()
     if result.stopped:
         row.stops[result.stopped] += 1
     if result.timing is not None:
         row.timings.append(result.timing)
     happened = rig.bus.events()[seen:]
     goals = happened[happened["kind"] == GOAL]
-    row.findings += judge(witness, goals, rig.loop.safety(), rig.loop.units)
+    row.findings += judge(witness, goals, rollout.arm.safety, rollout.arm.units)
 
 
 def cells(row: Row) -> list[str]:

@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 from _machine import machine_line
+from _stress import POLICIES, WAYS, stress
 
 from so101_robobase.arm.clearance import Clearance
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.stress import POLICIES, WAYS, stress
 from so101_robobase.sim.scene import build_scene
 
 

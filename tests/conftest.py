@@ -1,9 +1,14 @@
-"""OpenGL, where it is needed: `@pytest.mark.opengl` on a test, `opengl` in a fixture."""
+"""Benchmarks to import from, and OpenGL where it is needed: `@pytest.mark.opengl`, `opengl`."""
 
 import functools
 import signal
+import sys
+from pathlib import Path
 
 import pytest
+
+# Scripts, not a package: their folder is where they import from each other.
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 
 def pytest_configure() -> None:

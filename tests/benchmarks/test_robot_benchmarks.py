@@ -15,6 +15,7 @@ pytest.importorskip("lerobot")
 
 import robot_faults
 import robot_success
+from _audit import Call, Findings, Look, Read, Witness
 from _fault_plan import ALL, AT_CONNECT, plan
 from _fault_trials import Report, finish, holds, is_about_it
 from _robot import POLICY, KeptSight
@@ -27,7 +28,6 @@ from so101_robobase.robot.emulator.shared import EVENT, LIMP
 from so101_robobase.robot.loop.driver import Reading
 from so101_robobase.robot.loop.ticker import Timing
 from so101_robobase.robot.person.arguments import SIM
-from so101_robobase.robot.safety.audit import Call, Findings, Look, Read, Witness
 
 
 def load(name):

@@ -9,8 +9,9 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.base.settings import from_mapping
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.tasks.lift.config import LiftConfig, from_mapping
+from so101_robobase.tasks.lift.config import LiftConfig
 
 
 @dataclass(frozen=True)

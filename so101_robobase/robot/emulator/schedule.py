@@ -7,8 +7,8 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import read_yaml
+from so101_robobase.base.settings import from_mapping
 from so101_robobase.robot.emulator.faults import CAMERA, JOINT, KINDS, SILENT, Fault
-from so101_robobase.tasks.lift.config import from_mapping
 
 _ONE_SERVO = ("dead", "model", "firmware", "overload", "overcurrent", "angle", "overheat")
 

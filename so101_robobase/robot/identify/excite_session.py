@@ -6,8 +6,7 @@ from pathlib import Path
 
 from robobase.errors import UserError
 from so101_robobase.arm import alignment as alignments
-from so101_robobase.arm.alignment import Alignment, Units, check_same_arm
-from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.alignment import Alignment, check_same_arm
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.evaluation.report import prepare_output
 from so101_robobase.robot.arms import (
@@ -18,15 +17,13 @@ from so101_robobase.robot.arms import (
 )
 from so101_robobase.robot.identify.excite import Excite, Excited
 from so101_robobase.robot.identify.fit import excitation
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.events import EventLog, meanings
 from so101_robobase.robot.person.arguments import REAL, SIM
 from so101_robobase.robot.person.keys import has_keys, no_keys, terminal_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.room import check_room
 from so101_robobase.robot.rollout.rollout_report import ask_to_begin, tell_what_went_wrong
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.words import Words
 from so101_robobase.sim.scene import SceneConfig, build_scene
@@ -60,14 +57,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
         _announce(args, parts)
         keys = resources.enter_context(terminal_keys()) if args.robot == REAL else no_keys
         excite = Excite(
-            Arm(
-                parts.driver,
-                Units(parts.alignment, joint_range),
-                SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-                Monitor(),
-                parts.clock,
-                events,
-            ),
+            assemble_arm(parts.driver, physics, parts.clock, events, parts.alignment),
             excitations,
             EpisodeLogger(
                 folder,

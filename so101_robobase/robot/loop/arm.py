@@ -1,8 +1,10 @@
 """The arm as the loop sees it: radians in, radians out, safety on the only way to the servos."""
 
+import mujoco
 import numpy as np
 
-from so101_robobase.arm.alignment import Units
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.loop.clock import Clock
 from so101_robobase.robot.loop.driver import Driver, DriverError
@@ -10,6 +12,7 @@ from so101_robobase.robot.loop.dry_run import DryRun
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.safety.body_watch import BodyWatch
 from so101_robobase.robot.safety.filter import SafetyFilter
+from so101_robobase.robot.safety.limits import Limits
 from so101_robobase.robot.safety.monitor import GO, Monitor, Verdict, gravest
 
 _ROUNDING = 1e-6  # s: exactly two ticks are not too long
@@ -168,3 +171,32 @@ class Arm:
         if np.isfinite(self.time) and time > self.time:
             self.joint_vel = (joint_pos - self.joint_pos) / (time - self.time)
         self.joint_pos, self.time = joint_pos, time
+
+
+def assemble_arm(
+    driver: Driver,
+    physics: mujoco.MjModel,
+    clock: Clock,
+    events: EventLog | None = None,
+    alignment: Alignment | None = None,
+    limits: Limits | None = None,
+) -> Arm:
+    """The arm of `driver` behind a safety filter and a monitor of its own.
+
+    Args:
+        physics: the model whose joint ranges and shape the limits go by.
+        clock: the loop's.
+        events: the log; None: in memory.
+        alignment: of the driver's units with the model; None: they agree.
+        limits: None: as they come.
+    """
+    joint_range = physics.actuator_ctrlrange.copy()  # (6, 2)
+    limits = limits or Limits()
+    return Arm(
+        driver,
+        Units(alignment or Alignment(), joint_range),
+        SafetyFilter(limits.safety, joint_range, Clearance(physics)),
+        Monitor(limits.monitor),
+        clock,
+        events or EventLog(),
+    )

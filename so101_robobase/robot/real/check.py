@@ -30,7 +30,8 @@ from so101_robobase.robot.real.servo_registers import (
     unfit,
 )
 from so101_robobase.robot.real.servo_setup import repair
-from so101_robobase.robot.rollout.frame_watch import REMEDIES, Flaw, flaw_of
+from so101_robobase.robot.rollout.frame_watch import flaw_of
+from so101_robobase.robot.rollout.picture import REMEDIES, Flaw
 from so101_robobase.robot.words import Words, words_for
 
 _READS = 200  # for the loop's rate

@@ -14,7 +14,7 @@ from so101_robobase.robot.arms import emulated_arm
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import JOINT, Fault
 from so101_robobase.robot.emulator.schedule import load_schedule
-from so101_robobase.robot.rollout.session import Parts
+from so101_robobase.robot.rollout.parts import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes

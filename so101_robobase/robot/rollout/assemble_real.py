@@ -9,8 +9,8 @@ from so101_robobase.arm.alignment import Alignment, check_same_arm
 from so101_robobase.base.arguments import parse_frame_size
 from so101_robobase.robot.arms import real_arm
 from so101_robobase.robot.cameras import make_camera
+from so101_robobase.robot.rollout.parts import Parts
 from so101_robobase.robot.rollout.scenes import PersonsScene
-from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, CameraEyes
 from so101_robobase.tasks.lift.config import LiftConfig
 

@@ -8,8 +8,8 @@ from so101_robobase.arm.alignment import Alignment
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.arms import simulated_arm
 from so101_robobase.robot.emulator.schedule import load_schedule
+from so101_robobase.robot.rollout.parts import Parts
 from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.session import Parts
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.tasks.lift.config import LiftConfig

@@ -6,33 +6,9 @@ darker than 16, at most 13 % brighter than 250, and at most 3 rows or columns in
 alike.
 """
 
-from enum import StrEnum
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from so101_robobase.robot.rollout.sight import Picture
-
-
-class Flaw(StrEnum):
-    """What is wrong with pictures, in words that fit after "the camera's pictures are"."""
-
-    BLACK = "black"
-    WHITE = "overexposed"
-    FLAT = "of one colour"
-    TORN = "torn"  # a part is missing: rows or columns that repeat one another
-    FROZEN = "frozen"  # the same, though the arm moves
-
-
-REMEDIES = {
-    Flaw.BLACK: "take the lens cap off, give it light",
-    Flaw.WHITE: "give it less light, or a shorter exposure",
-    Flaw.FLAT: "look what is before the lens",
-    Flaw.TORN: "try another USB port, without a hub, or a smaller picture",
-    Flaw.FROZEN: "pull the camera's plug and put it back",
-}
-"""What a person can do."""
+from so101_robobase.robot.rollout.picture import Flaw, Picture
 
 _SAMPLES = 80, 20  # along an edge, by which colours are judged, and whether lines are alike
 _DARK, _BRIGHT = 40, 250  # of 255
@@ -83,7 +59,7 @@ class FrameWatch:
         self._last: np.ndarray | None = None
         self._since = -np.inf
 
-    def note(self, picture: "Picture") -> "Picture":
+    def note(self, picture: Picture) -> Picture:
         """`picture` with its `flaw`, and since when its pixels have been the same."""
         seen = picture.picture if picture.frame is None else picture.frame
         if self._last is None or not _same(seen, self._last):

@@ -6,8 +6,8 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.robot.loop.arm import Arm
-from so101_robobase.robot.rollout.frame_watch import REMEDIES, Flaw
-from so101_robobase.robot.rollout.sight import Picture, Sight
+from so101_robobase.robot.rollout.picture import REMEDIES, Flaw, Picture
+from so101_robobase.robot.rollout.sight import Sight
 from so101_robobase.robot.words import REAL_ARM, Words
 
 _MEMORY = 100  # readings of the joints, 2 s

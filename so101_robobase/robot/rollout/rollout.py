@@ -14,10 +14,11 @@ from so101_robobase.robot.loop.arm_loop import RELEASE, ArmLoop, Ending, Watchdo
 from so101_robobase.robot.person.keys import Keys, no_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.records import Observer, PolicyTick, ticks_per_record
+from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.robot.rollout.picture_guard import PictureGuard
 from so101_robobase.robot.rollout.policy import RobotPolicy
 from so101_robobase.robot.rollout.scenes import Scene
-from so101_robobase.robot.rollout.sight import Picture, Sight
+from so101_robobase.robot.rollout.sight import Sight
 from so101_robobase.robot.rollout.step_line import step_line
 from so101_robobase.robot.self_test import self_test
 from so101_robobase.robot.words import REAL_ARM, Words

@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from robobase import compute
 from robobase.errors import UserError
 from robobase.run_snapshot import locate
 from so101_robobase.arm import alignment as alignments
-from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.alignment import Alignment
 from so101_robobase.arm.control import CONTROL_PERIOD, num_actions
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.base.cli import INTERRUPTED
@@ -23,8 +21,7 @@ from so101_robobase.base.files import claimed, output_folder
 from so101_robobase.envs.observer import CHANNELS
 from so101_robobase.evaluation.policy import Policy, load_policy
 from so101_robobase.evaluation.session import parse_overrides
-from so101_robobase.robot.arms import ArmParts
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.dry_run import DryRun
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.person.arguments import EMULATED, REAL, SIM
@@ -34,6 +31,7 @@ from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.last_pictures import LastPictures
 from so101_robobase.robot.recording.records import records_per_second
 from so101_robobase.robot.recording.room import check_room
+from so101_robobase.robot.rollout.parts import Parts
 from so101_robobase.robot.rollout.policy import RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.rollout_report import (
@@ -42,28 +40,14 @@ from so101_robobase.robot.rollout.rollout_report import (
     report,
     was_interrupted,
 )
-from so101_robobase.robot.rollout.scenes import Scene
-from so101_robobase.robot.rollout.sight import Sight
 from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.filter import SafetyFilter
 from so101_robobase.robot.safety.limits import load as load_limits
-from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.sight import SCENE, SIMULATED
 from so101_robobase.tasks.lift.config import LiftConfig
 
 CUT_SHORT = 1
 """Exit code of a rollout that did not come to its end."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What differs between rollouts on a real, a simulated and an emulated arm."""
-
-    arm: ArmParts
-    sight: Sight
-    scene: Scene
-    state: Callable[[], dict[str, Any]]  # what is known of the scene when an episode begins
 
 
 def run_rollout(args: argparse.Namespace) -> int:
@@ -86,7 +70,6 @@ def run_rollout(args: argparse.Namespace) -> int:
     limits = load_limits(args.limits)
     physics = build_scene(config.scene).model
     kinematics = Kinematics.from_model(physics)
-    joint_range = physics.actuator_ctrlrange.copy()
     judge = args.display is not None or args.record is not None
     robot_policy = RobotPolicy(policy, kinematics, judge)
     start = start_pose(config)
@@ -108,9 +91,7 @@ def run_rollout(args: argparse.Namespace) -> int:
         parts = _assemble(args, config, alignment, folder, resources)
         resources.callback(parts.sight.close)
         driver = DryRun(parts.arm.driver) if args.dry_run else parts.arm.driver
-        safety = SafetyFilter(limits.safety, joint_range, Clearance(physics))
-        units = Units(parts.arm.alignment, joint_range)
-        arm = Arm(driver, units, safety, Monitor(limits.monitor), parts.arm.clock, events)
+        arm = assemble_arm(driver, physics, parts.arm.clock, events, parts.arm.alignment, limits)
         if parts.scene.asks:
             print("starting the camera and what looks at its pictures", flush=True)
             parts.sight.start()

@@ -3,30 +3,21 @@
 import atexit
 import threading
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.envs.observer import Observer, make_observer
 from so101_robobase.robot.loop.clock import Clock
-from so101_robobase.robot.rollout.frame_watch import Flaw, FrameWatch
+from so101_robobase.robot.rollout.frame_watch import FrameWatch
+from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.sim.sight import SCENE, SIMULATED
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
 from so101_robobase.vision.observation import rgb, seg, seg_depth
 
 _ONLY = np.array([0])
-
-
-class Picture(NamedTuple):
-    """What the policy sees of one moment."""
-
-    time: float  # s, of the loop's clock, when the frame was taken
-    picture: np.ndarray  # (C, H, W) uint8
-    frame: np.ndarray | None  # (h, w, 3) uint8 BGR that it was made from
-    flaw: Flaw | None = None  # what is wrong with it; noted by `Sight`s, as the next
-    same_since: float | None = None  # when its very pixels were first seen
 
 
 class Eyes(Protocol):

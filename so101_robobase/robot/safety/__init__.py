@@ -1,1 +1,1 @@
-"""What may reach the servos and when work stops: limits, filter, watch, and proofs from outside."""
+"""What may reach the servos and when work stops: limits, filter, watch."""

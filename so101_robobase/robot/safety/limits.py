@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from robobase.errors import UserError
 from robobase.reading import read_yaml
+from so101_robobase.base.settings import from_mapping
 from so101_robobase.robot.safety.filter import SafetyLimits
 from so101_robobase.robot.safety.monitor import MonitorLimits
-from so101_robobase.tasks.lift.config import from_mapping
 
 GROUPS = ("safety", "monitor")
 
@@ -16,8 +16,8 @@ GROUPS = ("safety", "monitor")
 class Limits(NamedTuple):
     """What may be sent, and when to hold or stop."""
 
-    safety: SafetyLimits
-    monitor: MonitorLimits
+    safety: SafetyLimits = SafetyLimits()
+    monitor: MonitorLimits = MonitorLimits()
 
 
 def load(path: Path | None) -> Limits:

@@ -6,7 +6,8 @@ import numpy as np
 
 from so101_robobase.robot.emulator.client import BusState
 from so101_robobase.robot.emulator.faults import CAMERA
-from so101_robobase.robot.rollout.sight import Eyes, Picture
+from so101_robobase.robot.rollout.picture import Picture
+from so101_robobase.robot.rollout.sight import Eyes
 from so101_robobase.vision.observation import ClassId
 
 _GREEN = np.array([0, 135, 0], np.uint8)  # what a decoder makes of zeros

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from so101_robobase.robot.rollout.sight import Picture
+from so101_robobase.robot.rollout.picture import Picture
 
 
 class Nothing:

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 
-from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.alignment import Alignment
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.loop.dry_run import DryRun
-from so101_robobase.robot.loop.events import EventLog
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor
+from so101_robobase.robot.safety.filter import SafetyLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -66,10 +63,7 @@ def make(driver):
 
     def made(used=driver):
         physics = driver.body.task.sim.scene.model
-        joint_range = physics.actuator_ctrlrange
-        safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(physics))
-        units = Units(ALIGNMENT, joint_range)
-        arm = Arm(used, units, safety, Monitor(), driver.clock, EventLog())
+        arm = assemble_arm(used, physics, driver.clock, alignment=ALIGNMENT)
         arm.connect()
         return arm
 

@@ -5,18 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
-from so101_robobase.arm.alignment import Alignment, Units
 from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.arm_loop import ArmLoop, Ending
 from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.safety.body_watch import BodyLimits, BodyWatch
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Monitor, Verdict, gravest
+from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Verdict, gravest
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import build_scene
@@ -161,9 +159,7 @@ def sway(body, fault, seconds=3.0):
     driver, events = SimulatedDriver(body), EventLog()
     if fault is not None:
         driver.faults.inject(fault, 0.0)
-    joint_range = body.task.sim.scene.model.actuator_ctrlrange
-    safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.sim.scene.model))
-    arm = Arm(driver, Units(Alignment(), joint_range), safety, Monitor(), driver.clock, events)
+    arm = assemble_arm(driver, body.task.sim.scene.model, driver.clock, events)
     loop, ending = ArmLoop(arm), Ending()
 
     def work():

@@ -115,7 +115,8 @@ def test_a_fault_of_the_camera_is_checked_like_others():
 @pytest.mark.slow
 def test_an_emulators_camera_is_one_that_can_be_looked_through(bus):
     from so101_robobase.robot.real.check import check_camera
-    from so101_robobase.robot.rollout.frame_watch import Flaw, flaw_of
+    from so101_robobase.robot.rollout.frame_watch import flaw_of
+    from so101_robobase.robot.rollout.picture import Flaw
 
     camera = make_camera(bus.port, 160, 120, 30)
     camera.open()

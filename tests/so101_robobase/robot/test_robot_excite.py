@@ -6,21 +6,19 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.arm.alignment import Alignment, ServoModel, Units, load, save
-from so101_robobase.arm.clearance import Clearance
+from so101_robobase.arm.alignment import Alignment, ServoModel, load, save
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.config import EmulatorConfig
 from so101_robobase.robot.identify import excite_session, identify_command
 from so101_robobase.robot.identify.excite import Excite
 from so101_robobase.robot.identify.fit import HOME, excitation
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.arm_loop import HOLD, RELEASE
 from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor
+from so101_robobase.robot.safety.filter import SafetyLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import SceneConfig
@@ -81,14 +79,7 @@ def make(tmp_path):
         physics = driver.body.task.sim.scene.model
         joint_range = physics.actuator_ctrlrange
         events = EventLog()
-        arm = Arm(
-            driver,
-            Units(Alignment(), joint_range),
-            SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-            Monitor(),
-            driver.clock,
-            events,
-        )
+        arm = assemble_arm(driver, physics, driver.clock, events)
         excite = Excite(
             arm,
             [excitation(joint_range, DURATION, seed=seed) for seed in range(count)],

@@ -7,26 +7,22 @@ import time
 
 import numpy as np
 import pytest
+from _audit import Look, Witness, judge
 from empty_scene import Nothing, Table
 
 from robobase.errors import UserError
-from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.robot.emulator.faults import KINDS, Fault
 from so101_robobase.robot.emulator.schedule import draw_schedule
 from so101_robobase.robot.emulator.shared import GOAL
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.clock import RealClock
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.rollout.policy import Decision
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.audit import Look, Witness, judge
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.safety.watchdog import Watchdog
 from so101_robobase.tasks.lift.config import LiftConfig
 
@@ -57,7 +53,7 @@ class Nodding:
 class Trial:
     """One rollout on emulated servos, with `faults` once the arm is connected, and its audit."""
 
-    def __init__(self, bus, model, clearance, folder, faults, seconds, before=()):
+    def __init__(self, bus, model, folder, faults, seconds, before=()):
         self.bus, self.events = bus, EventLog()
         bus.begin(0)
         self._seen = len(bus.events())
@@ -67,24 +63,14 @@ class Trial:
             lambda: Look(time.monotonic(), bus.state().qpos[:NUM_JOINTS]),
             lambda: bus.inject(*before) if before else None,
         )
-        self.units = Units(Alignment(), model.actuator_ctrlrange)
-        self.safety, used = (
-            SafetyFilter(SafetyLimits(), model.actuator_ctrlrange, clearance) for _ in range(2)
-        )
+        self.arm = assemble_arm(self.witness, model, RealClock(), self.events)
 
         def start_watchdog():
             bus.inject(*faults)
             return Watchdog(bus.port, IDS, log=folder / "watchdog.log")
 
         self.rollout = Rollout(
-            arm=Arm(
-                self.witness,
-                self.units,
-                used,
-                Monitor(),
-                RealClock(),
-                self.events,
-            ),
+            arm=self.arm,
             sight=Nothing(RealClock()),
             policy=Nodding(),
             scene=Table(),
@@ -105,7 +91,7 @@ class Trial:
     def findings(self):
         events = self.bus.events()[self._seen :]
         goals = events[events["kind"] == GOAL]
-        return judge(self.witness, goals, self.safety, self.units)
+        return judge(self.witness, goals, self.arm.safety, self.arm.units)
 
 
 def connects(driver):
@@ -125,17 +111,12 @@ def until(condition, seconds=SOON):
     return True
 
 
-@pytest.fixture(scope="module")
-def clearance(scene):
-    return Clearance(scene.model)
-
-
 @pytest.fixture
-def attempt(bus, scene, clearance, tmp_path):
+def attempt(bus, scene, tmp_path):
     """attempt(fault, ..., seconds=1.0, before=()) -> Trial."""
 
     def build(*faults, seconds=1.0, before=()):
-        return Trial(bus, scene.model, clearance, tmp_path, faults, seconds, before)
+        return Trial(bus, scene.model, tmp_path, faults, seconds, before)
 
     yield build
     bus.clear()

@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.robot.emulator.faults import CAMERA
-from so101_robobase.robot.loop.arm import Arm
-from so101_robobase.robot.loop.events import EventLog
-from so101_robobase.robot.rollout.frame_watch import Flaw, FrameWatch, flaw_of
+from so101_robobase.robot.loop.arm import assemble_arm
+from so101_robobase.robot.rollout.frame_watch import FrameWatch, flaw_of
+from so101_robobase.robot.rollout.picture import Flaw, Picture
 from so101_robobase.robot.rollout.policy import Decision
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.sight import CameraEyes, Picture, PromptSight
+from so101_robobase.robot.rollout.sight import CameraEyes, PromptSight
 from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor, MonitorLimits
+from so101_robobase.robot.safety.monitor import MonitorLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
@@ -146,15 +143,7 @@ def make():
         body = Body(config)
         driver = SimulatedDriver(body)
         physics = body.task.sim.scene.model
-        joint_range = physics.actuator_ctrlrange
-        arm = Arm(
-            driver,
-            Units(Alignment(), joint_range),
-            SafetyFilter(SafetyLimits(), joint_range, Clearance(physics)),
-            Monitor(),
-            driver.clock,
-            EventLog(),
-        )
+        arm = assemble_arm(driver, physics, driver.clock)
         camera = SimpleNamespace(camera=0, camera_every=1)
         rollout = Rollout(
             arm=arm,

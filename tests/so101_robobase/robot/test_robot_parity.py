@@ -6,24 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _audit import COUNT, Look, Witness, judge
 from empty_scene import Nothing, Table
 
-from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.robot.emulator.shared import GOAL
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.clock import RealClock
-from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.rollout.policy import Decision, RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
 from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.audit import COUNT, Look, Witness, judge
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import RESOLUTION, SimulatedDriver
 from so101_robobase.sim.scene import CUBE_POS
@@ -84,17 +79,8 @@ class Diary:
 
 def make_rollout(model, driver, policy, clock, sight, scene, steps=STEPS):
     """One episode of `steps`; its safety filter, as in every rollout."""
-    joint_range = model.actuator_ctrlrange
-    arm = Arm(
-        driver,
-        Units(Alignment(), joint_range),
-        SafetyFilter(SafetyLimits(), joint_range, Clearance(model)),
-        Monitor(),
-        clock,
-        EventLog(),
-    )
     return Rollout(
-        arm=arm,
+        arm=assemble_arm(driver, model, clock),
         sight=sight,
         policy=policy,
         scene=scene,

@@ -6,20 +6,16 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.clearance import Clearance
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.arm_loop import HOLD, RELEASE
 from so101_robobase.robot.loop.driver import DriverError, MotorHealth
 from so101_robobase.robot.loop.dry_run import DryRun
 from so101_robobase.robot.loop.events import EventLog
+from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.robot.rollout.policy import Decision
 from so101_robobase.robot.rollout.rollout import Rollout, Settings
 from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.sight import Picture
 from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -165,16 +161,8 @@ def make():
         driver = driver(body) if driver else Flaky(body)
         events = EventLog()
         physics = body.task.sim.scene.model
-        joint_range = physics.actuator_ctrlrange
-        limits = SafetyLimits()
-        arm = Arm(
-            DryRun(driver) if dry else driver,
-            Units(Alignment(), joint_range),
-            SafetyFilter(limits, joint_range, Clearance(physics)),
-            Monitor(),
-            driver.clock,
-            events,
-        )
+        used = DryRun(driver) if dry else driver
+        arm = assemble_arm(used, physics, driver.clock, events)
         scene = BodyScene(body, 0)
         scene.asks = asks
         if asks:

@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 
-from so101_robobase.arm.alignment import Alignment, Units
 from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.arm_loop import ArmLoop, Ending
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
-from so101_robobase.robot.safety.monitor import Monitor
 from so101_robobase.robot.self_test import TURN, Turn, self_test
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
@@ -37,10 +34,8 @@ class Examined:
         driver, self.events, self.said = SimulatedDriver(body), EventLog(), []
         for fault in faults:
             driver.faults.inject(fault, 0.0)
-        joint_range = body.task.sim.scene.model.actuator_ctrlrange
-        safety = SafetyFilter(SafetyLimits(), joint_range, Clearance(body.task.sim.scene.model))
-        units = Units(Alignment(), joint_range)
-        arm = Arm(driver, units, safety, Monitor(), driver.clock, self.events)
+        physics = body.task.sim.scene.model
+        arm = assemble_arm(driver, physics, driver.clock, self.events)
         loop, self.ending, self.turns, self.heights = ArmLoop(arm), Ending(), [], []
 
         def work():

@@ -13,10 +13,10 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.envs.observer import make_observer
 from so101_robobase.robot.loop.clock import RealClock, SimulatedClock
+from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.robot.rollout.sight import (
     BackgroundSight,
     CameraEyes,
-    Picture,
     PromptSight,
     SimulatedEyes,
 )

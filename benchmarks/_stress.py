@@ -1,7 +1,4 @@
-"""The worst policies on the simulated arm: what of it reaches the servos, and where the arm goes.
-
-Used by `benchmarks/safety.py` and the tests.
-"""
+"""The worst policies on the simulated arm: what reaches the servos, and where the arm goes."""
 
 from collections import Counter
 from collections.abc import Callable

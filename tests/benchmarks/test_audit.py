@@ -4,12 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.clearance import Clearance
-from so101_robobase.robot.emulator.shared import EVENT, GOAL
-from so101_robobase.robot.loop.driver import DriverError, Reading
-from so101_robobase.robot.safety.audit import (
+from _audit import (
     Findings,
     Look,
     Read,
@@ -18,21 +13,27 @@ from so101_robobase.robot.safety.audit import (
     judge,
     judge_goals,
 )
+
+from so101_robobase.arm.alignment import Alignment, Units
+from so101_robobase.arm.clearance import Clearance
+from so101_robobase.robot.emulator.shared import EVENT, GOAL
+from so101_robobase.robot.loop.driver import DriverError, Reading
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
+from so101_robobase.sim.scene import build_scene
 
 START = np.array([0.0, -0.6, 0.2, 1.2, 0.0, 0.5])  # rad, well above the table
 TURN = np.array([0.02, 0, 0, 0, 0, 0])  # rad per tick
 
 
 @pytest.fixture(scope="module")
-def safety(scene):
-    limits = SafetyLimits()
-    return SafetyFilter(limits, scene.model.actuator_ctrlrange, Clearance(scene.model))
+def safety():
+    model = build_scene().model
+    return SafetyFilter(SafetyLimits(), model.actuator_ctrlrange, Clearance(model))
 
 
 @pytest.fixture(scope="module")
-def units(scene):
-    return Units(Alignment(), scene.model.actuator_ctrlrange)
+def units():
+    return Units(Alignment(), build_scene().model.actuator_ctrlrange)
 
 
 @pytest.fixture

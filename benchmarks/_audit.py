@@ -2,7 +2,6 @@
 
 A `Witness` between loop and driver writes down what was asked, answered and told, and what was
 true at that time; `judge` holds it, and the goals that an emulator saw arrive, against the limits.
-Used by the benchmarks and tests of faults.
 """
 
 import time
