@@ -122,10 +122,9 @@ class WandbSink:
             ) from error
         self._wandb = wandb
         settings = wandb.Settings(console="off")  # the console's lines stay this program's
+        options: dict[str, Any] = {"mode": mode, **where}
         try:
-            self._run = wandb.init(
-                dir=str(log_dir), config=config, mode=mode, settings=settings, **where
-            )
+            self._run = wandb.init(dir=str(log_dir), config=config, settings=settings, **options)
         except (wandb.Error, OSError) as error:  # no login, no network, no room
             reason = " ".join(str(error).split())[:200]
             remedy = "run `wandb login`, or set wandb.mode=offline" if mode == ONLINE else ""
