@@ -36,7 +36,6 @@ from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety import watchdog
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
-from so101_robobase.sim.scene import build_scene
 from so101_robobase.tasks.lift.config import LiftConfig
 
 POLICY = Path(__file__).parents[1] / "policies" / "whole_task_snapshot.pt"
@@ -59,7 +58,7 @@ class Loop:
         if depth is not None:
             sight = replace(sight, depth=depth)
         self.config = replace(config, sight=sight)
-        self.physics = build_scene(config.scene).model
+        self.physics = config.build_scene().model
         self.kinematics = Kinematics.from_model(self.physics)
         self.policy = RobotPolicy(policy, self.kinematics)
         self.start = start_pose(config)
@@ -112,12 +111,14 @@ class Rig:
         self.loop, self.folder = loop, folder
         self._resources = ExitStack()
         self.bus = self._resources.enter_context(
-            EmulatedBus(EmulatorConfig(lift=loop.config, seed=seed))
+            EmulatedBus(EmulatorConfig(loop.config, seed=seed))
         )
         self.calibration = self.bus.write_calibration(folder, "emulated_arm")
         self.driver = LeRobotDriver(self.bus.port, self.calibration)
         mirror = Mirror(loop.config)
-        seen = SimulatedEyes(mirror.task, loop.clock, partial(mirror.follow, self.bus))
+        seen = SimulatedEyes(
+            mirror.sim, mirror.config, loop.clock, partial(mirror.follow, self.bus)
+        )
         eyes = spoil(FaultyEyes(seen, CameraFaults(self.bus.state)))
         self.scene = EmulatedScene(self.bus, mirror, seed)
         self.sight = KeptSight(lambda: BackgroundSight(eyes, loop.clock, CAMERA_INTERVAL))

@@ -77,11 +77,10 @@ def stress(
     control = ControlConfig(mode="joint_delta" if way == JOINT_TARGETS else way)
     body = Body(LiftConfig(stage=0, control=control))
     driver = SimulatedDriver(body)
-    task = body.task
-    joint_range = task.sim.scene.model.actuator_ctrlrange.copy()
-    clearance = Clearance(task.sim.scene.model)
+    joint_range = body.sim.scene.model.actuator_ctrlrange.copy()
+    clearance = Clearance(body.sim.scene.model)
     safety = SafetyFilter(limits or SafetyLimits(), joint_range, clearance)
-    controller = make_controller(control, task.sim.kinematics, safety.joint_range, 1, clearance)
+    controller = make_controller(control, body.sim.kinematics, safety.joint_range, 1, clearance)
     action_dim = NUM_JOINTS if way == JOINT_TARGETS else controller.action_dim
     give = policies(action_dim).get(policy)
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ import numpy as np
 from _machine import machine_line
 
 from robobase.errors import UserError
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.sim.threads import usable_threads
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
@@ -82,7 +82,7 @@ def environment(
     config = LiftConfig(
         action_repeat=args.action_repeat, observation=observation, renderer=renderer
     )
-    env = LiftVectorEnv(config, args.num_envs)
+    env = TaskVectorEnv(config, args.num_envs)
     env.reset(seed=SEED)
     return env.step, env.close
 

@@ -132,7 +132,7 @@ def trial(
         struck[0] = start
     result = loop.rollout(
         driver,
-        PromptSight(SimulatedEyes(body.task, driver.clock)),
+        PromptSight(SimulatedEyes(body.sim, body.config, driver.clock)),
         Scene(body, seed),
         Settings(num_episodes=episodes, self_test=start is not None),
         events,

@@ -16,8 +16,8 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 gymnasium.register(
     id="so101_robobase/Lift-v0",
-    entry_point="so101_robobase.envs.single_env:LiftEnv",
-    vector_entry_point="so101_robobase.envs.vector_env:LiftVectorEnv",
+    entry_point="so101_robobase.envs.single_env:TaskEnv",
+    vector_entry_point="so101_robobase.envs.vector_env:TaskVectorEnv",
 )
 
 registry.register(

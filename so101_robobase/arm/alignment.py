@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from robobase.reading import read_yaml
 from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.arm.servos import ServoModel
 from so101_robobase.base.files import written_whole
-from so101_robobase.base.settings import from_mapping
+from so101_robobase.base.settings import from_mapping, plain
 
 GRIPPER = NUM_JOINTS - 1
 _MOST_SERVO_UNITS = 1000  # degrees, or percent of the gripper: nearly three turns
@@ -124,18 +124,12 @@ def save(alignment: Alignment, path: Path) -> None:
 
 def to_plain(alignment: Alignment) -> dict[str, Any]:
     """Dictionaries, lists and numbers, for YAML and JSON; `from_plain` reads them back."""
-    return _plain(asdict(alignment))
+    return plain(alignment)
 
 
 def from_plain(values: Mapping[str, Any], where: str = "alignment") -> Alignment:
     """The alignment that `to_plain` wrote. Raises UserError naming `where.key` for a bad value."""
     return from_mapping(Alignment, values, where)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
 
 
 def check_same_arm(alignment: Alignment, file: Path, calibration: Path) -> None:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from robobase.errors import UserError
 
-_CHECKOUT = Path(__file__).parents[1]
+_CHECKOUT = Path(__file__).parents[2]
 
 
 def install(extra: str, checkout: Path = _CHECKOUT) -> str:

@@ -17,7 +17,8 @@ def from_mapping(cls: type, values: Mapping[str, Any], where: str) -> Any:
     Raises UserError naming `where.key` for unknown and missing keys and values of the wrong kind;
     where `where` is empty, the key alone.
     """
-    known = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls)
+    known = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
     prefix = f"{where}." if where else ""
     for key in values:
         if key not in known:
@@ -35,6 +36,15 @@ def from_mapping(cls: type, values: Mapping[str, Any], where: str) -> Any:
         else:
             given[key] = _convert(known[key], value, full)
     return cls(**given)
+
+
+def plain(value: Any) -> Any:
+    """Dictionaries, lists and numbers of dataclasses and tuples, for YAML and JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _required(cls: type) -> list[str]:

@@ -1,4 +1,4 @@
-"""Demonstrations: the scripted pick plays the environment through its public action interface."""
+"""Demonstrations: the scripted expert plays the environment through its public action interface."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,37 +8,35 @@ import numpy as np
 from robobase.envs.env import Demo
 from robobase.envs.vector_compat import final_info, final_obs
 from robobase.errors import UserError
-from so101_robobase.envs.vector_env import LiftVectorEnv
-from so101_robobase.tasks.lift.config import LiftConfig
-from so101_robobase.tasks.lift.teacher import Teacher
+from so101_robobase.envs.vector_env import TaskVectorEnv
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.entry import make_teacher
 
 _WIDTH = 16  # episodes played at once
 _ATTEMPTS = 5  # episodes per demonstration before giving up
 
 
-def collect(config: LiftConfig, num_demos: int) -> list[Demo]:
+def collect(config: TaskConfig, num_demos: int) -> list[Demo]:
     """`num_demos` successful episodes of single (not stacked) observations.
 
     Attempt k is played from `reset(seed=k)` of `config` with `starts="demonstrations"`, so that
     no two begin alike, and none as an episode of training or evaluation. Observations and actions
-    are those of `LiftVectorEnv`; every info holds `demo` = 1, and `demo_action` (A,) float32
+    are those of `TaskVectorEnv`; every info holds `demo` = 1, and `demo_action` (A,) float32
     after the first.
 
     Raises:
-        UserError: too few episodes succeed, or this config has nothing to demonstrate.
+        UserError: too few episodes succeed.
     """
-    if config.place_target is not None:
-        raise UserError("reward_version='v12' (placing) has no demonstrations; set demos=0")
     config = replace(config, starts="demonstrations")
-    env = LiftVectorEnv(config, min(_WIDTH, num_demos), render_mode=None)
+    env = TaskVectorEnv(config, min(_WIDTH, num_demos), render_mode=None)
     demos: list[Demo] = []
     try:
         attempts = 0
         while len(demos) < num_demos:
             if attempts >= _ATTEMPTS * num_demos:
                 raise UserError(
-                    f"the scripted pick succeeded in {len(demos)} of {attempts} episodes, too few "
-                    f"for demos={num_demos}; check env.stage and env.control, or set demos=0"
+                    f"the scripted expert succeeded in {len(demos)} of {attempts} episodes, too "
+                    f"few for demos={num_demos}; check env.stage and env.control, or set demos=0"
                 )
             demos += _play_wave(env, attempts)
             attempts += env.num_envs
@@ -47,9 +45,9 @@ def collect(config: LiftConfig, num_demos: int) -> list[Demo]:
     return demos[:num_demos]
 
 
-def _play_wave(env: LiftVectorEnv, seed: int) -> list[Demo]:
+def _play_wave(env: TaskVectorEnv, seed: int) -> list[Demo]:
     """One episode per member; those that succeed, in the order of their seeds."""
-    teacher = Teacher(env.task)
+    teacher = make_teacher(env.task)
     observations, _ = env.reset(seed=seed)
     episodes: list[list[Any]] = [
         [(_row(observations, i), {"demo": 1})] for i in range(env.num_envs)

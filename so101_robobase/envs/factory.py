@@ -7,11 +7,10 @@ from typing import Any
 import gymnasium as gym
 from omegaconf import DictConfig, OmegaConf
 
-from robobase.envs.env import Demo, DemoEnv, EnvFactory
+from robobase.envs.env import Demo, DemoEnv
 from robobase.envs.wrappers import (
     ActionSequence,
     AppendDemoInfo,
-    ConcatDim,
     FrameStack,
     OnehotTime,
     RecedingHorizonControl,
@@ -21,17 +20,18 @@ from robobase.replay_buffer.replay_buffer import ReplayBuffer
 from robobase.utils import add_demo_to_replay_buffer
 from so101_robobase.envs import demos
 from so101_robobase.envs.observer import observation_space
-from so101_robobase.envs.single_env import LiftEnv
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.single_env import TaskEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.envs.wrappers import SegDepth, StateDict, SuccessInfo, WristCamera
 from so101_robobase.sim.scene import aligned
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.entry import TaskFactory, config_of
 
 _NOT_NEEDED = ("use_standardization", "use_min_max_normalization", "norm_obs")
 
 
-class SO101Factory(EnvFactory):
-    """Environments of `env=so101_lift`.
+class SO101Factory(TaskFactory):
+    """Environments of `env=so101_lift` and the other tasks.
 
     An agent sees `rgb` (T, C, H, W) uint8 and `low_dim_state` (T, 18) float32 (state runs only
     `low_dim_state` (T, 21)) and acts with (S, A) float32 in [-1, 1]; T is `cfg.frame_stack`, S
@@ -60,11 +60,11 @@ class SO101Factory(EnvFactory):
     def make_eval_env(self, cfg: DictConfig) -> gym.Env:
         """One environment, wrapped in RoboBase's chain of single-environment wrappers.
 
-        Actions of `LiftEnv` already lie in [-1, 1], so nothing rescales them; the time limit is the
+        Actions of `TaskEnv` already lie in [-1, 1], so nothing rescales them; the time limit is the
         task's own.
         """
         config = _config(cfg, evaluation=True)
-        env: gym.Env = SuccessInfo(LiftEnv(config, render_mode="rgb_array"))
+        env: gym.Env = SuccessInfo(TaskEnv(config, render_mode="rgb_array"))
         if config.observation == "state":
             env = StateDict(env)
         elif config.observation == "rgb":
@@ -72,7 +72,6 @@ class SO101Factory(EnvFactory):
         else:
             depth = config.observation == "seg_depth"
             env = SegDepth(env, config.image_size, config.renderer, depth)
-        env = ConcatDim(env, 1, 0, "low_dim_state")
         if cfg.use_onehot_time_and_no_bootstrap:
             env = OnehotTime(env, config.episode_length)
         if cfg.execution_length < cfg.action_sequence:
@@ -134,19 +133,19 @@ class SO101Factory(EnvFactory):
             add_demo_to_replay_buffer(env, buffer)
 
     def _vector_env(
-        self, cfg: DictConfig, config: LiftConfig, num_envs: int
+        self, cfg: DictConfig, config: TaskConfig, num_envs: int
     ) -> gym.vector.VectorEnv:
-        env: gym.vector.VectorEnv = LiftVectorEnv(config, num_envs, cfg.action_sequence)
+        env: gym.vector.VectorEnv = TaskVectorEnv(config, num_envs, cfg.action_sequence)
         if cfg.use_onehot_time_and_no_bootstrap:
             env = OnehotTime(env, config.episode_length)  # type: ignore[arg-type, assignment]
         return AppendDemoInfo(FrameStack(env, cfg.frame_stack))  # type: ignore[arg-type, return-value]
 
 
-def _config(cfg: DictConfig, evaluation: bool = False) -> LiftConfig:
+def _config(cfg: DictConfig, evaluation: bool = False) -> TaskConfig:
     for key in _NOT_NEEDED:
         if cfg[key]:
-            raise UserError(f"{key}=true is not available for so101_lift; set it to false")
-    return LiftConfig.from_cfg(cfg, evaluation)
+            raise UserError(f"{key}=true is not available for {cfg.env.env_name}; set it to false")
+    return config_of(cfg, evaluation)
 
 
 def _fill_in(cfg: DictConfig, group: str, before: Any, after: Any) -> None:

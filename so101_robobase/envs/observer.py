@@ -10,7 +10,7 @@ from so101_robobase.sim.corruption import CorruptionConfig
 from so101_robobase.sim.renderer import Renderer, make_renderer
 from so101_robobase.sim.sight import Sight, SightConfig, SimulatorSight
 from so101_robobase.sim.simulation import Simulation
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
 from so101_robobase.vision.observation import (
     PROPRIOCEPTION_NAMES,
     proprioception,
@@ -88,7 +88,7 @@ class Observer:
             self._eyes = self._picture = None
 
 
-def make_observer(sim: Simulation, config: LiftConfig) -> Observer:
+def make_observer(sim: Simulation, config: TaskConfig) -> Observer:
     """The observer that `config` asks for."""
     return Observer(
         sim,

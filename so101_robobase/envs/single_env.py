@@ -1,4 +1,4 @@
-"""The lift task as a single `gymnasium.Env`, registered as `so101_robobase/Lift-v0`."""
+"""A task as a single `gymnasium.Env`, registered as `so101_robobase/Lift-v0` and the like."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ from gymnasium import spaces
 
 from robobase.errors import UserError
 from so101_robobase.arm.control import CONTROL_PERIOD
+from so101_robobase.base.settings import from_mapping
 from so101_robobase.envs.observer import STATE_NAMES, Observer, make_observer, state_observation
 from so101_robobase.sim.spectator import Spectator
-from so101_robobase.tasks.lift.config import LiftConfig, from_mapping
-from so101_robobase.tasks.lift.task import LiftTask
-from so101_robobase.tasks.lift.teacher import Teacher
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.entry import entry, make_task, make_teacher
 
 _ONLY = np.array([0])  # this environment is member 0 of a batch of one
 _OF_PICTURES = ("image_size", "renderer")  # settings that a state vector has no use for
 
 
-class LiftEnv(gym.Env):
-    """Lift a cube with an SO-101 arm: one episode.
+class TaskEnv(gym.Env):
+    """One episode of a task, with one SO-101 arm.
 
     With the setting `observation` (seg_depth, seg, rgb or state) it is observed as a member of
-    `LiftVectorEnv`: a dict as of `Observer`, without the cube where there is a picture. Without, as
+    `TaskVectorEnv`: a dict as of `Observer`, without the cube where there is a picture. Without, as
     a vector that holds the cube; `SegDepth` or `WristCamera` (`envs.wrappers`) around it
     show what the robot sees.
 
@@ -39,15 +39,16 @@ class LiftEnv(gym.Env):
     Action, `Box(-1, 1)` float32: 6 joint deltas (`control.mode=joint_delta`) or 4 numbers
     (`cartesian_delta`), see `so101_robobase.arm.control`. It is held for `action_repeat` control
     steps.
-    Reward and end of the episode are those of `LiftConfig`; infos are those of `LiftTask.info`
+    Reward and end of the episode are the task's; infos are those of `Task.info`
     without `task_success`, which `SuccessInfo` adds; with `teacher`, `teacher_action` (A,) too.
 
     Args:
         config: the task; `observation`, `image_size` and `renderer` in it are the wrappers'
             business.
         render_mode: "rgb_array" or None.
-        settings: fields of `LiftConfig` in place of `config`, as plain values; a group such as
-            `control` or `scene` is a dict.
+        task: name of the task where there is no `config`.
+        settings: fields of its config, as plain values; a group such as `control` or `scene` is a
+            dict.
 
     Raises:
         UserError: a setting is unknown, not allowed, or would have no effect.
@@ -55,11 +56,15 @@ class LiftEnv(gym.Env):
 
     metadata = {  # noqa: RUF012 - declared so by gymnasium
         "render_modes": ["rgb_array"],
-        "render_fps": 1 / CONTROL_PERIOD / LiftConfig.action_repeat,
+        "render_fps": 1 / CONTROL_PERIOD / TaskConfig.action_repeat,
     }
 
     def __init__(
-        self, config: LiftConfig | None = None, render_mode: str | None = None, **settings: Any
+        self,
+        config: TaskConfig | None = None,
+        render_mode: str | None = None,
+        task: str = "lift",
+        **settings: Any,
     ):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render_mode={render_mode!r} is unknown; give 'rgb_array' or None")
@@ -71,13 +76,15 @@ class LiftEnv(gym.Env):
                     f"{name}={settings[name]!r} has no effect without observation; give "
                     "observation='seg_depth', 'seg' or 'rgb' too"
                 )
-        self.config = config if config is not None else from_mapping(LiftConfig, settings, "lift")
+        self.config = (
+            config if config is not None else from_mapping(entry(task).config, settings, task)
+        )
         self.render_mode = render_mode
         self.metadata = {
             **self.metadata,
             "render_fps": 1 / CONTROL_PERIOD / self.config.action_repeat,
         }
-        self.task = LiftTask(self.config, num_envs=1)
+        self.task = make_task(self.config, num_envs=1)
         self._observer: Observer | None = None
         self.observation_space: spaces.Space = spaces.Box(
             -np.inf, np.inf, (len(STATE_NAMES),), np.float32
@@ -88,7 +95,7 @@ class LiftEnv(gym.Env):
             self._observer = make_observer(self.task.sim, self.config)
             self.observation_space = self._observer.space
         self.action_space = spaces.Box(-1.0, 1.0, (self.task.action_dim,), np.float32)
-        self._teacher = Teacher(self.task) if self.config.teacher else None
+        self._teacher = make_teacher(self.task) if self.config.teacher else None
         self._spectator = Spectator(self.task.sim, kind)
         self._picture: np.ndarray | None = None  # of the latest observation
 

@@ -1,4 +1,4 @@
-"""The lift task as a native `gymnasium.vector.VectorEnv`: N episodes in one process."""
+"""A task as a native `gymnasium.vector.VectorEnv`: N episodes in one process."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,19 +12,19 @@ from gymnasium.vector.utils import batch_space
 
 from robobase.errors import UserError
 from so101_robobase.arm.control import CONTROL_PERIOD
+from so101_robobase.base.settings import from_mapping
 from so101_robobase.envs.observer import make_observer
 from so101_robobase.sim.spectator import Spectator
-from so101_robobase.tasks.lift.config import LiftConfig, from_mapping
-from so101_robobase.tasks.lift.task import LiftTask
-from so101_robobase.tasks.lift.teacher import Teacher
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.entry import entry, make_task, make_teacher
 
 
-class LiftVectorEnv(gym.vector.VectorEnv):
-    """N lift episodes that reset themselves in the step in which they end.
+class TaskVectorEnv(gym.vector.VectorEnv):
+    """N episodes of a task that reset themselves in the step in which they end.
 
     Observations are those of `Observer`, actions those of `arm.control`, infos those of
-    `LiftTask.info`. One step holds its action for `config.action_repeat` control steps of 20 ms
-    and sums their rewards. Member i behaves like a `LiftEnv` with the same seed, bit for bit.
+    `Task.info`. One step holds its action for `config.action_repeat` control steps of 20 ms
+    and sums their rewards. Member i behaves like a `TaskEnv` with the same seed, bit for bit.
 
     In the step in which members end, `infos` also has
 
@@ -32,7 +32,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
     |-------------|-----------------------------------------------------------------------------|
     | final_obs   | last observations as a dict of arrays (N, ...); valid where `_final_obs`    |
     | final_info  | last infos as a dict of arrays (N,); valid where `_final_info`; as well the |
-    |             | last state, `qpos` (N, 13), and that which the camera showed, `seen_qpos`   |
+    |             | last state, `qpos` (N, nq), and that which the camera showed, `seen_qpos`   |
 
     while observations and all other infos of these members are those of their next episode.
 
@@ -46,7 +46,8 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             within one step, up to the end of the episode.
         render_mode: "rgb_array" or None.
         num_rendered: how many members, from the first, `render` draws.
-        settings: fields of `LiftConfig` in place of `config`, as plain values.
+        task: name of the task where there is no `config`.
+        settings: fields of its config, as plain values.
 
     Raises:
         UserError: a number is not allowed, or the renderer does not start.
@@ -60,11 +61,12 @@ class LiftVectorEnv(gym.vector.VectorEnv):
 
     def __init__(
         self,
-        config: LiftConfig | None = None,
+        config: TaskConfig | None = None,
         num_envs: int = 1,
         action_sequence: int | None = None,
         render_mode: str | None = "rgb_array",
         num_rendered: int = 1,
+        task: str = "lift",
         **settings: Any,
     ):
         if num_envs < 1:
@@ -75,7 +77,7 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             raise UserError(f"render_mode={render_mode!r} is unknown; give 'rgb_array' or None")
         if config is not None and settings:
             raise UserError(f"give a config, or {', '.join(settings)}; not both")
-        config = config if config is not None else from_mapping(LiftConfig, settings, "lift")
+        config = config if config is not None else from_mapping(entry(task).config, settings, task)
         self.config = config
         self.num_envs = num_envs
         self.render_mode = render_mode
@@ -83,8 +85,8 @@ class LiftVectorEnv(gym.vector.VectorEnv):
             **self.metadata,
             "render_fps": 1 / CONTROL_PERIOD / (config.action_repeat * (action_sequence or 1)),
         }
-        self.task = LiftTask(config, num_envs)
-        self._teacher = Teacher(self.task) if config.teacher else None
+        self.task = make_task(config, num_envs)
+        self._teacher = make_teacher(self.task) if config.teacher else None
         if self._teacher is not None and action_sequence not in (None, 1):
             raise UserError(
                 f"action_sequence={action_sequence} with env.teacher=true: a teacher shows one "

@@ -1,4 +1,4 @@
-"""Wrappers that turn `LiftEnv` into what an agent wants: success in infos, pictures, a dict."""
+"""Wrappers that turn `TaskEnv` into what an agent wants: success in infos, pictures, a dict."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from gymnasium.utils import RecordConstructorArgs
 from robobase.envs.wrappers.core import EnvWrapper, VectorEnvWrapper, vector_counterpart_of
 from robobase.errors import UserError
 from so101_robobase.envs.observer import Observer
-from so101_robobase.envs.single_env import LiftEnv
+from so101_robobase.envs.single_env import TaskEnv
 from so101_robobase.sim.spectator import Spectator
 from so101_robobase.vision.observation import IMAGE_SIZE
 
@@ -79,13 +79,13 @@ class VectorSuccessInfo(VectorEnvWrapper):
 
 
 class _Observed(gym.Wrapper, RecordConstructorArgs):
-    """Replaces the observation of a `LiftEnv` by one of `Observer`, and renders with it."""
+    """Replaces the observation of a `TaskEnv` by one of `Observer`, and renders with it."""
 
     def __init__(self, env: gym.Env, kind: str, image_size: int, renderer: str):
         gym.Wrapper.__init__(self, env)
         base = env.unwrapped
-        if not isinstance(base, LiftEnv):
-            raise UserError(f"{type(self).__name__} wraps LiftEnv, not {type(base).__name__}")
+        if not isinstance(base, TaskEnv):
+            raise UserError(f"{type(self).__name__} wraps TaskEnv, not {type(base).__name__}")
         self._observer = Observer(
             base.task.sim, kind, image_size, renderer, base.config.sight, base.config.corruption
         )

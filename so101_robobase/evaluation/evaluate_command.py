@@ -128,10 +128,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluates the snapshot."""
     _choose_episodes(args)
-    if args.reward_version is not None:
-        from so101_robobase.tasks.lift.rewards import Reward
-
-        Reward(args.reward_version)  # known, or it says which are
     from so101_robobase.evaluation.session import run_evaluation
 
     run_evaluation(args)

@@ -22,10 +22,10 @@ from robobase.evaluation import act
 from robobase.method.core import Method
 from robobase.reading import reason
 from robobase.run_snapshot import locate
-from so101_robobase.envs.factory import SO101Factory
 from so101_robobase.evaluation import stored
 from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.entry import TaskFactory, config_of
 
 TRAINED = 2**62  # env steps: beyond exploration and every schedule
 
@@ -52,17 +52,17 @@ class Policy:
         batched = observation[key].ndim > len(space[key].shape or ())
         return act(self.agent, dict(observation), TRAINED, eval_mode=True, batched=batched)
 
-    def task(self) -> LiftConfig:
-        """The lift task of `make_env`. Raises UserError for the policy of another environment."""
-        if not isinstance(self.factory, SO101Factory):
+    def task(self) -> TaskConfig:
+        """The task of `make_env`. Raises UserError for the policy of another environment."""
+        if not isinstance(self.factory, TaskFactory):
             kind = type(self.factory)
             raise UserError(
-                f"this works on the lift task alone, and the snapshot's environments are those of "
-                f"{kind.__module__}.{kind.__qualname__}; to evaluate it type its training command "
-                "again with num_train_envs=0 resume_from=<snapshot>, or derive the factory from "
-                "so101_robobase.envs.factory.SO101Factory"
+                "this works on tasks of so101_robobase alone, and the snapshot's environments are "
+                f"those of {kind.__module__}.{kind.__qualname__}; to evaluate it type its "
+                "training command again with num_train_envs=0 resume_from=<snapshot>, or derive the "
+                "factory from so101_robobase.envs.factory.SO101Factory"
             )
-        return LiftConfig.from_cfg(self.cfg, evaluation=True)
+        return config_of(self.cfg, evaluation=True)
 
     def make_env(self, num_envs: int = 1) -> VectorEnv:
         """`num_envs` evaluation environments as one vector environment; close it after use."""

@@ -28,9 +28,8 @@ from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode, Summary, summarise
 from so101_robobase.evaluation.videos import Videos, choose
 from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.views import Views, check_cameras
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
 
 MOST_ENVS = 16  # simulations at once where --num_envs is not given
 
@@ -146,11 +145,11 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
     return overrides
 
 
-def _videos(args: argparse.Namespace, task: LiftConfig, resources: ExitStack) -> Videos | None:
+def _videos(args: argparse.Namespace, task: TaskConfig, resources: ExitStack) -> Videos | None:
     """What draws the videos; without OpenGL only the policy's pictures, if it has any."""
     fps = 1 / (CONTROL_PERIOD * task.action_repeat)
     views = None
-    scene = build_scene(task.scene)
+    scene = task.build_scene()
     check_cameras(scene, args.cameras)
     try:
         size = (args.frame_size, args.frame_size)
@@ -165,7 +164,7 @@ def _videos(args: argparse.Namespace, task: LiftConfig, resources: ExitStack) ->
 
 
 def _settings(
-    args: argparse.Namespace, task: LiftConfig, num_envs: int, device: str, seconds: float
+    args: argparse.Namespace, task: TaskConfig, num_envs: int, device: str, seconds: float
 ) -> dict[str, Any]:
     return {
         "snapshot": str(args.snapshot.resolve()),

@@ -14,8 +14,8 @@ from robobase.settings.check import declared
 from robobase.settings.kinds import checked
 from robobase.settings.tree import leaves, raw
 from so101_robobase.sim.sight import SCENE, SIMULATED
-from so101_robobase.tasks.lift.config import LiftConfig
-from so101_robobase.tasks.lift.settings import LiftSettings
+from so101_robobase.tasks.entry import config_class
+from so101_robobase.tasks.settings import settings_of
 
 OPENED: dict[str, tuple[Any, ...]] = {
     "env.sight.segmentation": (None,),
@@ -63,8 +63,7 @@ def config_of(
 
 def _check_values(cfg: DictConfig, snapshot: Path) -> None:
     """Raise UserError for a value that a run could not have had. Older files lack newer keys."""
-    ours = cfg.env_factory.get("_target_") == _OUR_FACTORY
-    known = declared(cfg, LiftSettings().settings() if ours else None)
+    known = declared(cfg, settings_of(config_class(cfg)) if _is_ours(raw(cfg)) else None)
     for key, value in leaves(raw(cfg), stop_at=known):
         forgotten = any(f"{key}.".startswith(f"{name}.") for name in stored_config.FORGOTTEN)
         if key in known and not forgotten:
@@ -72,6 +71,10 @@ def _check_values(cfg: DictConfig, snapshot: Path) -> None:
                 checked(known[key].kind, key, value)
             except UserError as error:
                 raise UserError(f"snapshot {snapshot}: {error}") from error
+
+
+def _is_ours(tree: Mapping[str, Any]) -> bool:
+    return tree["env_factory"].get("_target_") == _OUR_FACTORY
 
 
 def _check_opened(tree: dict[str, Any], overrides: Mapping[str, Any], snapshot: Path) -> None:
@@ -90,8 +93,12 @@ def _check_opened(tree: dict[str, Any], overrides: Mapping[str, Any], snapshot: 
 
 
 def _add_newer_keys(tree: dict[str, Any], snapshot: Path) -> None:
-    """What the first snapshots do not have, off, so that it can be overridden."""
-    default = LiftConfig()
+    """What the first snapshots do not have, off, so that it can be overridden; the reverse too."""
+    if not _is_ours(tree):
+        return
+    if tree["env"].get("place_target", 0) is None:
+        del tree["env"]["place_target"]
+    default = config_class(OmegaConf.create({"env": {"env_name": tree["env"].get("env_name")}}))()
     newer: dict[str, Any] = {
         "eval_stage": None,
         "joint_velocity": default.joint_velocity,

@@ -23,7 +23,7 @@ from so101_robobase.sim.randomization import PhysicalRandomization, Randomizatio
 from so101_robobase.sim.scene import CUBE, STATIC_PAD_GEOM, Scene
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
-from so101_robobase.tasks.lift.teacher import Teacher
+from so101_robobase.tasks.lift.teacher import LiftTeacher
 
 POOL_SIZE = 4096
 STAGES = {0: 0.35, 1: 0.1, 2: 0.1, 3: 0.2, 4: 0.25}
@@ -105,7 +105,7 @@ def simulate_pool(
     rng = np.random.default_rng([seed, 0])
     task.seed(rng.integers(2**63, size=_NUM_ARMS).tolist())
     task.reset(np.arange(_NUM_ARMS))
-    teacher = Teacher(task)
+    teacher = LiftTeacher(task)
     strength = np.resize(NOISE, _NUM_ARMS)[:, None]
     noise = rng.normal(size=(_NUM_ARMS, task.action_dim))
     kept: list[tuple[np.ndarray, ...]] = []

@@ -18,7 +18,7 @@ from so101_robobase.robot.loop.driver import Driver
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.robot.words import REAL_ARM, SIMULATED_ARM, Words, words_for
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
 
 if TYPE_CHECKING:
     from so101_robobase.robot.emulator.client import EmulatedBus
@@ -62,7 +62,7 @@ def simulated_arm(body: Body, alignment: Alignment, faults: Sequence[Fault] = ()
 
 
 def emulated_arm(
-    config: LiftConfig, seed: int, alignment: Alignment, folder: Path, resources: ExitStack
+    config: TaskConfig, seed: int, alignment: Alignment, folder: Path, resources: ExitStack
 ) -> tuple[ArmParts, EmulatedBus]:
     """LeRobot's driver on emulated servos, whose arm is simulated in real time, and their bus.
 
@@ -79,7 +79,7 @@ def emulated_arm(
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 
     print("starting the emulated servos, which takes some seconds", flush=True)
-    bus = EmulatedBus(EmulatorConfig(lift=config, seed=seed, pose=RESTING))
+    bus = EmulatedBus(EmulatorConfig(config, seed=seed, pose=RESTING))
     resources.callback(bus.close)
     start = _watchdog_of(bus.port, folder)
 

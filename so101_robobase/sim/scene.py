@@ -4,6 +4,7 @@ Two compiled models of the same scene are made: one for physics and for people's
 meshes), one for observations (reduced meshes, nothing that collides).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import JOINTS, TCP_SITE
 from so101_robobase.arm.servos import ServoModel
 from so101_robobase.base.settings import from_mapping
+from so101_robobase.sim.marks import Mark, add_marks, class_marks
 from so101_robobase.sim.meshes import reduce_meshes
 from so101_robobase.vision.observation import ClassId
 
@@ -155,6 +157,7 @@ class Scene:
     render_model: mujoco.MjModel  # same bodies, joints and cameras; only reduced visual geoms
     class_of_geom: np.ndarray = field(repr=False)  # (render_model.ngeom,) uint8 class ids
     class_of_geom_full: np.ndarray = field(repr=False)  # (model.ngeom,) uint8 class ids
+    marks: tuple[Mark, ...] = ()
 
     @property
     def servo_delay(self) -> int:
@@ -163,13 +166,13 @@ class Scene:
         return 0 if servos is None else round(servos.latency / self.config.timestep)
 
 
-def build_scene(config: SceneConfig | None = None) -> Scene:
-    """Compile the scene of `config` (default `SceneConfig()`); equal configs share one scene.
+def build_scene(config: SceneConfig | None = None, marks: tuple[Mark, ...] = ()) -> Scene:
+    """Compile the scene of `config` (default `SceneConfig()`) with a task's `marks` in it.
 
-    Takes about a second. Raises UserError if the robot model is missing, unreadable or not an
-    SO-101, or if there is no such alignment.
+    Equal ones share one scene. Takes about a second. Raises UserError if the robot model is
+    missing, unreadable or not an SO-101, or if there is no such alignment.
     """
-    return _build(aligned(config or SceneConfig()))
+    return _build(aligned(config or SceneConfig()), marks)
 
 
 def aligned(config: SceneConfig) -> SceneConfig:
@@ -199,20 +202,22 @@ def with_camera(config: SceneConfig, camera: CameraPose) -> SceneConfig:
 
 
 @lru_cache(maxsize=8)
-def _build(config: SceneConfig) -> Scene:
+def _build(config: SceneConfig, marks: tuple[Mark, ...]) -> Scene:
     spec = _load_robot(config)
     _set_physics(spec, config)
     _prepare_robot(spec)
     _place_camera(spec, config)
     _add_table(spec, config)
     _add_cube(spec, config)
+    add_marks(spec, marks, _VISUAL_GROUP)
     _add_contact_sensors(spec)
     _add_lights(spec)
     render_model = _compile(_render_spec(spec))  # first: compiling `spec` fills its meshes
     model = _compile(spec)
     if config.servos is not None:
         config.servos.apply(model)
-    return Scene(config, model, render_model, _class_of_geom(render_model), _class_of_geom(model))
+    classes = [_class_of_geom(each, marks) for each in (render_model, model)]
+    return Scene(config, model, render_model, classes[0], classes[1], marks)
 
 
 def default_robot_xml() -> Path:
@@ -427,7 +432,7 @@ def _compile(spec: mujoco.MjSpec) -> mujoco.MjModel:
         raise UserError(f"the scene does not compile: {str(error).strip()}") from error
 
 
-def _class_of_geom(model: mujoco.MjModel) -> np.ndarray:
+def _class_of_geom(model: mujoco.MjModel, marks: Sequence[Mark]) -> np.ndarray:
     """(ngeom,) uint8: class id of every geom; the robot's other parts are 0 (unlabeled)."""
     classes = np.full(model.ngeom, ClassId.UNLABELED, np.uint8)
     jaw = model.geom(MOVING_PAD_GEOM).bodyid[0]
@@ -438,4 +443,5 @@ def _class_of_geom(model: mujoco.MjModel) -> np.ndarray:
     classes[model.geom(STATIC_PAD_GEOM).id] = ClassId.STATIC_FINGER
     classes[model.geom(CUBE).id] = ClassId.CUBE
     classes[model.geom(TABLE).id] = ClassId.TABLE
+    class_marks(model, marks, classes, len(ClassId))
     return classes

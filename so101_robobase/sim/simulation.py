@@ -55,8 +55,8 @@ class Simulation:
 
     | attribute   | shape, type | meaning                                                       |
     |-------------|-------------|---------------------------------------------------------------|
-    | qpos        | (N, 13)     | joints rad, the cube's position m and quaternion, live        |
-    | qvel        | (N, 12)     | their velocities, live                                        |
+    | qpos        | (N, nq)     | joints rad, cube: position m and quaternion, marks m, live    |
+    | qvel        | (N, nv)     | their velocities, live                                        |
     | steps       | (N,) int    | control steps since the member began                          |
     | looks       | list of N   | how each member looks; neutral unless randomised              |
     | sight_key   | (N,) int    | seeds the mistakes of the member's sight; 0 if it makes none  |
@@ -152,6 +152,11 @@ class Simulation:
         return self.qpos[:, CUBE_QUAT]
 
     @property
+    def mark_pos(self) -> np.ndarray:
+        """Where the marks of the scene lie, m, (N, marks, 2), live."""
+        return self.qpos[:, CUBE_QUAT.stop :].reshape(self.num_envs, -1, 2)
+
+    @property
     def cube_velocity(self) -> np.ndarray:
         """Velocity of the cube's centre, m/s, (N, 3), live."""
         return self.qvel[:, CUBE_LINEAR_VELOCITY]
@@ -238,9 +243,9 @@ class Simulation:
                 "alignment file may be too stiff for env.scene.timestep, or the cube too light"
             )
 
-    def place_cube(self, position: np.ndarray, quaternion: np.ndarray) -> None:
-        """Put the cubes at rest at `position` (N, 3) m and `quaternion` (N, 4); arms stay."""
-        self.qpos[:, CUBE_POS], self.qpos[:, CUBE_QUAT] = position, quaternion
+    def put(self, things: np.ndarray) -> None:
+        """Put cubes and marks at rest as in `things` (N, nq - joints), of `qpos`; arms stay."""
+        self.qpos[:, NUM_JOINTS:] = things
         self.qvel[:, NUM_JOINTS:] = 0
         self.batch.forward(stage=_CURRENT)
 

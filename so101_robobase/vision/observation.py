@@ -29,11 +29,17 @@ class ClassId(IntEnum):
 
 CLASSES = tuple(member.name.lower() for member in ClassId)
 
+CHANNEL_KINDS = {"seg_depth": ("ids", "value"), "seg": ("ids",), "rgb": None, "state": None}
+"""What the channels of each observation's picture hold; encoders turn ids to one-hot."""
+
 PALETTE = np.array(
-    [(96, 96, 96), (20, 20, 30), (205, 190, 165), (220, 40, 40), (60, 130, 235), (250, 190, 40)],
+    [
+        *((96, 96, 96), (20, 20, 30), (205, 190, 165), (220, 40, 40), (60, 130, 235)),
+        *((250, 190, 40), (60, 200, 110), (190, 90, 220)),
+    ],
     np.uint8,
 )
-"""(6, 3) colours in which people are shown the classes."""
+"""(8, 3) colours in which people are shown the classes, a task's own behind `CLASSES`."""
 
 PROPRIOCEPTION_NAMES = (
     *(f"{joint}.pos" for joint in JOINTS),  # rad

@@ -8,8 +8,9 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from robobase.errors import UserError
+from so101_robobase.base.settings import from_mapping
 from so101_robobase.sim.randomization import RandomizationConfig
-from so101_robobase.tasks.lift.config import LiftConfig, from_mapping
+from so101_robobase.tasks.lift.config import LiftConfig
 
 PRESETS = sorted(path.stem for path in (Path(__file__).parents[2] / "cfgs/launch").glob("*.yaml"))
 

@@ -6,8 +6,8 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.sim.scene import SceneConfig
 from so101_robobase.tasks.lift.config import LiftConfig
-from so101_robobase.tasks.lift.starts import BANK_SIZE, Curriculum, bank
 from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.tasks.starts import BANK_SIZE, Curriculum, bank
 
 
 def started(stage: int, num_envs: int = 32) -> LiftTask:

@@ -13,7 +13,7 @@ from tiny_snapshot import save_tiny_snapshot
 from tqdm import tqdm
 
 from so101_robobase.base import cli
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.evaluation import session
 
 OVERRIDES = ("env.observation=seg_depth", "env.episode_length=12")
@@ -191,14 +191,14 @@ def test_time_to_lift_is_the_median_of_successes_with_quartiles(run, capsys):
 
 def test_episodes_that_blow_up_are_told(run, monkeypatch, capsys):
     folder, path = run
-    step = LiftVectorEnv.step
+    step = TaskVectorEnv.step
 
     def blow_up(self, actions):
         if (self.task.episode_steps[0]) == 4:
             self.task.sim.qvel[0, 1] = 1e12
         return step(self, actions)
 
-    monkeypatch.setattr(LiftVectorEnv, "step", blow_up)
+    monkeypatch.setattr(TaskVectorEnv, "step", blow_up)
     arguments = ["--num_episodes", "2", "--no_video", "--output_dir", str(folder / "out")]
     assert cli.main(["evaluate", path, *arguments]) == 0
     record = json.loads((folder / "out" / "evaluation.json").read_text())

@@ -19,10 +19,8 @@ from robobase.settings import tree
 from robobase.settings.check import check_values, declared
 from robobase.settings.footprint import check_memory, estimate
 from robobase.settings.readers import Readers, check_effect
-from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.variation import Variation
-from so101_robobase.tasks.lift.config import LiftConfig
-from so101_robobase.tasks.lift.settings import LiftSettings
+from so101_robobase.tasks.lift.config import LiftConfig, LiftSettings
 
 HERE = Path(__file__).parent
 LAUNCHES = sorted(path.stem for path in HERE.parents[1].joinpath("cfgs/launch").glob("*.yaml"))
@@ -277,7 +275,7 @@ def test_a_cube_of_another_size_is_simulated_by_every_preset():
     for launch in LAUNCHES:
         overrides = ["env.scene.cube_half_size=0.018", "env.scene.cube_mass=0.05"]
         config = LiftConfig.from_cfg(composed(f"launch={launch}", *overrides))
-        scene = build_scene(config.scene)
+        scene = config.build_scene()
         batch = Batch(scene.model, 1)
         variation = Variation(config.randomization.physical, scene, batch)
         variation.redraw(np.array([0]), [np.random.default_rng(0)], np.array([0.036]))

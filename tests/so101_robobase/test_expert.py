@@ -7,7 +7,7 @@ from so101_robobase.arm.control import ControlConfig
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.pick import Phase
 from so101_robobase.tasks.lift.task import LiftTask
-from so101_robobase.tasks.lift.teacher import Teacher
+from so101_robobase.tasks.lift.teacher import LiftTeacher
 
 
 def play(num_envs, seed=0, mode="joint_delta", **settings):
@@ -34,7 +34,7 @@ def play(num_envs, seed=0, mode="joint_delta", **settings):
 
 
 def make_expert(task):
-    return Teacher(task).pick
+    return LiftTeacher(task).pick
 
 
 @pytest.mark.parametrize("stage", [0, 3, 4])
@@ -121,7 +121,7 @@ def test_a_shaky_arm_grasps_all_the_same():
     task = LiftTask(config, 64)
     task.seed(list(range(64)))
     task.reset(np.arange(64))
-    teacher = Teacher(task)
+    teacher = LiftTeacher(task)
     generator = np.random.default_rng(0)
     while not task.truncated.all():
         action = teacher.act() + 0.3 * generator.normal(size=(64, 6))

@@ -17,7 +17,7 @@ from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from so101_robobase.arm.alignment import Alignment, CameraPose, save
 from so101_robobase.arm.servos import ServoModel
 from so101_robobase.envs.factory import SO101Factory
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.tasks.lift.config import LiftConfig
 
 
@@ -176,7 +176,7 @@ def test_a_demonstration_replayed_from_its_seed_succeeds_again():
     factory = SO101Factory()
     factory.collect_or_fetch_demos(cfg, 1)
     (demo,) = factory._demos
-    env = LiftVectorEnv(replace(LiftConfig.from_cfg(cfg), starts="demonstrations"))
+    env = TaskVectorEnv(replace(LiftConfig.from_cfg(cfg), starts="demonstrations"))
     env.reset(seed=0)
     for _, reward, terminated, truncated, info in demo[1:]:
         _, again, ended, cut, infos = env.step(info["demo_action"][None])

@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 import so101_robobase  # noqa: F401 - registers the environment
 from robobase.errors import UserError
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 
 
 def test_gymnasium_finds_the_environment_and_its_checker_is_content():
@@ -31,7 +31,7 @@ def test_gymnasium_makes_the_native_vector_environment():
         observation="state",
         stage=4,
     )
-    assert isinstance(env.unwrapped, LiftVectorEnv)
+    assert isinstance(env.unwrapped, TaskVectorEnv)
     observations, _ = env.reset(seed=0)
     assert observations["low_dim_state"].shape == (2, 21)
     env.close()
@@ -114,10 +114,10 @@ def test_the_teacher_speaks_in_the_infos():
 
 
 def test_a_config_and_settings_exclude_each_other():
-    from so101_robobase.envs.single_env import LiftEnv
+    from so101_robobase.envs.single_env import TaskEnv
     from so101_robobase.tasks.lift.config import LiftConfig
 
-    for make in (LiftEnv, LiftVectorEnv):
+    for make in (TaskEnv, TaskVectorEnv):
         with pytest.raises(UserError, match="give a config, or stage; not both"):
             make(LiftConfig(), stage=3)
         with pytest.raises(UserError, match="render_mode='human' is unknown"):

@@ -10,7 +10,7 @@ import torch
 
 from so101_robobase.arm.control import ControlConfig
 from so101_robobase.envs.observer import Observer, low_dim_state
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.sim.delay import DelayLine
 from so101_robobase.sim.randomization import (
     RANGES,
@@ -21,7 +21,7 @@ from so101_robobase.sim.scene import SceneConfig, build_scene
 from so101_robobase.tasks.lift import starts as curriculum
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
-from so101_robobase.tasks.lift.teacher import Teacher
+from so101_robobase.tasks.lift.teacher import LiftTeacher
 from so101_robobase.vision.observation import ClassId
 
 MIXTURE = {0: 1.0, 2: 1.0, 3: 1.0}  # every kind of start: box, held, near
@@ -229,7 +229,7 @@ def test_a_reset_redraws_the_members_named_and_no_other():
 
 def test_a_saved_environment_continues_bit_for_bit():
     settings = config(stage=MIXTURE, episode_length=12, observation="seg_depth", teacher=True)
-    env, other = (LiftVectorEnv(settings, 3) for _ in range(2))
+    env, other = (TaskVectorEnv(settings, 3) for _ in range(2))
     env.reset(seed=3)
     actions = np.random.default_rng(7).uniform(-1, 1, (10, 3, 6))
     env.step(actions[0])
@@ -369,7 +369,7 @@ def test_a_larger_cube_is_seen_larger():
 def play(num_envs: int, **settings: Any) -> LiftTask:
     """One episode of the scripted pick in every member."""
     task = started(num_envs, on_success="continue", **settings)
-    teacher = Teacher(task)
+    teacher = LiftTeacher(task)
     while not task.truncated.all():
         task.step(teacher.act())
     return task
@@ -399,7 +399,7 @@ def test_success_of_the_scripted_pick_over_fifty_seeds(mode, stage, at_least):
 @pytest.mark.parametrize("physical", [False, True])
 def test_velocities_as_the_robot_estimates_them(physical):
     randomization = {"physical": {"enabled": physical}}
-    env = LiftVectorEnv(
+    env = TaskVectorEnv(
         num_envs=3, joint_velocity="differences", stage=0, observation="state",
         randomization=randomization, action_repeat=1,
     )  # fmt: skip

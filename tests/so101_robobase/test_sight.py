@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robobase.errors import UserError
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.sim.corruption import CorruptionConfig
 from so101_robobase.sim.sight import SightConfig
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -16,7 +16,7 @@ CORRUPTED = CorruptionConfig(enabled=True, boundary=2.0, blobs=5.0)
 
 
 def make(num_envs=4, **settings):
-    return LiftVectorEnv(LiftConfig(image_size=42, num_threads=1, **settings), num_envs)
+    return TaskVectorEnv(LiftConfig(image_size=42, num_threads=1, **settings), num_envs)
 
 
 def play(env, steps=3, seed=0):

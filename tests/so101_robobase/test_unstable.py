@@ -8,8 +8,8 @@ from robobase import evaluation
 from robobase.errors import UserError
 from robobase.rollout import EpisodeTracker
 from so101_robobase.envs import demos
-from so101_robobase.envs.single_env import LiftEnv
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.single_env import TaskEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.tasks.lift import task as lift
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -31,7 +31,7 @@ def _blow_up(task, member=0, speed=HUGE):
 
 @pytest.mark.parametrize("speed", [HUGE, RUNAWAY])
 def test_it_ends_terminated_and_earns_nothing(speed):
-    env = LiftVectorEnv(STATE, 2)
+    env = TaskVectorEnv(STATE, 2)
     env.reset(seed=0)
     _blow_up(env.task, 1, speed)
     _, reward, terminated, truncated, infos = env.step(np.zeros((2, 6), np.float32))
@@ -47,7 +47,7 @@ def test_it_ends_terminated_and_earns_nothing(speed):
 
 
 def test_the_other_members_do_not_notice():
-    plain, hurt = LiftVectorEnv(STATE, 2), LiftVectorEnv(STATE, 2)
+    plain, hurt = TaskVectorEnv(STATE, 2), TaskVectorEnv(STATE, 2)
     for env in (plain, hurt):
         env.reset(seed=5)
     _blow_up(hurt.task, 1)
@@ -59,7 +59,7 @@ def test_the_other_members_do_not_notice():
 
 
 def test_a_single_environment_does_the_same():
-    env = LiftEnv(STATE)
+    env = TaskEnv(STATE)
     env.reset(seed=0)
     _blow_up(env.task)
     observation, reward, terminated, truncated, info = env.step(np.zeros(6, np.float32))
@@ -73,7 +73,7 @@ def test_a_single_environment_does_the_same():
 @pytest.mark.parametrize("on_success", ["continue", "bootstrap", "terminate", "bonus"])
 def test_no_way_to_end_on_success_gives_it_a_bonus(on_success):
     config = LiftConfig(observation="state", stage=1, on_success=on_success, hold_steps=1)
-    env = LiftVectorEnv(config, 1)
+    env = TaskVectorEnv(config, 1)
     env.reset(seed=0)
     _blow_up(env.task)
     _, reward, terminated, truncated, infos = env.step(np.zeros((1, 6), np.float32))
@@ -82,7 +82,7 @@ def test_no_way_to_end_on_success_gives_it_a_bonus(on_success):
 
 
 def test_it_is_told_once(capfd):
-    env = LiftVectorEnv(STATE, 2)
+    env = TaskVectorEnv(STATE, 2)
     env.reset(seed=0)
     for _ in range(3):
         _blow_up(env.task)
@@ -102,7 +102,7 @@ def test_a_simulated_arm_is_not_driven_on(speed):
 
 
 def test_training_counts_it():
-    env, tracker = LiftVectorEnv(STATE, 2), EpisodeTracker(2)
+    env, tracker = TaskVectorEnv(STATE, 2), EpisodeTracker(2)
     env.reset(seed=0)
     for hurt in (False, True, True):
         if hurt:
@@ -117,16 +117,16 @@ def test_training_counts_it():
 
 
 def test_a_demonstration_that_blows_up_is_none(monkeypatch):
-    step = LiftVectorEnv.step
+    step = TaskVectorEnv.step
 
     def blow_up_after_success(self, actions):
         for member in np.flatnonzero(self.task.succeeded[:1]):
             _blow_up(self.task, member)
         return step(self, actions)
 
-    monkeypatch.setattr(LiftVectorEnv, "step", blow_up_after_success)
+    monkeypatch.setattr(TaskVectorEnv, "step", blow_up_after_success)
     config = LiftConfig(observation="state", stage=1, on_success="continue", episode_length=60)
-    env = LiftVectorEnv(config, 3)
+    env = TaskVectorEnv(config, 3)
     try:
         assert len(demos._play_wave(env, 0)) == 2
     finally:

@@ -11,8 +11,8 @@ from gymnasium.vector import AutoresetMode
 
 from robobase.envs import vector_compat
 from robobase.errors import UserError
-from so101_robobase.envs.single_env import LiftEnv
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.single_env import TaskEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.looks import VisualRandomization
 from so101_robobase.sim.randomization import RandomizationConfig
@@ -28,10 +28,10 @@ VARIED = RandomizationConfig(visual=VisualRandomization(enabled=True))
 def make(request):
     envs = []
 
-    def make(num_envs: int = 3, **settings: Any) -> LiftVectorEnv:
+    def make(num_envs: int = 3, **settings: Any) -> TaskVectorEnv:
         keywords = {"action_sequence": settings.pop("action_sequence", None)}
         settings = {"observation": "state", "stage": 3, **settings}
-        envs.append(LiftVectorEnv(LiftConfig(**settings), num_envs, **keywords))
+        envs.append(TaskVectorEnv(LiftConfig(**settings), num_envs, **keywords))
         return envs[-1]
 
     yield make
@@ -39,7 +39,7 @@ def make(request):
         env.close()
 
 
-def actions_for(env: LiftVectorEnv, steps: int) -> np.ndarray:
+def actions_for(env: TaskVectorEnv, steps: int) -> np.ndarray:
     shape = (steps, *(env.action_space.shape or ()))
     return np.random.default_rng(7).uniform(-1, 1, shape).astype(np.float32)
 
@@ -80,7 +80,7 @@ def test_spaces_and_metadata_are_those_of_a_vector_environment(make):
 
 def test_a_member_is_a_single_environment_of_its_seed_through_resets(make):
     env = make(3, stage={0: 1, 3: 1, 1: 1}, episode_length=12, hold_steps=4)
-    single = LiftEnv(env.config)
+    single = TaskEnv(env.config)
     observations, infos = env.reset(seed=[11, 5, 8])
     expected, info = single.reset(seed=5)
     for action in actions_for(env, 20):
@@ -237,7 +237,7 @@ def test_mistakes_are_named(make):
 
 
 def test_the_teacher_answers_every_observation_and_its_answers_lift_the_cube():
-    env = LiftVectorEnv(observation="state", teacher=True, num_envs=3, episode_length=120)
+    env = TaskVectorEnv(observation="state", teacher=True, num_envs=3, episode_length=120)
     _, infos = env.reset(seed=0)
     successes = 0
     for _ in range(60):
@@ -250,7 +250,7 @@ def test_the_teacher_answers_every_observation_and_its_answers_lift_the_cube():
 
 def test_the_teacher_is_part_of_what_is_saved():
     env, other = (
-        LiftVectorEnv(observation="state", teacher=True, num_envs=2, stage=4) for _ in range(2)
+        TaskVectorEnv(observation="state", teacher=True, num_envs=2, stage=4) for _ in range(2)
     )
     _, infos = env.reset(seed=3)
     for _ in range(15):
@@ -268,4 +268,4 @@ def test_the_teacher_is_part_of_what_is_saved():
 
 def test_a_teacher_shows_one_action_at_a_time():
     with pytest.raises(UserError, match=r"action_sequence=4 with env\.teacher=true"):
-        LiftVectorEnv(observation="state", teacher=True, action_sequence=4)
+        TaskVectorEnv(observation="state", teacher=True, action_sequence=4)

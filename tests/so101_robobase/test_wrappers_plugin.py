@@ -7,8 +7,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from robobase.errors import UserError
-from so101_robobase.envs.single_env import LiftEnv
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.single_env import TaskEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.envs.wrappers import SegDepth, StateDict, SuccessInfo, WristCamera
 from so101_robobase.tasks.lift.config import LiftConfig
 
@@ -61,8 +61,8 @@ def test_task_success_is_in_the_final_info_of_a_vector_environment_too():
     ],
 )
 def test_a_wrapped_environment_observes_what_the_vector_environment_does(wrapper, kind):
-    env = wrapper(LiftEnv(LiftConfig(), render_mode="rgb_array"))
-    vector = LiftVectorEnv(LiftConfig(observation=kind), 1)
+    env = wrapper(TaskEnv(LiftConfig(), render_mode="rgb_array"))
+    vector = TaskVectorEnv(LiftConfig(observation=kind), 1)
     observation, _ = env.reset(seed=2)
     expected, _ = vector.reset(seed=2)
     action = np.full((1, 6), 0.3, np.float32)
@@ -78,7 +78,7 @@ def test_a_wrapped_environment_observes_what_the_vector_environment_does(wrapper
 
 
 def test_without_depth_only_class_ids_are_observed():
-    env = SegDepth(LiftEnv(), image_size=42, depth=False)
+    env = SegDepth(TaskEnv(), image_size=42, depth=False)
     observation, _ = env.reset(seed=0)
     assert observation["rgb"].shape == (1, 42, 42)
     assert set(np.unique(observation["rgb"])) <= set(range(6))
@@ -86,5 +86,5 @@ def test_without_depth_only_class_ids_are_observed():
 
 
 def test_only_a_lift_environment_can_be_looked_at():
-    with pytest.raises(UserError, match="SegDepth wraps LiftEnv, not Blinks"):
+    with pytest.raises(UserError, match="SegDepth wraps TaskEnv, not Blinks"):
         SegDepth(Blinks())

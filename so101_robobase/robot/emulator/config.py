@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.base.settings import from_mapping
 from so101_robobase.robot.emulator.faults import Fault
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.entry import entry
 from so101_robobase.tasks.lift.config import LiftConfig
 
 
@@ -19,7 +21,7 @@ class EmulatorConfig:
     """One emulated arm with its table and cube.
 
     Attributes:
-        lift: the simulated scene.
+        task: the simulated scene, and what is to be done in it.
         seed: of the start state, as in an evaluation, and of the faults' chances.
         arm: which arm: others have other homing offsets, and so another calibration.
         pose: joint angles (6,) rad in which the arm is found; None: as the episode begins. It has
@@ -29,7 +31,7 @@ class EmulatorConfig:
         faults: counted from when the arm is ready.
     """
 
-    lift: LiftConfig = field(default_factory=LiftConfig)
+    task: TaskConfig = field(default_factory=LiftConfig)
     seed: int = 0
     arm: int = 0
     pose: Sequence[float] | None = None
@@ -49,9 +51,12 @@ class EmulatorConfig:
 
     def to_json(self) -> str:
         """For another process; see `from_json`."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({**dataclasses.asdict(self), "name": self.task.name})
 
     @classmethod
     def from_json(cls, text: str) -> "EmulatorConfig":
         """Back from `to_json`. Raises UserError for what is not allowed."""
-        return from_mapping(cls, json.loads(text), "emulator")
+        values = json.loads(text)
+        config = entry(str(values.pop("name"))).config
+        task = from_mapping(config, values.pop("task"), "emulator.task")
+        return replace(from_mapping(cls, values, "emulator"), task=task)

@@ -30,7 +30,7 @@ class EmulatedCamera:
         self._emulator = emulator = Emulator(self.source)
         # Drawn at half the size, which a processor without graphics can do in time.
         half = max(1, self.width // 2), max(1, self.height // 2)
-        self._camera = SceneCamera(emulator.config.lift, lambda: emulator.state().qpos, half)
+        self._camera = SceneCamera(emulator.config.task, lambda: emulator.state().qpos, half)
         self._camera.open()
         self._faults = CameraFaults(emulator.state)
         rng = np.random.default_rng(0)

@@ -13,20 +13,21 @@ import numpy as np
 from so101_robobase.arm.joints import NUM_JOINTS
 
 STATE_FILE, EVENT_FILE, CONFIG_FILE = "state", "events", "config.json"
+MOST_QPOS = NUM_JOINTS + 7 + 6  # with three marks on the table
 
 STATE = np.dtype(
     [
         ("version", "u8"),  # odd while it is being written
         ("time", "f8"),  # of the state
         ("simulated", "f8"),  # s, of physics since the start
-        ("qpos", "f8", NUM_JOINTS + 7),  # joints rad, the cube's position m and quaternion
+        ("qpos", "f8", MOST_QPOS),  # joints rad, the cube's position m and quaternion, marks m
         ("qvel", "f8", NUM_JOINTS),  # rad/s
         ("target", "f8", NUM_JOINTS),  # rad, of servos with torque
         ("limp", "?", NUM_JOINTS),  # no torque
         ("complaints", "u1", NUM_JOINTS),  # bits of `protocol.Complaint`
-        ("lifted", "?"),
+        ("met", "?"),
         ("succeeded", "?"),
-        ("held", "f8"),  # s
+        ("held", "f8"),  # s, for how long the goal has been met
         ("plugged", "?"),  # the port is there
         ("slips", "u8"),  # how often physics could not keep up
         ("slipped", "f8"),  # s that were left out then

@@ -28,9 +28,9 @@ class World:
     """
 
     def __init__(self, config: EmulatorConfig, faults: Faults, events: EventWriter):
-        self.body = Body(config.lift)
+        self.body = Body(config.task)
         self.faults, self._events = faults, events
-        model = self.body.task.sim.scene.model
+        model = self.body.sim.scene.model
         self.calibration = calibrate(model.actuator_ctrlrange, config.arm)
         self.servos = [
             Servo(joint, replace(servo, id=config.ids[joint]), middle, self._on_goal)
@@ -56,7 +56,7 @@ class World:
         """Arm and cube as episode `seed` begins; servos with torque hold that pose."""
         self.body.begin(seed)
         self.hand.let_go()
-        told = self.body.task.sim.joint_target[0]
+        told = self.body.sim.joint_target[0]
         self._feel(0)
         for servo, angle in zip(self.servos, told, strict=True):
             servo.hold(float(angle))
@@ -96,10 +96,11 @@ class World:
         assert state.dtype == STATE
         body = self.body
         state["time"], state["simulated"] = self._time, self.simulated
-        state["qpos"], state["qvel"] = body.task.sim.qpos, body.task.sim.joint_vel
+        state["qpos"][:, : body.sim.qpos.shape[1]] = body.sim.qpos
+        state["qvel"] = body.sim.joint_vel
         state["target"], state["limp"] = [servo.target for servo in self.servos], self._limp
         state["complaints"] = [servo.complaints for servo in self.servos]
-        state["lifted"], state["succeeded"] = body.task.lifted, body.succeeded
+        state["met"], state["succeeded"] = body.judge.met, body.succeeded
         state["held"] = body.held
         state["camera"], state["camera_every"] = self.faults.camera
         state["slips"], state["slipped"] = self.slips, self.slipped
@@ -126,11 +127,11 @@ class World:
         if limp != self._limp[servo.joint]:
             self._limp[servo.joint] = self.body.limp[servo.joint] = limp
             self.hand.give_way(self._limp)
-            angle = float(self.body.task.sim.joint_pos[0, servo.joint])
+            angle = float(self.body.sim.joint_pos[0, servo.joint])
             self._events.add(LIMP, servo.joint, int(limp), angle)
 
     def _feel(self, seconds: float) -> None:
-        body, velocities = self.body, self.body.task.sim.joint_vel[0]
+        body, velocities = self.body, self.body.sim.joint_vel[0]
         for servo, angle, velocity, share in zip(
             self.servos, body.encoders, velocities, body.load, strict=True
         ):
@@ -140,7 +141,7 @@ class World:
         self._events.add(GOAL, joint, position, angle)
 
     def _place_arm(self, pose: np.ndarray) -> None:
-        task = self.body.task
-        task.sim.qpos[0, :NUM_JOINTS], task.sim.qvel[0, :NUM_JOINTS] = pose, 0
-        task.place_cube(task.sim.cube_pos.copy(), task.sim.cube_quat.copy())
+        sim = self.body.sim
+        sim.qpos[0, :NUM_JOINTS], sim.qvel[0, :NUM_JOINTS] = pose, 0
+        sim.put(sim.qpos[:, NUM_JOINTS:].copy())
         self._feel(0)

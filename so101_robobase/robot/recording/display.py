@@ -57,7 +57,7 @@ class RerunDisplay(BackgroundObserver):
             self._rerun.AnnotationContext(
                 [
                     (number, name, tuple(int(part) for part in color))
-                    for number, (name, color) in enumerate(zip(CLASSES, PALETTE, strict=True))
+                    for number, (name, color) in enumerate(zip(CLASSES, PALETTE, strict=False))
                 ]
             ),
             static=True,

@@ -18,14 +18,14 @@ from so101_robobase.robot.rollout.parts import Parts
 from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
 
 _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
 
 
 def assemble(
     args: argparse.Namespace,
-    config: LiftConfig,
+    config: TaskConfig,
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,
@@ -34,7 +34,7 @@ def assemble(
     faults = load_schedule(args.faults) if args.faults is not None else []
     arm, bus = emulated_arm(config, args.seed, alignment, folder, resources)
     mirror = Mirror(config)
-    eyes = SimulatedEyes(mirror.task, arm.clock, partial(mirror.follow, bus))
+    eyes = SimulatedEyes(mirror.sim, mirror.config, arm.clock, partial(mirror.follow, bus))
     faulty = FaultyEyes(eyes, CameraFaults(bus.state))
     return Parts(
         arm=arm,
@@ -47,7 +47,7 @@ def assemble(
 class Mirror(Body):
     """Where the emulated arm and its cube are, to be looked at; of the thread that looks."""
 
-    def __init__(self, config: LiftConfig):
+    def __init__(self, config: TaskConfig):
         super().__init__(config)
         self._next: int | None = None
         self._began = 0.0  # s of the emulator's physics
@@ -63,9 +63,9 @@ class Mirror(Body):
             self._next = None
             self.place_cube(seed)
             self._began = state.simulated
-        self.task.sim.qpos[0] = state.qpos
+        self.sim.qpos[0] = state.qpos[: self.sim.qpos.shape[1]]
         seconds = max(0.0, state.simulated - self._began)
-        self.task.episode_steps[0] = int(seconds / CONTROL_PERIOD)
+        self.sim.steps[0] = int(seconds / CONTROL_PERIOD)
 
 
 class EmulatedScene:

@@ -12,12 +12,12 @@ from so101_robobase.robot.cameras import make_camera
 from so101_robobase.robot.rollout.parts import Parts
 from so101_robobase.robot.rollout.scenes import PersonsScene
 from so101_robobase.robot.rollout.sight import BackgroundSight, CameraEyes
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
 
 
 def assemble(
     args: argparse.Namespace,
-    config: LiftConfig,
+    config: TaskConfig,
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,

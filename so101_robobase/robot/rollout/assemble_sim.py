@@ -12,12 +12,12 @@ from so101_robobase.robot.rollout.parts import Parts
 from so101_robobase.robot.rollout.scenes import BodyScene
 from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
 
 
 def assemble(
     args: argparse.Namespace,
-    config: LiftConfig,
+    config: TaskConfig,
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,
@@ -28,7 +28,7 @@ def assemble(
     arm = simulated_arm(body, alignment, faults)
     return Parts(
         arm=arm,
-        sight=PromptSight(SimulatedEyes(body.task, arm.clock)),
+        sight=PromptSight(SimulatedEyes(body.sim, body.config, arm.clock)),
         scene=BodyScene(body, args.seed),
         state=lambda: {"cube": body.qpos[NUM_JOINTS:].tolist()},
     )

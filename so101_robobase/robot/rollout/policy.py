@@ -14,7 +14,6 @@ from robobase.envs.wrappers import ActionSequence, RecedingHorizonControl
 from robobase.errors import UserError
 from so101_robobase.arm.kinematics import Kinematics, rpy
 from so101_robobase.evaluation.policy import TRAINED, Policy
-from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.vision.observation import proprioception
 
 
@@ -43,7 +42,7 @@ class RobotPolicy:
     """
 
     def __init__(self, policy: Policy, kinematics: Kinematics, judge: bool = False):
-        self.config = LiftConfig.from_cfg(policy.cfg, evaluation=True)
+        self.config = policy.task()
         if not self.config.pixels:
             raise UserError(
                 "this snapshot was trained on observation=state, which holds the cube's position; "

@@ -42,9 +42,8 @@ from so101_robobase.robot.rollout.rollout_report import (
 )
 from so101_robobase.robot.rollout.start import start_pose
 from so101_robobase.robot.safety.limits import load as load_limits
-from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.sight import SCENE, SIMULATED
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.tasks.config import TaskConfig
 
 CUT_SHORT = 1
 """Exit code of a rollout that did not come to its end."""
@@ -68,7 +67,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     config = _task(args, policy)
     alignment = alignments.load(args.alignment) if args.alignment else Alignment()
     limits = load_limits(args.limits)
-    physics = build_scene(config.scene).model
+    physics = config.build_scene().model
     kinematics = Kinematics.from_model(physics)
     judge = args.display is not None or args.record is not None
     robot_policy = RobotPolicy(policy, kinematics, judge)
@@ -130,7 +129,7 @@ def _replaced(args: argparse.Namespace) -> dict[str, Any]:
     return dict(kept for name, kept in neutral.items() if getattr(args, name) is not None)
 
 
-def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
+def _task(args: argparse.Namespace, policy: Policy) -> TaskConfig:
     """The snapshot's task; a simulated arm and its camera are as the command line says."""
     config = policy.task()
     for name, what, kinds in (
@@ -158,7 +157,7 @@ def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
 
 
 def _observers(
-    args: argparse.Namespace, config: LiftConfig, folder: Path, resources: ExitStack
+    args: argparse.Namespace, config: TaskConfig, folder: Path, resources: ExitStack
 ) -> list[BackgroundObserver]:
     observers: list[BackgroundObserver] = [LastPictures(folder)]
     resources.callback(observers[-1].close)
@@ -193,7 +192,7 @@ def _observers(
 
 def _assemble(
     args: argparse.Namespace,
-    config: LiftConfig,
+    config: TaskConfig,
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,

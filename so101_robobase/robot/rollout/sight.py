@@ -13,8 +13,8 @@ from so101_robobase.robot.loop.clock import Clock
 from so101_robobase.robot.rollout.frame_watch import FrameWatch
 from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.sim.sight import SCENE, SIMULATED
-from so101_robobase.tasks.lift.config import LiftConfig
-from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.sim.simulation import Simulation
+from so101_robobase.tasks.config import TaskConfig
 from so101_robobase.vision.observation import rgb, seg, seg_depth
 
 _ONLY = np.array([0])
@@ -47,19 +47,25 @@ class Camera(Protocol):
 
 
 class SimulatedEyes:
-    """The wrist camera of a simulated scene, seen as `config` says (`LiftConfig.sight` included).
+    """The wrist camera of a simulated scene, seen as `config` says (`TaskConfig.sight` included).
 
     Args:
-        task: one simulation of `config`; what it looks at is `task.sim.qpos`.
-        update: called before each look, to bring `task.sim.qpos` up to date.
+        sim: one member; what it looks at is its `qpos`.
+        update: called before each look, to bring that up to date.
     """
 
-    def __init__(self, task: LiftTask, clock: Clock, update: Callable[[], None] | None = None):
-        self._task, self._clock, self._update = task, clock, update
+    def __init__(
+        self,
+        sim: Simulation,
+        config: TaskConfig,
+        clock: Clock,
+        update: Callable[[], None] | None = None,
+    ):
+        self._sim, self._config, self._clock, self._update = sim, config, clock, update
         self._observer: Observer | None = None
 
     def open(self) -> None:
-        self._observer = make_observer(self._task.sim, self._task.config)
+        self._observer = make_observer(self._sim, self._config)
 
     def look(self) -> Picture:
         assert self._observer is not None, "open first"
@@ -89,7 +95,7 @@ class CameraEyes:
     def __init__(
         self,
         camera: Camera,
-        config: LiftConfig,
+        config: TaskConfig,
         segmentation: str | None,
         depth: str | None,
         device: str = "cpu",

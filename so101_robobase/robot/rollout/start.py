@@ -4,13 +4,13 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.tasks.lift.config import LiftConfig
-from so101_robobase.tasks.lift.starts import bank
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.starts import bank
 
 _CUBE_IN_HAND = (1, 2)
 
 
-def start_pose(config: LiftConfig) -> np.ndarray:
+def start_pose(config: TaskConfig) -> np.ndarray:
     """(6,) rad: the middle of the arm's poses in the start states of `config`'s main stage.
 
     Raises:
@@ -22,5 +22,7 @@ def start_pose(config: LiftConfig) -> np.ndarray:
             f"episodes of stage {stage} begin with the cube in the gripper, which a robot cannot; "
             "add --overrides env.eval_stage=0"
         )
-    states = bank(config.scene, stage, config.cube_jitter, config.lift_height).states
+    states = bank(
+        config.scene, stage, config.cube_jitter, config.carry_height, marks=config.marks
+    ).states
     return states[:, 1 : 1 + NUM_JOINTS].mean(axis=0)  # a row begins with the time, then qpos

@@ -7,8 +7,9 @@ import numpy as np
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.servos import CommandDelay
 from so101_robobase.robot.simulated.joint_faults import JointFaults
-from so101_robobase.tasks.lift.config import LiftConfig
-from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.entry import entry
+from so101_robobase.tasks.task import make_simulation
 
 _GRIPPER_SHARE = 0.5  # of its torque, to which LeRobot limits the gripper's servo
 _ONLY = np.array([0])
@@ -22,32 +23,35 @@ class Body:
     the driver's.
 
     Attributes:
-        task: the simulation; `task.sim.qpos` (1, 13) is its live state.
+        sim: the one arm; `sim.qpos` (1, nq) is its live state.
+        config: the task that it is judged by.
         faults: of its joints.
-        held: s, for how long the cube has been held above the lift height.
-        succeeded: the cube was held for `hold_steps` since it was placed.
+        judge: of the task; a substep is one of its units.
+        succeeded: the task was done since the cube was placed.
     """
 
-    def __init__(self, config: LiftConfig):
+    def __init__(self, config: TaskConfig):
         varied = config.randomization
         varied = replace(varied, physical=replace(varied.physical, enabled=False))
-        config = replace(config, randomization=varied, teacher=False)
-        self.task = LiftTask(config, num_envs=1, num_threads=1)
+        scene = config.build_scene()
+        self.config = replace(config, scene=scene.config, randomization=varied)
+        self.sim = make_simulation(self.config, scene, num_envs=1, num_threads=1)
+        task = entry(config.name).task
+        self._starts = task.starts_class(self.config, self.sim)
+        self._per_step = scene.config.substeps
+        self.judge = task.judge_class(self.sim, self.config, self._per_step)
         self._qfrc = [
-            self.task.sim.batch.bind(name)
-            for name in ("qfrc_bias", "qfrc_passive", "qfrc_constraint")
+            self.sim.batch.bind(name) for name in ("qfrc_bias", "qfrc_passive", "qfrc_constraint")
         ]
-        model = self.task.sim.scene.model
+        model = scene.model
         self._greatest_torque = model.actuator_forcerange[:, 1].copy()  # N m
         self.faults = JointFaults(model)
-        self.timestep = self.task.sim.scene.config.timestep  # s
-        self._control_step = config.scene.substeps  # substeps
-        self._needed = config.hold_steps * self._control_step  # substeps
-        self._substeps = self._substeps_held = 0  # since the cube was placed, and with it lifted
+        self.timestep = scene.config.timestep  # s
+        self._substeps = 0  # since the cube was placed
         self._limp = np.zeros(NUM_JOINTS, bool)
         self.succeeded = False
         self._target = np.zeros(NUM_JOINTS)
-        self._delay = CommandDelay(1, self.task.sim.scene.servo_delay)
+        self._delay = CommandDelay(1, scene.servo_delay)
         self.begin(0)
 
     @property
@@ -65,17 +69,17 @@ class Body:
     @property
     def joint_pos(self) -> np.ndarray:
         """True joint positions (6,) rad."""
-        return self.task.sim.joint_pos[0].copy()
+        return self.sim.joint_pos[0].copy()
 
     @property
     def qpos(self) -> np.ndarray:
-        """Joints, then the cube's position and quaternion, (13,)."""
-        return self.task.sim.qpos[0].copy()
+        """Joints, the cube's position and quaternion, marks, (nq,)."""
+        return self.sim.qpos[0].copy()
 
     @property
     def cube_pos(self) -> np.ndarray:
         """The cube's centre (3,) m."""
-        return self.task.sim.cube_pos[0].copy()
+        return self.sim.cube_pos[0].copy()
 
     @property
     def encoders(self) -> np.ndarray:
@@ -96,45 +100,48 @@ class Body:
 
     @property
     def held(self) -> float:
-        return self._substeps_held * self.timestep
+        """For how long the goal has been met, s."""
+        return float(self.judge.count[0]) * self.timestep
 
     def begin(self, seed: int) -> None:
         """Arm and cube as episode `seed` of an evaluation begins."""
-        self.task.seed([seed])
-        self.task.reset(_ONLY)
-        self._target = self.task.sim.joint_target[0].copy()
+        self._begin(seed)
+        self._target = self.sim.joint_target[0].copy()
         self._delay.fill(_ONLY, self._target)
         self._placed()
 
     def place_cube(self, seed: int) -> None:
         """The cube alone as in `begin(seed)`: what a person does between two episodes."""
-        state = self.task.sim.batch.state[0].copy()
-        self.task.seed([seed])
-        self.task.reset(_ONLY)
-        position, quaternion = self.task.sim.cube_pos.copy(), self.task.sim.cube_quat.copy()
-        self.task.sim.batch.state[0] = state
-        self.task.place_cube(position, quaternion)
+        sim = self.sim
+        state = sim.batch.state[0].copy()
+        self._begin(seed)
+        things = sim.qpos[:, NUM_JOINTS:].copy()
+        sim.batch.state[0] = state
+        sim.put(things)
         self._placed()
 
     def advance(self, target: np.ndarray, substeps: int | None = None) -> None:
         """`substeps` of `timestep` (default: a control step) with servos told `target` (6,) rad."""
         self._target[:] = target
-        substeps = self._control_step if substeps is None else substeps
+        substeps = self._per_step if substeps is None else substeps
         singly = bool(self._limp.any()) or self.faults.any
         for _ in range(substeps if singly else 1):
             # A servo without torque follows wherever its joint goes.
-            told = np.where(self._limp, self.task.sim.joint_pos, self._target)
+            told = np.where(self._limp, self.sim.joint_pos, self._target)
             for late, steps in self._delay.send(told, _EVERY, 1 if singly else substeps):
                 driven = self.faults.driven(late[0], self.joint_pos) if singly else late
-                self.task.drive(np.where(self._limp, told, driven), steps)
+                self.sim.drive(np.where(self._limp, told, driven), steps)
                 self.faults.pass_time(steps * self.timestep)
         self._substeps += substeps
-        # Flickering sight goes by it.
-        self.task.episode_steps[0] = self._substeps // self._control_step
-        lifted = bool(self.task.lifted[0])
-        self._substeps_held = self._substeps_held + substeps if lifted else 0
-        self.succeeded |= self._substeps_held >= self._needed
+        self.sim.steps[0] = self._substeps // self._per_step  # flickering sight goes by it
+        self.judge.advance(_EVERY, substeps)
+        self.succeeded |= bool(self.judge.success[0])
+
+    def _begin(self, seed: int) -> None:
+        self._starts.seed([seed])
+        self._starts.begin(_ONLY)
 
     def _placed(self) -> None:
-        self._substeps = self._substeps_held = 0
+        self._substeps = 0
+        self.judge.reset(_ONLY)
         self.succeeded = False

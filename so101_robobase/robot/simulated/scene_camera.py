@@ -8,8 +8,8 @@ import numpy as np
 
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.renderer import Renderer, make_renderer
-from so101_robobase.sim.scene import Scene, build_scene
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.sim.scene import Scene
+from so101_robobase.tasks.config import TaskConfig
 from so101_robobase.vision.observation import IMAGE_SIZE, disparity_from_depth
 
 FRAME_SIZE = (640, 480)
@@ -34,15 +34,15 @@ class SceneCamera:
 
     def __init__(
         self,
-        scene: Scene | LiftConfig,
+        scene: Scene | TaskConfig,
         qpos: Callable[[], np.ndarray],
         size: tuple[int, int] = FRAME_SIZE,
         look: Callable[[], Look] | None = None,
         now: Callable[[], float] = time.monotonic,
     ):
-        if isinstance(scene, LiftConfig):
+        if isinstance(scene, TaskConfig):
             self._kind, self._picture_size = scene.renderer, scene.image_size
-            scene = build_scene(scene.scene)
+            scene = scene.build_scene()
         else:
             self._kind, self._picture_size = "auto", IMAGE_SIZE
         self._scene, self._qpos, self._look, self._now = scene, qpos, look, now

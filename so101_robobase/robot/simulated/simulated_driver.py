@@ -27,7 +27,7 @@ class SimulatedDriver:
         self, body: Body, alignment: Alignment | None = None, resolution: float = RESOLUTION
     ):
         self.body = body
-        joint_range = body.task.sim.scene.model.actuator_ctrlrange
+        joint_range = body.sim.scene.model.actuator_ctrlrange
         self.units = Units(alignment or Alignment(), joint_range)
         self.clock = SimulatedClock(self._advance)
         self.faults = Faults()

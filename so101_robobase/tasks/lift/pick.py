@@ -7,6 +7,7 @@ says how to go on from there: a learner's teacher judges states that it would ne
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from so101_robobase.arm.control import ControlConfig
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics, rpy, yaw_rotation
-from so101_robobase.tasks.lift.rewards import jaw_excess
+from so101_robobase.tasks.grasp import jaw_excess
 
 Array = NDArray[np.float64]
 
@@ -47,6 +48,16 @@ class Phase(IntEnum):
     DOWN = 1
     CLOSE = 2
     LIFT = 3  # and hold: the goal of the lift is a pose, kept once it is reached
+
+
+class Plan(NamedTuple):
+    """Where N arms should go now; metres, rad, base frame."""
+
+    tcp: Array  # (N, 3) where they are
+    goal: Array  # (N, 3) where they should be
+    tool: Array  # (N, 3, 3) how the gripper should stand
+    jaw: Array  # (N,)
+    beside: Array  # (N, 3) with the open fingers around the cube, at its centre's height
 
 
 class TopDownPick:
@@ -122,6 +133,17 @@ class TopDownPick:
                 lift. None: only what this pick grasped is lifted.
             cube_half_size: half the edge of the cube, m, one or (N,).
         """
+        plan = self._plan(joint_pos, cube_pos, cube_quat, holding, cube_half_size)
+        return self.towards(plan, joint_target)
+
+    def _plan(
+        self,
+        joint_pos: np.ndarray,
+        cube_pos: np.ndarray,
+        cube_quat: np.ndarray,
+        holding: np.ndarray | None,
+        cube_half_size: np.ndarray | float,
+    ) -> Plan:
         tcp, tool = self._kinematics.forward(joint_pos)
         heading = rpy(tool)[:, 2]
         skew = _smallest_turn(_yaw(cube_quat) - heading)
@@ -145,7 +167,7 @@ class TopDownPick:
             lift,
         )
         jaw_goal = np.where(self.phase >= Phase.CLOSE, self._jaw_range[0], JAW_OPEN)
-        return self._towards(goal, down, jaw_goal, joint_target)
+        return Plan(tcp, goal, down, jaw_goal, beside)
 
     def _advance(
         self,
@@ -188,10 +210,9 @@ class TopDownPick:
         self._lift_from[early] = tcp[early]
         self._lift_from[early, 2] -= raised[early]
 
-    def _towards(
-        self, goal: Array, tool: Array, jaw_goal: Array, joint_target: np.ndarray
-    ) -> Array:
-        """The action that moves the target straight to `goal`, as far as one action can."""
+    def towards(self, plan: Plan, joint_target: np.ndarray) -> Array:
+        """The action that moves the target straight to the plan's goal, as far as one can."""
+        goal, tool, jaw_goal = plan.goal, plan.tool, plan.jaw
         start, _ = self._kinematics.forward(joint_target)
         way = goal - start
         way *= np.minimum(1, self._travel / np.maximum(_distance(goal, start), 1e-9))[:, None]

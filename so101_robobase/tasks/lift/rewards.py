@@ -1,11 +1,11 @@
-"""Reward versions v1 to v20 of the lifting task, as a table of weights over named terms.
+"""Reward versions v1 to v20 of the lift, as a table of weights over named terms.
 
-v1 to v19 are the original project's, v20 is ours. A version is one row of `VERSIONS`: the reward of
-a control step is the weighted sum of its terms. The terms are functions of `RewardSignals`; nothing
-here touches a simulation.
+v1 to v19 are the original project's, v20 is ours; v12 is the place task's. A version is one row of
+`VERSIONS`: the reward of a control step is the weighted sum of its terms. The terms are functions
+of `RewardSignals`; nothing here touches a simulation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,29 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
+from so101_robobase.tasks.grasp import CUBE_REST_HEIGHT, JAW_CLOSED
 
-CUBE_REST_HEIGHT = 0.015  # m, centre of the 3 cm cube on the table: zero of the lift terms
 CARRY_MARGIN = 0.02  # m above the lift height: where v20 wants the cube
 STILL_SPEED = 0.2  # m/s, at which v20 pays a quarter of what a cube at rest earns
 SUNK_HEIGHT = 0.01  # m, below this the cube is being pressed into the table
 OFF_TABLE_HEIGHT = 0.02  # m
 SMOOTH_HEIGHT = 0.06  # m, above this v11 and v12 charge for changes of action
 RAISED_HEIGHT = 0.04  # m, where the second lift term of v18 and v19 starts
-PLACE_RADIUS = 0.03  # m, cube to place target in the plane
-PLACED_HEIGHT = 0.025  # m
-JAW_CLOSED = 0.25  # rad, for the 3 cm cube
-JAW_PER_WIDTH = 14.1  # rad/m, jaw per width held; within 0.008 rad for cubes of 21 to 38 mm
 REACHED = 0.7  # reach term beyond which v17 to v19 also look at the moving finger
 
 Array = NDArray[np.float64]
-
-
-def jaw_excess(cube_half_size: np.ndarray | float) -> Any:
-    """How much wider than around the 3 cm cube the jaw is around a cube of this half edge, rad.
-
-    Every threshold on the jaw was found with the 3 cm cube; less this, the jaw compares with it.
-    """
-    return JAW_PER_WIDTH * 2 * (cube_half_size - CUBE_REST_HEIGHT)
+Term = Callable[[Any, float], np.ndarray]
+"""Of signals and the lift height."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +39,12 @@ class RewardSignals:
     | grasping           | bool   | both fingers touch the cube, the jaw is closed               |
     | was_grasping       | bool   | the same, one control step earlier                           |
     | hold_count         | steps  | consecutive lifted steps, this one included                  |
-    | success            | bool   | the task has succeeded (for v12: the cube is placed)         |
+    | success            | bool   | the task has succeeded                                       |
     | jaw_angle          | rad    | gripper joint, less `jaw_excess` where the cube is not 3 cm  |
     | moving_pad_to_cube | m      | distance between the moving finger's pad and the cube centre |
     | action_change_sq   | -      | squared Euclidean norm of the change of action               |
     | steps_open         | steps  | consecutive steps with the jaw more than 0.3 rad open (v15)  |
     | cube_speed         | m/s    | speed of the cube's centre                                   |
-    | cube_to_target     | m      | distance to the place target in the plane; only v12 needs it |
     """
 
     tcp_to_cube: np.ndarray
@@ -69,7 +58,6 @@ class RewardSignals:
     action_change_sq: np.ndarray
     steps_open: np.ndarray
     cube_speed: np.ndarray
-    cube_to_target: np.ndarray | None = None
 
 
 # Per version: reaching and penalties on the first line, grasping and lifting on the second.
@@ -97,10 +85,6 @@ VERSIONS: dict[str, dict[str, float]] = {
             "grasp": .25, "grasp_lift": 2, "off_table": 1, "at_lift_height": 1},
     "v11": {"reach": 1, "sunk": -50, "drop": -2, "action_change_high": -.01, "success": 10,
             "grasp": .25, "grasp_lift": 2, "off_table": 1, "lifted": 1},
-    "v12": {"reach": 1, "sunk": -50, "drop_off_target": -2, "action_change_high": -.01,
-            "success": 10,
-            "grasp": .25, "grasp_lift": 2, "off_table": 1, "lifted": 1,
-            "to_target": 1, "carried": 2, "lowered": 1, "released": 3},
     "v13": {"reach": 1, "sunk": -50, "drop": -2, "action_change_high": -.01, "success": 10,
             "grasp": .25, "grasp_lift": 2, "grasp_off_table": 1, "lifted": 1},
     "v14": {"reach": 1, "sunk": -50, "drop": -2, "action_change_held": -.02, "success": 10,
@@ -129,23 +113,31 @@ class Reward:
     """One version of the reward, evaluated for a batch.
 
     Args:
-        version: a key of `VERSIONS`.
+        version: a key of `versions`.
         lift_height: height of the cube centre that counts as lifted, m; above 0.04.
+        versions, terms: the tables; another task may have its own.
 
     Raises:
         UserError: the version is unknown, or `lift_height` is too low for the lift terms.
     """
 
-    def __init__(self, version: str, lift_height: float = 0.08):
-        if version not in VERSIONS:
-            raise UserError(f"reward_version={version!r} is unknown; known: v1 … v{len(VERSIONS)}")
+    def __init__(
+        self,
+        version: str,
+        lift_height: float = 0.08,
+        versions: Mapping[str, Mapping[str, float]] = VERSIONS,
+        terms: Mapping[str, Term] | None = None,
+    ):
+        if version not in versions:
+            raise UserError(f"reward_version={version!r} is unknown; known: {', '.join(versions)}")
         if not lift_height > RAISED_HEIGHT:
             raise UserError(
                 f"lift_height={lift_height} is too low; give more than {RAISED_HEIGHT} m"
             )
         self.version = version
         self.lift_height = float(lift_height)
-        self.weights = VERSIONS[version]
+        self.weights = versions[version]
+        self._terms = TERMS if terms is None else terms
 
     def __call__(self, signals: RewardSignals) -> Array:
         """Reward of the step, (N,) float64."""
@@ -154,7 +146,8 @@ class Reward:
     def terms(self, signals: RewardSignals) -> dict[str, Array]:
         """The weighted terms whose sum is the reward, each (N,), in the order of the table."""
         return {
-            name: weight * np.asarray(TERMS[name](signals, self.lift_height), dtype=np.float64)
+            name: weight
+            * np.asarray(self._terms[name](signals, self.lift_height), dtype=np.float64)
             for name, weight in self.weights.items()
         }
 
@@ -194,24 +187,13 @@ def _dropped(s: RewardSignals) -> np.ndarray:
     return np.logical_and(s.was_grasping, np.logical_not(s.grasping))
 
 
-def _target_distance(s: RewardSignals) -> np.ndarray:
-    if s.cube_to_target is None:
-        raise UserError("reward_version='v12' needs a place target; choose another version")
-    return s.cube_to_target
-
-
-def _near_target(s: RewardSignals) -> np.ndarray:
-    return _target_distance(s) < PLACE_RADIUS
-
-
 # H is `lift_height`. A term is what its weight multiplies.
-TERMS: dict[str, Callable[[RewardSignals, float], np.ndarray]] = {
+TERMS: dict[str, Term] = {
     "reach": _reach,
     "reach_both": _reach_both,
     "closing": _closing,
     "sunk": lambda s, H: np.maximum(SUNK_HEIGHT - s.cube_z, 0),
     "drop": lambda s, H: _dropped(s),
-    "drop_off_target": lambda s, H: _dropped(s) & (_target_distance(s) > PLACE_RADIUS),
     "grasp": lambda s, H: s.grasping,
     "grasp_height": lambda s, H: s.grasping * (s.cube_z - SUNK_HEIGHT),
     "grasp_not_sunk": lambda s, H: s.grasping * (s.cube_z > SUNK_HEIGHT),
@@ -231,9 +213,5 @@ TERMS: dict[str, Callable[[RewardSignals, float], np.ndarray]] = {
     "action_change_high": lambda s, H: s.action_change_sq * (s.cube_z > SMOOTH_HEIGHT),
     "action_change_held": lambda s, H: s.action_change_sq * ((s.cube_z > H) & (s.hold_count > 0)),
     "open_long": lambda s, H: np.clip(0.05 * (s.steps_open - 40) / 50, 0, 0.3),
-    "to_target": lambda s, H: 1 - np.tanh(5 * _target_distance(s)),
-    "carried": lambda s, H: _near_target(s) & s.grasping & (s.cube_z > H),
-    "lowered": lambda s, H: _near_target(s) * np.maximum(H - s.cube_z, 0) / (H - CUBE_REST_HEIGHT),
-    "released": lambda s, H: _near_target(s) & ~s.grasping & (s.cube_z < PLACED_HEIGHT),
     "success": lambda s, H: s.success,
 }

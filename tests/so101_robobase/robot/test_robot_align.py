@@ -51,15 +51,13 @@ class Hands:
         self.asked.append(prompt)
         poses = [pose for pose in POSES if f" {pose.name}:" in prompt]
         if poses:
-            self.driver.body.task.sim.qpos[0] = model_state(
-                self.driver.body.task.sim.scene, poses[0]
-            )
+            self.driver.body.sim.qpos[0] = model_state(self.driver.body.sim.scene, poses[0])
         return ""
 
     def sleep(self, seconds: float) -> None:
         if self.unsteady:
             self.unsteady -= 1
-            self.driver.body.task.sim.qpos[0, 1] += 0.01
+            self.driver.body.sim.qpos[0, 1] += 0.01
 
 
 @pytest.fixture

@@ -233,7 +233,7 @@ def test_pictures_are_taken_with_the_joints_of_that_moment():
     asked = []
 
     def ask(prompt):
-        driver.body.task.sim.qpos[0, :6] = JOINTS[len(asked)]
+        driver.body.sim.qpos[0, :6] = JOINTS[len(asked)]
         asked.append(prompt)
 
     pictures = iter(np.arange(3 * 4 * 5 * 3, dtype=np.uint8).reshape(3, 4, 5, 3))

@@ -131,7 +131,7 @@ def test_a_snapshot_from_before_alignments_takes_one(file):
     snapshot = Path(__file__).parents[3] / "policies" / "whole_task_snapshot.pt"
     policy = load_policy(snapshot, overrides={"env.scene.alignment": file})
     config = LiftConfig.from_cfg(policy.cfg, evaluation=True)
-    assert build_scene(config.scene).config.servos == SERVOS
+    assert config.build_scene().config.servos == SERVOS
     assert LiftConfig.from_cfg(load_policy(snapshot).cfg).scene == SceneConfig()
 
 

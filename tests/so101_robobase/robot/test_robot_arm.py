@@ -62,7 +62,7 @@ def make(driver):
     """make(driver) -> a connected arm."""
 
     def made(used=driver):
-        physics = driver.body.task.sim.scene.model
+        physics = driver.body.sim.scene.model
         arm = assemble_arm(used, physics, driver.clock, alignment=ALIGNMENT)
         arm.connect()
         return arm

@@ -159,7 +159,7 @@ def sway(body, fault, seconds=3.0):
     driver, events = SimulatedDriver(body), EventLog()
     if fault is not None:
         driver.faults.inject(fault, 0.0)
-    arm = assemble_arm(driver, body.task.sim.scene.model, driver.clock, events)
+    arm = assemble_arm(driver, body.sim.scene.model, driver.clock, events)
     loop, ending = ArmLoop(arm), Ending()
 
     def work():
@@ -216,7 +216,7 @@ def test_servos_tell_what_they_hold_and_not_what_moves_them(body):
     driver = SimulatedDriver(body)
     driver.connect()
     begin = body.joint_pos
-    clearance = Clearance(body.task.sim.scene.model)
+    clearance = Clearance(body.sim.scene.model)
 
     def loads():
         return np.array([driver.health(joint).load for joint in range(6)])

@@ -76,7 +76,7 @@ def make(tmp_path):
 
     def build(count=1, keys=None, on_stop=RELEASE, guard=None):
         driver = Witness(Body(LiftConfig(stage=0)))
-        physics = driver.body.task.sim.scene.model
+        physics = driver.body.sim.scene.model
         joint_range = physics.actuator_ctrlrange
         events = EventLog()
         arm = assemble_arm(driver, physics, driver.clock, events)
@@ -235,7 +235,7 @@ def test_an_arm_on_a_port_is_recorded_and_its_servos_found(tmp_path, capsys):
     pytest.importorskip("lerobot")
     lift = LiftConfig(stage=0, scene=SceneConfig(servos=SOFT))
     folder, output = tmp_path / "recordings", tmp_path / "arm.yaml"
-    with EmulatedBus(EmulatorConfig(lift=lift, pose=(0.0, -1.7, 1.6, 0.8, 0.0, 0.0))) as bus:
+    with EmulatedBus(EmulatorConfig(lift, pose=(0.0, -1.7, 1.6, 0.8, 0.0, 0.0))) as bus:
         arm = ("--port", bus.port, "--calibration", bus.write_calibration(tmp_path, "arm"))
         command = ("--record", folder, "--output", output, *arm, "--yes", "--num_threads", 1)
         search = ("--population", 16, "--generations", 18)

@@ -142,7 +142,7 @@ def make():
         config = LiftConfig(stage=0, observation=observation)
         body = Body(config)
         driver = SimulatedDriver(body)
-        physics = body.task.sim.scene.model
+        physics = body.sim.scene.model
         arm = assemble_arm(driver, physics, driver.clock)
         camera = SimpleNamespace(camera=0, camera_every=1)
         rollout = Rollout(

@@ -173,7 +173,7 @@ def test_outlines_follow_the_arm_and_fit_once_the_pose_does(editor):
     driver.connect()
     body = driver.body
     states = [np.concatenate([pose, (0.25, 0.03, 0.015, 1, 0, 0, 0)]) for pose in POSES]
-    camera = camera_at(true, lambda: body.task.sim.qpos[0])
+    camera = camera_at(true, lambda: body.sim.qpos[0])
     album, lines = Album(), []
     script = iter([None, *"xxxx", *(6 * "W"), None, *(4 * "f"), None, "s", None, "q"])
     rounds = iter([0, 1, 2, 2])
@@ -181,7 +181,7 @@ def test_outlines_follow_the_arm_and_fit_once_the_pose_does(editor):
     def pressed():
         key = next(script)
         if key is None:  # end of a round; before the next the person has moved the arm
-            body.task.sim.qpos[0] = states[next(rounds)]
+            body.sim.qpos[0] = states[next(rounds)]
         return key
 
     try:
@@ -190,7 +190,7 @@ def test_outlines_follow_the_arm_and_fit_once_the_pose_does(editor):
         )
         frames = []
         for index in (0, 1, 2, 2):
-            body.task.sim.qpos[0] = states[index]
+            body.sim.qpos[0] = states[index]
             frames.append(camera.grab()[1])
     finally:
         camera.close()

@@ -114,14 +114,14 @@ def on_simulated_robot(make_policy, resolution, steps=STEPS, blind=True):
     """
     body = Body(CONFIG)
     driver = SimulatedDriver(body, resolution=resolution)
-    eyes = PromptSight(SimulatedEyes(body.task, driver.clock))
+    eyes = PromptSight(SimulatedEyes(body.sim, body.config, driver.clock))
     diary = Diary(
         make_policy(body),
-        lambda: (body.task.sim.batch.state[0].copy(), body.qpos),
+        lambda: (body.sim.batch.state[0].copy(), body.qpos),
         lambda: rollout.arm.command,
     )
     rollout = make_rollout(
-        body.task.sim.scene.model,
+        body.sim.scene.model,
         driver,
         diary,
         driver.clock,
@@ -151,7 +151,7 @@ def test_a_cube_is_lifted_alike():
     """The shipped policy's own actions, contacts and all."""
 
     def shipped(body):
-        return RobotPolicy(load_policy(POLICY), body.task.sim.kinematics)
+        return RobotPolicy(load_policy(POLICY), body.sim.kinematics)
 
     diary, events, result = on_simulated_robot(shipped, 0, steps=100, blind=False)
     assert result.outcomes[0].success
@@ -199,7 +199,7 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
     for _ in range(5):  # a busy machine makes times uncertain, and the emulator leave time out
         slips = bus.state().slips
         witness, looks, diary, goals, arm, result = on_emulated_servos(
-            bus, calibration, body.task.sim.scene.model
+            bus, calibration, body.sim.scene.model
         )
         if bus.state().slips > slips or result.stopped is not None:
             continue
@@ -211,9 +211,7 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
         place(body.task, start.qpos)
 
         # The same actions become the same commands.
-        _, targets, _ = in_training(
-            CONFIG, body.task.sim.batch.state[0].copy(), command, diary.actions
-        )
+        _, targets, _ = in_training(CONFIG, body.sim.batch.state[0].copy(), command, diary.actions)
         sent = np.array([arm.units.to_model(write.position) for write in witness.writes[number:]])
         np.testing.assert_allclose(sent[1 : 2 * SHORT : 2], targets, rtol=0, atol=ROUNDING)
 

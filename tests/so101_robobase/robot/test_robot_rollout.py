@@ -160,7 +160,7 @@ def make():
         body = Body(config)
         driver = driver(body) if driver else Flaky(body)
         events = EventLog()
-        physics = body.task.sim.scene.model
+        physics = body.sim.scene.model
         used = DryRun(driver) if dry else driver
         arm = assemble_arm(used, physics, driver.clock, events)
         scene = BodyScene(body, 0)
@@ -174,7 +174,7 @@ def make():
             sight=(sight or Blank)(driver.clock),
             policy=policy or Nodding(config),
             scene=scene,
-            kinematics=body.task.sim.kinematics,
+            kinematics=body.sim.kinematics,
             start=start_pose(config),
             settings=settings or Settings(episode_time=0.4),
             observers=[Notes()],
@@ -212,7 +212,7 @@ def test_velocities_are_those_of_the_simulation(make):
     act = rollout.policy.act
 
     def spy(picture, joint_pos, joint_vel):
-        true.append(driver.body.task.sim.joint_vel[0].copy())
+        true.append(driver.body.sim.joint_vel[0].copy())
         return act(picture, joint_pos, joint_vel)
 
     rollout.policy.act = spy
@@ -288,7 +288,7 @@ def test_a_policy_gone_astray_moves_nothing_outside_limits(make, bad):
     config = LiftConfig(stage=0)
     rollout, driver, events = make(Settings(episode_time=1), policy=Nodding(config, bad))
     result = rollout.run()
-    joint_range = driver.body.task.sim.scene.model.actuator_ctrlrange
+    joint_range = driver.body.sim.scene.model.actuator_ctrlrange
     told = np.array([driver.units.to_model(position) for _, position in driver.told])
     assert np.isfinite(told).all()
     assert (told >= joint_range[:, 0] - 1e-9).all()

@@ -29,12 +29,12 @@ class Examined:
 
     def __init__(self, body, *faults, pose=START):
         body.begin(0)
-        body.task.sim.qpos[0, :NUM_JOINTS], body.task.sim.qvel[0, :NUM_JOINTS] = pose, 0
-        body.task.sim.batch.forward()
+        body.sim.qpos[0, :NUM_JOINTS], body.sim.qvel[0, :NUM_JOINTS] = pose, 0
+        body.sim.batch.forward()
         driver, self.events, self.said = SimulatedDriver(body), EventLog(), []
         for fault in faults:
             driver.faults.inject(fault, 0.0)
-        physics = body.task.sim.scene.model
+        physics = body.sim.scene.model
         arm = assemble_arm(driver, physics, driver.clock, self.events)
         loop, self.ending, self.turns, self.heights = ArmLoop(arm), Ending(), [], []
 
@@ -116,7 +116,7 @@ def test_backlash_and_sagging_of_a_real_arm_pass():
 
 def test_where_there_is_no_room_nothing_moves(body):
     low = np.array([0.0, 0.2, 0.35, 1.17, 1.57, 0.8])
-    assert Clearance(body.task.sim.scene.model)(low).clearance < 0.02
+    assert Clearance(body.sim.scene.model)(low).clearance < 0.02
     tested = Examined(body, pose=low)
     assert "there is no room for shoulder_pan to turn" in tested.stopped
     assert np.abs(body.joint_pos - low).max() < 0.02

@@ -5,6 +5,7 @@ episode's own random draw, so a reset costs microseconds and touches one simulat
 and demonstrations have a state of its own for every seed, from banks made as they are needed.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from mujoco.batch import Batch
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics, rotation_error, yaw_rotation
+from so101_robobase.sim.marks import Mark
 from so101_robobase.sim.scene import (
     MOVING_FINGER_SENSOR,
     STATIC_FINGER_SENSOR,
@@ -22,10 +24,11 @@ from so101_robobase.sim.scene import (
     SceneConfig,
     build_scene,
 )
+from so101_robobase.sim.simulation import Simulation
 from so101_robobase.sim.threads import usable_threads
 from so101_robobase.sim.variation import CubeSizes
-from so101_robobase.tasks.lift.config import LiftConfig
-from so101_robobase.tasks.lift.rewards import JAW_CLOSED, jaw_excess
+from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.grasp import JAW_CLOSED, jaw_excess
 
 READY_TCP = (0.22, 0.0)  # m, from here the wrist camera sees the cube almost anywhere in the box
 READY_HEIGHT = (0.15, 0.20)  # m, TCP above the table
@@ -68,20 +71,45 @@ class Bank(NamedTuple):
     cube_edge: np.ndarray  # (K,) m
 
 
-class Curriculum:
-    """Draws start states from the stage mixture of `config`; banks are built when first needed.
+class Starts:
+    """Where the episodes of N members begin: states drawn from the stages of `config`.
 
-    Where physics is randomised, the states of a bank were simulated with cubes of different
-    sizes, so that a held cube fits between the fingers; the episode's cube is the state's.
+    Banks are built when first needed. Where physics is randomised, their states were simulated
+    with cubes of different sizes, so that a held cube fits between the fingers; the episode's
+    cube is the state's.
+
+    Args:
+        config: the task.
+        sim: its members; their random generators draw.
     """
 
-    def __init__(self, config: LiftConfig):
-        self._config = config
+    def __init__(self, config: TaskConfig, sim: Simulation):
+        self.config, self._sim = config, sim
+        self._seeds: list[int | None] = [None] * sim.num_envs  # of the episodes that begin next
         physical = config.randomization.physical
         self._cube_edge = physical.cube_edge if physical.enabled else None
         self._stages = [stage for stage, _ in config.stage_weights]
         self._cumulative = np.cumsum([weight for _, weight in config.stage_weights])
         self._has_own = config.starts != "training"
+
+    def seed(self, seeds: Sequence[int | None]) -> None:
+        """Member i's next episode is `seeds[i]` of this config's starts; None goes on drawing."""
+        for i, seed in enumerate(seeds):
+            if seed is not None:
+                self._seeds[i] = seed = int(seed)
+                self._sim.rngs[i] = np.random.default_rng([*self.config.start_key, seed])
+
+    def begin(self, ids: np.ndarray) -> np.ndarray:
+        """Start episodes in the members `ids` (n,), rising; returns their stages (n,)."""
+        starts = [self.draw(self._sim.rngs[i], self._seeds[i]) for i in ids]
+        for i in ids:
+            self._seeds[i] = None
+        self._sim.begin(
+            ids,
+            np.array([start.state for start in starts]),
+            np.array([start.cube_edge for start in starts]),
+        )
+        return np.array([start.stage for start in starts])
 
     def draw(self, rng: np.random.Generator, seed: int | None = None) -> Start:
         """The start of one episode.
@@ -102,18 +130,31 @@ class Curriculum:
         state = states[k].copy()
         if stage == 0:
             self._place_cube(state, rng)
+        self.arrange(state[1:], rng)
         return Start(stage, state, float(edges[k]))
 
+    def arrange(self, qpos: np.ndarray, rng: np.random.Generator) -> None:
+        """Change a drawn start in place: what a task puts elsewhere in every episode.
+
+        `qpos`: as of `Simulation`, and more behind it.
+        """
+
     def _bank(self, stage: int, number: int) -> Bank:
-        config = self._config
+        config = self.config
         key = (*config.start_key, number)
         return bank(
-            config.scene, stage, config.cube_jitter, config.lift_height, self._cube_edge, key
+            config.scene,
+            stage,
+            config.cube_jitter,
+            config.carry_height,
+            self._cube_edge,
+            key,
+            config.marks,
         )
 
     def _place_cube(self, state: np.ndarray, rng: np.random.Generator) -> None:
         """Put the cube of `state` anywhere in the box, lying flat as it does, with any heading."""
-        box = self._config.cube_box
+        box = self.config.cube_box
         cube = state[1 + NUM_JOINTS :]  # a row of states begins with the time, then qpos
         cube[0], cube[1] = rng.uniform(*box.x), rng.uniform(*box.y)
         yaw = rng.uniform(-np.pi, np.pi)
@@ -125,9 +166,10 @@ def bank(
     scene: SceneConfig,
     stage: int,
     cube_jitter: float,
-    lift_height: float,
+    carry_height: float,
     cube_edge: tuple[float, float] | None = None,
     key: tuple[int, ...] = (0, 0, 0),
+    marks: tuple[Mark, ...] = (),
 ) -> Bank:
     """`BANK_SIZE` start states of one stage, the same at every call; fewer where few are reached.
 
@@ -146,8 +188,10 @@ def bank(
             break
         half_size = _half_sizes(rng, scene, cube_edge, wanted * _CANDIDATES)
         cube = _cube_positions(rng, cube_jitter, half_size)
-        tcp = _tcp_positions(rng, stage, cube, lift_height, half_size - scene.cube_half_size)
-        made.append(_states(scene, stage, lift_height, tcp, cube, half_size, wanted))
+        tcp = _tcp_positions(rng, stage, cube, carry_height, half_size - scene.cube_half_size)
+        made.append(
+            _states(build_scene(scene, marks), stage, carry_height, tcp, cube, half_size, wanted)
+        )
     result = Bank(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
     for array in result:
         array.flags.writeable = False
@@ -155,30 +199,30 @@ def bank(
 
 
 def _states(
-    scene: SceneConfig,
+    scene: Scene,
     stage: int,
-    lift_height: float,
+    carry_height: float,
     tcp: np.ndarray,
     cube: np.ndarray,
     half_size: np.ndarray,
     wanted: int,
 ) -> Bank:
     """At most `wanted` settled states of the candidates that are reached and hold their cube."""
-    kinematics = Kinematics.from_model(build_scene(scene).model)
+    kinematics = Kinematics.from_model(scene.model)
     arm, reaches = _arm_poses(kinematics, tcp, point_down=stage in (1, 2, 3))
     reached = np.flatnonzero(reaches)[:wanted]
     if len(reached) == 0:
         raise UserError(
             f"stage={stage} starts where this arm cannot reach; check env.lift_height and env.scene"
         )
-    states = _Simulations(build_scene(scene), kinematics, arm[reached], cube[reached])
-    if (half_size != scene.cube_half_size).any():
+    states = _Simulations(scene, kinematics, arm[reached], cube[reached])
+    if (half_size != scene.config.cube_half_size).any():
         states.resize_cubes(half_size[reached])
     states.settle()
     if stage in (1, 2):
         states.grasp()
     if stage == 1:
-        states.lift(lift_height)
+        states.lift(carry_height)
     if len(states.valid) == 0:
         raise UserError(f"stage={stage} needs a cube that the gripper can hold; check env.scene")
     return Bank(states.result(states.valid), 2 * half_size[reached][states.valid])
@@ -204,7 +248,7 @@ def _tcp_positions(
     rng: np.random.Generator,
     stage: int,
     cube: np.ndarray,
-    lift_height: float,
+    carry_height: float,
     wider: np.ndarray,
 ) -> np.ndarray:
     """Where the tool centre points of a stage begin, (count, 3) m.
@@ -221,7 +265,7 @@ def _tcp_positions(
         distance = rng.uniform(*FAR, len(cube))
         tcp[:, 0] += distance * np.cos(angle)
         tcp[:, 1] += distance * np.sin(angle)
-        tcp[:, 2] = lift_height + FAR_CLEARANCE
+        tcp[:, 2] = carry_height + FAR_CLEARANCE
     else:
         tcp = cube + np.array([0, -BESIDE, ABOVE if stage == 3 else GRASP_DEPTH])
         tcp[:, 1] -= wider
@@ -287,18 +331,18 @@ class _Simulations:
         self._simulate(_SETTLE)
         self._keep_grasped()
 
-    def lift(self, lift_height: float) -> None:
+    def lift(self, carry_height: float) -> None:
         """Straight up with the cube, to just above the lift height."""
         tcp, _ = self._kinematics.forward(self._qpos[:, :NUM_JOINTS])
         low = tcp[:, 2].copy()
-        rise = lift_height + HELD_MARGIN - self._qpos[:, _CUBE][:, 2]
+        rise = carry_height + HELD_MARGIN - self._qpos[:, _CUBE][:, 2]
         for k in range(_LIFT):
             tcp[:, 2] = low + rise * (k + 1) / _LIFT
             self._ctrl[:, :-1] = self._kinematics.solve(tcp, self._ctrl, iterations=3)
             self._simulate(1)
         self._simulate(_SETTLE)
         self._keep_grasped()
-        self._valid &= self._qpos[:, _CUBE][:, 2] > lift_height
+        self._valid &= self._qpos[:, _CUBE][:, 2] > carry_height
 
     @property
     def valid(self) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""What `env=so101_lift` says of its settings before anything heavy is imported or built."""
+"""What a task says of the settings of a run, before anything heavy is built."""
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
@@ -12,8 +13,9 @@ from robobase.settings.method_settings import PARTS
 from robobase.settings.run_settings import RUN
 from robobase.settings.setting import Need, Setting, never
 from robobase.settings.task import TaskSettings
-from so101_robobase.tasks.lift.config import RUN_KEYS, LiftConfig, Stages
-from so101_robobase.vision.observation import PROPRIOCEPTION_NAMES
+from so101_robobase.base.settings import plain
+from so101_robobase.tasks.config import RUN_KEYS, Stages, TaskConfig
+from so101_robobase.vision.observation import CHANNEL_KINDS, PROPRIOCEPTION_NAMES
 
 CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2, "state": 0}
 """Bytes of one pixel by observation."""
@@ -26,18 +28,20 @@ _ONE_CAMERA = never("the arm has one camera, which needs no fusion")
 _FALSE = Choice(False)
 
 
-class LiftSettings(TaskSettings):
-    """What `cfg.env` may hold, from the task's dataclasses, and what of the engine's differs."""
+class ArmTaskSettings(TaskSettings):
+    """What `cfg.env` may hold, from the task's dataclasses, and what of the engine's differs.
+
+    A task has its own in its folder, with its `config`; `cfg.env_settings` names it.
+    """
+
+    config: ClassVar[type[TaskConfig]]
 
     def settings(self) -> Mapping[str, Setting]:
-        known = declared_fields(LiftConfig, "env")
-        for key in _ELSEWHERE:
-            del known[f"env.{key}"]
-        return known | {f"env.{key}": setting for key, setting in RUN_KEYS.items()} | _ENGINES
+        return settings_of(self.config)
 
     def check(self, cfg: DictConfig) -> None:
-        config = LiftConfig.from_cfg(cfg)
-        LiftConfig.from_cfg(cfg, evaluation=True)
+        config = self.config.from_cfg(cfg)
+        self.config.from_cfg(cfg, evaluation=True)
         taught = "teacher_share" in cfg.method
         if taught and not config.teacher:
             raise UserError(
@@ -50,11 +54,44 @@ class LiftSettings(TaskSettings):
             )
 
     def memory(self, cfg: DictConfig) -> TaskMemory:
-        config = LiftConfig.from_cfg(cfg)
+        config = self.config.from_cfg(cfg)
         frame = CHANNELS[config.observation] * config.image_size**2
         return TaskMemory(SIMULATION, frame + 4 * (len(PROPRIOCEPTION_NAMES) + 3))
 
 
+def defaults(config: type[TaskConfig]) -> dict[str, Any]:
+    """What `cfg.env` holds of the task before a preset or a user changes it, as plain values."""
+    values = {key: value for key, value in plain(config()).items() if key not in _ELSEWHERE}
+    run = {
+        "env_name": f"so101_{config.name}",
+        "eval_stage": None,
+        "mixture": dict(config.MIXTURE),
+        "num_classes": len(config().class_names),
+        "channel_kinds": plain(CHANNEL_KINDS),
+    }
+    return run | values
+
+
+def settings_of(config: type[TaskConfig]) -> Mapping[str, Setting]:
+    """The settings of a run of the task, by full key."""
+    known = declared_fields(config, "env")
+    for key in _ELSEWHERE:
+        del known[f"env.{key}"]
+    stages = Stages(config.STAGES)
+    own = {
+        "env_name": Setting(Choice(f"so101_{config.name}")),
+        "num_classes": Setting(Choice(len(config().class_names))),
+        "eval_stage": Setting(OrNull(stages), *RUN["num_eval_episodes"].needs),
+        "mixture": Setting(stages, _MIXED),
+    }
+    return known | {f"env.{key}": item for key, item in (RUN_KEYS | own).items()} | _ENGINES
+
+
+_MIXED = Need(
+    "a preset that starts from it, such as launch=teacher",
+    ("env.stage", "env.mixture"),
+    lambda stage, mixture: stage == mixture,
+)
 _BONUS = Need(
     "reinforcement learning, or env.on_success=bonus",
     ("method.is_rl", "env.on_success"),
@@ -62,7 +99,6 @@ _BONUS = Need(
 )
 
 _ENGINES = {
-    "env.eval_stage": Setting(OrNull(Stages()), *RUN["num_eval_episodes"].needs),
     "replay.gamma": Setting(Number(0, 1), _BONUS),
     "pixels": Setting(
         Flag(),

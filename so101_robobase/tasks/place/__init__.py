@@ -1,0 +1,1 @@
+"""Carry the cube onto a marked square and let go."""

@@ -1,0 +1,68 @@
+"""The place task's episodes: where the square lies, when the cube is on it, what a step pays."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.sim.simulation import Simulation
+from so101_robobase.tasks.judge import Judge
+from so101_robobase.tasks.lift.task import LiftTask
+from so101_robobase.tasks.place.config import PlaceConfig
+from so101_robobase.tasks.place.reward import PLACED_HEIGHT, TERMS, PlaceSignals
+from so101_robobase.tasks.starts import Starts
+from so101_robobase.tasks.task import norm
+
+_CUBE = slice(NUM_JOINTS, NUM_JOINTS + 2)  # of qpos, in the plane
+_TARGET = slice(NUM_JOINTS + 7, NUM_JOINTS + 9)
+
+
+def cube_to_target(sim: Simulation) -> np.ndarray:
+    """Distance of the cube's centre from the square's in the plane, m, (N,)."""
+    return norm(sim.cube_pos[:, :2] - sim.mark_pos[:, 0])
+
+
+class PlaceStarts(Starts):
+    """The lift's starts with the square somewhere away from the cube."""
+
+    config: PlaceConfig
+
+    def arrange(self, qpos: np.ndarray, rng: np.random.Generator) -> None:
+        box, apart = self.config.target_box, self.config.target_apart
+        while True:
+            target = rng.uniform(*box.x), rng.uniform(*box.y)
+            if np.hypot(*(target - qpos[_CUBE])) >= apart:
+                break
+        qpos[_TARGET] = target
+
+
+class PlaceJudge(Judge):
+    """The cube lies on the square and no finger touches it."""
+
+    config: PlaceConfig
+
+    def goal(self) -> np.ndarray:
+        lies = self.sim.cube_pos[:, 2] < PLACED_HEIGHT
+        near = cube_to_target(self.sim) < self.config.place_radius
+        return lies & near & ~self.sim.touching.any(axis=1)
+
+
+class PlaceTask(LiftTask):
+    """N episodes of the place task; see `Task`."""
+
+    config: PlaceConfig
+    starts_class: ClassVar = PlaceStarts
+    judge_class: ClassVar = PlaceJudge
+    terms: ClassVar = TERMS
+
+    @property
+    def lifted(self) -> np.ndarray:
+        return self.grasping & (self.sim.cube_pos[:, 2] > self.config.lift_height)
+
+    def info(self) -> dict[str, np.ndarray]:
+        """`LiftTask.info`, and `cube_to_target`, float64: m in the plane."""
+        return {**super().info(), "cube_to_target": cube_to_target(self.sim)}
+
+    def reward(self, action: np.ndarray) -> np.ndarray:
+        to_target = cube_to_target(self.sim)
+        return self.pays(PlaceSignals(**self.signals(action), cube_to_target=to_target))

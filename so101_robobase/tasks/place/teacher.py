@@ -1,0 +1,79 @@
+"""The scripted expert of the place task: the lift's pick, then over the square, down and away."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from so101_robobase.tasks.lift.pick import (
+    HOVER_HEIGHT,
+    JAW_OPEN,
+    LIFT_MARGIN,
+    Phase,
+    Plan,
+    TopDownPick,
+)
+from so101_robobase.tasks.lift.teacher import LiftTeacher
+from so101_robobase.tasks.place.config import PlaceConfig
+
+OVER = 0.008  # m in the plane from the square's middle: where the way down begins
+STEADY = 0.015  # m: where it goes on
+PRESSED = 0.001  # m under the table: the goal of the way down, so that the cube gets there
+LANDED = 0.004  # m over the table: where the jaw opens
+CLEAR = 0.004  # m from where the open fingers touch nothing: there they go up
+
+
+class PickAndPlace(TopDownPick):
+    """Decides anew at every call, like the pick; `target` (N, 2) m is set before each."""
+
+    target: np.ndarray
+    radius: float
+
+    def _plan(
+        self,
+        joint_pos: np.ndarray,
+        cube_pos: np.ndarray,
+        cube_quat: np.ndarray,
+        holding: np.ndarray | None,
+        cube_half_size: np.ndarray | float,
+    ) -> Plan:
+        plan = super()._plan(joint_pos, cube_pos, cube_quat, holding, cube_half_size)
+        assert holding is not None
+        tcp, goal, jaw = plan.tcp, plan.goal, plan.jaw
+        way = self.target - cube_pos[:, :2]
+        distance = np.hypot(*way.T)
+        height = cube_pos[:, 2] - cube_half_size  # of its lower side
+        held = holding & (self.phase == Phase.LIFT)
+        lowering = held & (
+            (distance < OVER) | ((distance < STEADY) & (cube_pos[:, 2] < self._lift_height))
+        )
+        carrying = held & ~lowering & (cube_pos[:, 2] > self._lift_height)
+        placed = ~held & (distance < self.radius) & (height < LANDED)
+        goal[carrying, :2] = (tcp[:, :2] + way)[carrying]
+        up = self._lift_height + LIFT_MARGIN - cube_pos[:, 2]
+        goal[carrying, 2] = (tcp[:, 2] + up)[carrying]
+        goal[lowering, :2] = (tcp[:, :2] + way)[lowering]
+        goal[lowering, 2] = (tcp[:, 2] - height - PRESSED)[lowering]
+        opening = lowering & (height < LANDED)
+        jaw[opening | placed] = JAW_OPEN
+        aside = np.hypot(*(tcp - plan.beside)[:, :2].T)
+        goal[placed, :2] = plan.beside[placed, :2]
+        risen = np.where(aside < CLEAR, plan.beside[:, 2] + 2 * HOVER_HEIGHT, tcp[:, 2])
+        goal[placed, 2] = risen[placed]
+        self.phase[placed] = Phase.ABOVE
+        return plan
+
+
+class PlaceTeacher(LiftTeacher):
+    """Asks the scripted pick and place."""
+
+    pick_class: ClassVar = PickAndPlace
+    pick: PickAndPlace
+
+    def __init__(self, task: Any):
+        super().__init__(task)
+        assert isinstance(task.config, PlaceConfig)
+        self.pick.radius = task.config.place_radius
+
+    def act(self) -> np.ndarray:
+        self.pick.target = self._task.sim.mark_pos[:, 0]
+        return super().act()

@@ -1,0 +1,1 @@
+"""Touch the cube's top with the closed fingers."""
