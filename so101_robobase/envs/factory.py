@@ -153,7 +153,7 @@ def _fill_in(cfg: DictConfig, group: str, before: Any, after: Any) -> None:
     old, new = asdict(before), asdict(after)
     for key, value in new.items():
         if value != old[key]:
-            OmegaConf.update(cfg, f"{group}.{key}", value, force_add=True)
+            OmegaConf.update(cfg, f"{group}.{key}", value, merge=False, force_add=True)
 
 
 def _copy(demo: Demo) -> Demo:

@@ -59,8 +59,8 @@ class Policy:
             raise UserError(
                 "this works on tasks of so101_robobase alone, and the snapshot's environments are "
                 f"those of {kind.__module__}.{kind.__qualname__}; to evaluate it type its "
-                "training command again with num_train_envs=0 resume_from=<snapshot>, or derive the "
-                "factory from so101_robobase.envs.factory.SO101Factory"
+                "training command again with num_train_envs=0 resume_from=<snapshot>, or derive "
+                "the factory from so101_robobase.envs.factory.SO101Factory"
             )
         return config_of(self.cfg, evaluation=True)
 

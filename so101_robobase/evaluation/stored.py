@@ -57,11 +57,11 @@ def config_of(
     tree = stored_config.parse(stored_config.to_text(cfg), f"snapshot {snapshot}")
     registry.check(tree, f"snapshot {snapshot}", trusted)
     cfg = OmegaConf.create(tree)
-    _check_values(cfg, snapshot)
+    _check_values(cfg, snapshot, overrides)
     return cfg
 
 
-def _check_values(cfg: DictConfig, snapshot: Path) -> None:
+def _check_values(cfg: DictConfig, snapshot: Path, overrides: Mapping[str, Any]) -> None:
     """Raise UserError for a value that a run could not have had. Older files lack newer keys."""
     known = declared(cfg, settings_of(config_class(cfg)) if _is_ours(raw(cfg)) else None)
     for key, value in leaves(raw(cfg), stop_at=known):
@@ -70,6 +70,8 @@ def _check_values(cfg: DictConfig, snapshot: Path) -> None:
             try:
                 checked(known[key].kind, key, value)
             except UserError as error:
+                if key in overrides:
+                    raise
                 raise UserError(f"snapshot {snapshot}: {error}") from error
 
 

@@ -131,7 +131,6 @@ def test_a_module_tells_help_and_mistakes_before_torch_is_imported(words, tmp_pa
 WRONG = {
     "evaluate nope.pt": "nope.pt does not exist; give a *_snapshot.pt",
     "evaluate . --num_episodes 0": "--num_episodes 0 is too small; give 1 or more",
-    "evaluate . --reward_version v99": "reward_version='v99' is unknown",
     "evaluate . --device gpu": "--device 'gpu' is unknown; known: auto, cpu, cuda",
     "compare nope": "nope does not exist",
     "segmentation infer nope.png --checkpoint .": "nope.png does not exist; give a picture",

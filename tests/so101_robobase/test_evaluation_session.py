@@ -104,7 +104,7 @@ def test_video_shows_four_cameras_the_wrist_and_two_panels(run):
         (["--frame_size", "5"], "--frame_size 5 is too small; give 32 or more"),
         (["--cameras", "topdwn"], "camera='topdwn' is unknown; known: topdown, side, front"),
         (["--stage", "9"], "--stage 9 is too large; give at most 4"),
-        (["--reward_version", "v99"], "reward_version='v99' is unknown"),
+        (["--reward_version", "v99"], "env.reward_version=v99 is not allowed; give v1"),
         (["--overrides", "frame_stack=two"], "override frame_stack=two: in the snapshot's config"),
         (["--overrides", "env=3"], "override env=3: in the snapshot's config it is {"),
         (["--overrides", "~env.stage"], "cannot use --overrides ~env.stage; give key=value"),

@@ -201,8 +201,7 @@ def test_demonstrations_do_not_repeat_and_seeds_have_none_in_common():
     [
         ((), -1, "demos=-1 asks for all"),
         (("norm_obs=true",), 1, "norm_obs=true is not available"),
-        (("env.reward_version=v12", "env.place_target=[0.3,0]"), 1, "has no demonstrations"),
-        (("env.lift_height=0.4",), 1, "the scripted pick succeeded in 0 of"),
+        (("env.lift_height=0.4",), 1, "the scripted expert succeeded in 0 of"),
     ],
 )
 def test_demonstrations_that_cannot_be_had_are_refused(overrides, demos, message):

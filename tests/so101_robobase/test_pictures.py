@@ -43,7 +43,7 @@ def test_segmentation_shows_each_class_in_its_colour_and_enlarges_exactly():
 
 
 def test_class_colours_differ_from_each_other():
-    assert len(np.unique(PALETTE, axis=0)) == len(CLASSES)
+    assert len(np.unique(PALETTE, axis=0)) == len(PALETTE) > len(CLASSES)
 
 
 def test_near_pixels_are_brighter_than_far_ones():
@@ -64,7 +64,7 @@ def test_each_observation_kind_gives_its_panels(kind, channels, count):
 
 def test_legend_shows_the_colour_of_every_class():
     panel = pictures.observation_panels(np.zeros((1, 84, 84), np.uint8), "seg", 256)[0]
-    for colour in PALETTE:
+    for colour in PALETTE[: len(CLASSES)]:
         assert (panel == colour).all(axis=-1).any()
 
 

@@ -18,7 +18,7 @@ from so101_robobase.sim.randomization import (
     RandomizationConfig,
 )
 from so101_robobase.sim.scene import SceneConfig, build_scene
-from so101_robobase.tasks.lift import starts as curriculum
+from so101_robobase.tasks import starts
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
 from so101_robobase.tasks.lift.teacher import LiftTeacher
@@ -113,8 +113,8 @@ def test_nominal_values_give_the_physics_that_is_not_randomised(monkeypatch):
     def scenes_own(rng, scene, cube_edge, count):  # draws nothing, so that the starts are the same
         return np.full(count, scene.cube_half_size)
 
-    monkeypatch.setattr(curriculum, "_half_sizes", scenes_own)
-    curriculum.bank.cache_clear()
+    monkeypatch.setattr(starts, "_half_sizes", scenes_own)
+    starts.bank.cache_clear()
     plain = started(4, physical=PhysicalRandomization())
     nominal = started(4, physical=only())
     for action in np.random.default_rng(0).uniform(-1, 1, (10, 4, 6)):

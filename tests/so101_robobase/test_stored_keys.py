@@ -32,7 +32,7 @@ WORDS = {  # hold words or numbers that are compared with what is known, and ope
     "env.eval_stage",
     "env.reward_version",
     "env.on_success",
-    "env.place_target",
+    "env.scene.servos",  # numbers
     "env.control.mode",
     "env.control.floor",
     "env.corruption.confusion",

@@ -11,7 +11,7 @@ from so101_robobase.envs import demos
 from so101_robobase.envs.single_env import TaskEnv
 from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.tasks.lift import task as lift
+from so101_robobase.tasks import task as tasks
 from so101_robobase.tasks.lift.config import LiftConfig
 
 HUGE = 1e12  # rad/s: MuJoCo gives up above 1e10
@@ -22,7 +22,7 @@ STATE = LiftConfig(observation="state", stage=3)
 @pytest.fixture(autouse=True)
 def told_anew(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # MuJoCo writes a log
-    lift._tell_once.cache_clear()
+    tasks._tell_once.cache_clear()
 
 
 def _blow_up(task, member=0, speed=HUGE):

@@ -7,7 +7,11 @@ from robobase.errors import UserError
 from so101_robobase.sim.scene import SceneConfig
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
-from so101_robobase.tasks.starts import BANK_SIZE, Curriculum, bank
+from so101_robobase.tasks.starts import BANK_SIZE, Starts, bank
+
+
+def starts_of(**settings: object) -> Starts:
+    return LiftTask(LiftConfig(**settings), 1).starts
 
 
 def started(stage: int, num_envs: int = 32) -> LiftTask:
@@ -89,9 +93,9 @@ def test_a_bank_is_made_once_and_cannot_be_changed():
 
 
 def test_a_mixture_draws_stages_by_their_weights():
-    curriculum = Curriculum(LiftConfig(stage={3: 0.25, 4: 0.75}))
+    starts = starts_of(stage={3: 0.25, 4: 0.75})
     rng = np.random.default_rng(0)
-    stages = [curriculum.draw(rng)[0] for _ in range(2000)]
+    stages = [starts.draw(rng)[0] for _ in range(2000)]
     assert set(stages) == {3, 4}
     assert 0.71 < np.mean(np.equal(stages, 4)) < 0.79
 
@@ -105,22 +109,22 @@ def _starts(stage: int, seeds: range, **settings: object) -> set[bytes]:
 
 
 def _drawn(stage: int, count: int = 600, **settings: object) -> set[bytes]:
-    curriculum = Curriculum(LiftConfig(stage=stage, **settings))
+    starts = starts_of(stage=stage, **settings)
     rng = np.random.default_rng(0)
-    return {curriculum.draw(rng).state[1:7].tobytes() for _ in range(count)}  # the arm
+    return {starts.draw(rng).state[1:7].tobytes() for _ in range(count)}  # the arm
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3, 4])
 def test_a_thousand_evaluations_begin_in_a_thousand_states_that_no_training_uses(stage):
-    curriculum = Curriculum(LiftConfig(stage=stage, starts="evaluation"))
+    drawn = starts_of(stage=stage, starts="evaluation")
     seeds = range(1_000_000, 1_001_000 if stage == 3 else 1_000_130)
-    starts = [curriculum.draw(np.random.default_rng(seed), seed).state for seed in seeds]
+    starts = [drawn.draw(np.random.default_rng(seed), seed).state for seed in seeds]
     assert len({state[1:].tobytes() for state in starts}) == len(seeds)
     arms = {state[1:7].tobytes() for state in starts}
     assert len(arms) == len(seeds)
     assert not arms & _drawn(stage)
     others = {
-        curriculum.draw(np.random.default_rng(seed), seed).state[1:7].tobytes()
+        drawn.draw(np.random.default_rng(seed), seed).state[1:7].tobytes()
         for seed in range(2_000_000, 2_000_100)
     }
     assert not arms & others
