@@ -25,8 +25,8 @@ def told_anew(monkeypatch, tmp_path):
     tasks._tell_once.cache_clear()
 
 
-def _blow_up(task, member=0, speed=HUGE):
-    task.sim.qvel[member, 1] = speed
+def _blow_up(simulated, member=0, speed=HUGE):
+    simulated.sim.qvel[member, 1] = speed
 
 
 @pytest.mark.parametrize("speed", [HUGE, RUNAWAY])
@@ -96,7 +96,7 @@ def test_it_is_told_once(capfd):
 def test_a_simulated_arm_is_not_driven_on(speed):
     body = Body(STATE)
     body.advance(body.joint_pos)
-    _blow_up(body.task, speed=speed)
+    _blow_up(body, speed=speed)
     with pytest.raises(UserError, match="physics of the simulated arm blew up"):
         body.advance(body.joint_pos)
 

@@ -124,7 +124,7 @@ class Glance:
         ids[slope < 40], ids[slope > 90] = ClassId.STATIC_FINGER, ClassId.MOVING_FINGER
         tilt = 3 + pose @ [0.3, 0.5, 0.7, 1.1, 1.3, 0.2]
         disparity = (np.arange(84)[:, None] * tilt % 250 + slope % 5).astype(np.uint8)
-        channels = [ids] if self._body.task.config.observation == "seg" else [ids, disparity]
+        channels = [ids] if self._body.config.observation == "seg" else [ids, disparity]
         return Picture(self._clock.now(), np.stack(channels), None)
 
     def close(self):
@@ -268,7 +268,7 @@ def test_a_camera_whose_frames_freeze_is_found_out(make):
 
     def eyes(body, clock):
         cameras.append(Photographs(clock))
-        return CameraEyes(cameras[-1], body.task.config, None, None)
+        return CameraEyes(cameras[-1], body.config, None, None)
 
     rollout = make("rgb", eyes=eyes)
     assert rollout.run().stopped is None

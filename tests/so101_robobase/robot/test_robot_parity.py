@@ -208,7 +208,7 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
         assert found.violations == found.misread == 0
         (command, number), start = diary.begun, diary.states[0]
         body.begin(0)
-        place(body.task, start.qpos)
+        place(body.sim, start.qpos)
 
         # The same actions become the same commands.
         _, targets, _ = in_training(CONFIG, body.sim.batch.state[0].copy(), command, diary.actions)
@@ -227,10 +227,10 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
     pytest.fail("in none of five attempts did the arm move as it should")
 
 
-def place(task, qpos):
-    """Arm and cube at rest at `qpos` (13,)."""
-    task.sim.qpos[0], task.sim.qvel[0] = qpos, 0
-    task.place_cube(task.sim.cube_pos.copy(), task.sim.cube_quat.copy())
+def place(sim, qpos):
+    """Arm and cube at rest as `qpos` (13 and more) begins."""
+    sim.qpos[0], sim.qvel[0] = qpos[: sim.qpos.shape[1]], 0
+    sim.put(sim.qpos[:, NUM_JOINTS:].copy())
 
 
 def follow(body, goals, start, looks):

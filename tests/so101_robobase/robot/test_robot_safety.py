@@ -366,18 +366,16 @@ def test_wherever_the_arm_is_found_no_limit_is_violated_more_than_before(make, j
 @pytest.mark.parametrize("seed", [5, 6, 7])
 def test_the_scripted_pick_succeeds_and_is_never_interfered_with(make, joint_range, seed):
     body = Body(LiftConfig(stage=0))
-    task, control = body.task, ControlConfig()
+    sim, control = body.sim, ControlConfig()
     body.begin(seed)
-    safety = make(task.sim.joint_target[0])
-    controller = make_controller(control, task.sim.kinematics, safety.joint_range, 1)
+    safety = make(sim.joint_target[0])
+    controller = make_controller(control, sim.kinematics, safety.joint_range, 1)
     controller.reset(safety.command[None])
-    pick = TopDownPick(control, task.sim.kinematics, joint_range, 1)
+    pick = TopDownPick(control, sim.kinematics, joint_range, 1)
     for tick in range(200):
         if tick % 2 == 0:
-            action = pick.act(
-                task.sim.joint_pos, task.sim.cube_pos, task.sim.cube_quat, controller.target
-            )
-        target = controller(action, task.sim.joint_pos)[0]
+            action = pick.act(sim.joint_pos, sim.cube_pos, sim.cube_quat, controller.target)
+        target = controller(action, sim.joint_pos)[0]
         decision = safety.filter(target, body.joint_pos)
         assert decision.interventions == ()
         body.advance(decision.command)
@@ -387,12 +385,10 @@ def test_the_scripted_pick_succeeds_and_is_never_interfered_with(make, joint_ran
 @pytest.mark.parametrize(("floor", "held"), [(None, True), (0.002, False)])
 def test_a_policy_that_learnt_with_a_floor_presses_on_that_not_on_the_filters(make, floor, held):
     body = Body(LiftConfig(stage=0))
-    task, control = body.task, ControlConfig(floor=floor)
+    sim, control = body.sim, ControlConfig(floor=floor)
     body.begin(5)
-    safety = make(task.sim.joint_target[0])
-    controller = make_controller(
-        control, task.sim.kinematics, safety.joint_range, 1, safety.clearance
-    )
+    safety = make(sim.joint_target[0])
+    controller = make_controller(control, sim.kinematics, safety.joint_range, 1, safety.clearance)
     controller.reset(safety.command[None])
     reasons = set()
     for _ in range(300):
