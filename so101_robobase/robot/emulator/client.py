@@ -33,14 +33,14 @@ class BusState(NamedTuple):
 
     time: float  # s, monotonic clock
     simulated: float  # s of physics since the start
-    qpos: np.ndarray  # (13,) joints rad, the cube's position m and quaternion
+    qpos: np.ndarray  # (nq,) joints rad, the cube's position m and quaternion, marks m
     qvel: np.ndarray  # (6,) rad/s
     target: np.ndarray  # (6,) rad, where servos with torque drive
     limp: np.ndarray  # (6,) bool, without torque
     complaints: np.ndarray  # (6,) uint8, bits of `protocol.Complaint`
-    lifted: bool
+    met: bool  # the task's goal
     succeeded: bool
-    held: float  # s, for how long the cube has been lifted
+    held: float  # s, for how long it has been
     plugged: bool  # the port is there
     slips: int  # how often physics could not keep up
     slipped: float  # s left out then
@@ -55,9 +55,10 @@ def state_of(reader: StateReader) -> BusState:
     """The newest state that `reader` gives."""
     record = reader.read()
     values = (record[name] for name in BusState._fields)
-    return BusState._make(
+    state = BusState._make(
         value if isinstance(value, np.ndarray) else value.item() for value in values
     )
+    return state._replace(qpos=state.qpos[: record["nq"]])
 
 
 class EmulatedBus:

@@ -21,6 +21,7 @@ STATE = np.dtype(
         ("time", "f8"),  # of the state
         ("simulated", "f8"),  # s, of physics since the start
         ("qpos", "f8", MOST_QPOS),  # joints rad, the cube's position m and quaternion, marks m
+        ("nq", "u1"),  # how many of these there are
         ("qvel", "f8", NUM_JOINTS),  # rad/s
         ("target", "f8", NUM_JOINTS),  # rad, of servos with torque
         ("limp", "?", NUM_JOINTS),  # no torque

@@ -96,7 +96,8 @@ class World:
         assert state.dtype == STATE
         body = self.body
         state["time"], state["simulated"] = self._time, self.simulated
-        state["qpos"][:, : body.sim.qpos.shape[1]] = body.sim.qpos
+        state["nq"] = nq = body.sim.qpos.shape[1]
+        state["qpos"][:, :nq] = body.sim.qpos
         state["qvel"] = body.sim.joint_vel
         state["target"], state["limp"] = [servo.target for servo in self.servos], self._limp
         state["complaints"] = [servo.complaints for servo in self.servos]

@@ -63,7 +63,7 @@ class Mirror(Body):
             self._next = None
             self.place_cube(seed)
             self._began = state.simulated
-        self.sim.qpos[0] = state.qpos[: self.sim.qpos.shape[1]]
+        self.sim.qpos[0] = state.qpos
         seconds = max(0.0, state.simulated - self._began)
         self.sim.steps[0] = int(seconds / CONTROL_PERIOD)
 

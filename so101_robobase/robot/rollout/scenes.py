@@ -1,4 +1,4 @@
-"""What happens around the arm: who puts the cube down, and who knows whether it was lifted."""
+"""What happens around the arm: who puts the cube down, and who knows whether the task was done."""
 
 from typing import Protocol
 
@@ -15,7 +15,7 @@ class Scene(Protocol):
         """Put the cube down for episode `episode` (from 0)."""
 
     def succeeded(self) -> bool | None:
-        """Whether the cube was lifted and held in this episode; None: only a person can tell."""
+        """Whether the task was done in this episode; None: only a person can tell."""
 
 
 class PersonsScene:

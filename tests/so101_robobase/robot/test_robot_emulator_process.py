@@ -325,9 +325,9 @@ def test_configs_survive_the_way_to_the_process():
     lift = dataclasses.replace(lift, scene=dataclasses.replace(lift.scene, camera_fovy=60.0))
     config = EmulatorConfig(lift, 7, 2, (0.0,) * 6, (2, 1, 3, 4, 5, 6), False, (Fault("dead"),))
     back = EmulatorConfig.from_json(config.to_json())
-    assert back.lift.stage_weights == lift.stage_weights
-    assert dataclasses.replace(back.lift, stage=lift.stage) == lift
-    assert dataclasses.replace(back, lift=lift) == config
+    assert back.task.stage_weights == lift.stage_weights
+    assert dataclasses.replace(back.task, stage=lift.stage) == lift
+    assert dataclasses.replace(back, task=lift) == config
     with pytest.raises(UserError, match="ids"):
         EmulatorConfig(ids=(1, 2))
     with pytest.raises(UserError, match="pose"):

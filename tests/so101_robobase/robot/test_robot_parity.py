@@ -228,8 +228,8 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
 
 
 def place(sim, qpos):
-    """Arm and cube at rest as `qpos` (13 and more) begins."""
-    sim.qpos[0], sim.qvel[0] = qpos[: sim.qpos.shape[1]], 0
+    """Arm and cube at rest at `qpos` (13,)."""
+    sim.qpos[0], sim.qvel[0] = qpos, 0
     sim.put(sim.qpos[:, NUM_JOINTS:].copy())
 
 
