@@ -12,25 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from so101_robobase.arm.control import ControlConfig
-from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics, rpy, yaw_rotation
-from so101_robobase.tasks.lift.rewards import jaw_excess
 
 Array = NDArray[np.float64]
 
-# Geometry of the grasp, m. The static pad's face lies `PAD_FACE` on the tool's -x side of the TCP.
-# The convex hull of the static finger reaches about 4 mm further in than the pad: with 4 mm of
-# `CLEARANCE` it was seen to land on the cube's edge and stay there.
-PAD_FACE = 0.0076
+# Geometry of the grasp, m. The convex hull of the static finger reaches about 4 mm further in than
+# the pad: with 4 mm of `CLEARANCE` it was seen to land on the cube's edge and stay there.
 CUBE_HALF_SIZE = 0.015
 CLEARANCE = 0.0066
 GRASP_HEIGHT = 0.003  # TCP above the cube's centre; the pads lie 2 mm below the TCP
 HOVER_HEIGHT = 0.045  # TCP above the cube's centre before going down
 LIFT_MARGIN = 0.03  # how far above the lift height the cube is carried
-JAW_OPEN = 0.8  # rad: about 4 cm wider than the cube, with the moving finger not yet far up
-JAW_EMPTY = 0.05  # rad: a jaw that closed this far holds nothing
-JAW_HOLDING = 0.25  # rad: the cube's width holds the jaw at about 0.15
-JAW_MOVED = 0.5  # rad: below this a jaw at rest has met something
 ARRIVED = 0.006  # m above the end of the way down, from where the jaw closes
 BESIDE = 0.008  # m beside it
 FUNNEL = 0.3  # m beside the way down, per m above its end, from which going down is safe
@@ -55,7 +47,7 @@ class TopDownPick:
     Args:
         control: the controller's configuration; gives the meaning of an action.
         kinematics: of the arm.
-        joint_range: (6, 2) joint limits, rad.
+        joint_range: (J, 2) joint limits, rad.
         num_envs: N, the number of arms.
         action_repeat: control steps for which the environment holds each action.
         lift_height: m, height of the cube that the task asks for.
@@ -70,12 +62,15 @@ class TopDownPick:
         action_repeat: int = 2,
         lift_height: float = 0.08,
     ):
-        self._kinematics = kinematics
+        self._kinematics, self._arm = kinematics, kinematics.arm
+        control = control.of(kinematics.arm)
         self._joint_delta = control.mode == "joint_delta"
+        self._turns = self._joint_delta and kinematics.arm.roll_index is not None  # the gripper
+        self._weight = (0.02, 0.02, 0.02 if self._turns else 0.0)  # m per rad, of the tool
         self._joint_reach = np.asarray(control.joint_scale, dtype=np.float64) * action_repeat
         self._reach = control.cartesian_scale * action_repeat
         self._travel = MAX_TRAVEL * action_repeat
-        self._jaw_range = np.asarray(joint_range, dtype=np.float64)[NUM_JOINTS - 1]
+        self._jaw_range = np.asarray(joint_range, dtype=np.float64)[-1]
         self._lift_height = lift_height
         self.phase = np.full(num_envs, Phase.ABOVE)
         self._jaw = np.full(num_envs, np.inf)  # rad, at the last call
@@ -110,13 +105,13 @@ class TopDownPick:
         holding: np.ndarray | None = None,
         cube_half_size: np.ndarray | float = CUBE_HALF_SIZE,
     ) -> Array:
-        """The next action (N, 6) or (N, 4), each number in [-1, 1].
+        """The next action (N, J) or (N, 4), each number in [-1, 1].
 
         Args:
-            joint_pos: (N, 6) joint positions, rad.
+            joint_pos: (N, J) joint positions, rad.
             cube_pos: (N, 3) centre of the cube, m, base frame.
             cube_quat: (N, 4) its orientation, unit quaternion w x y z.
-            joint_target: (N, 6) what the servos were last told (`Controller.target`), rad. Actions
+            joint_target: (N, J) what the servos were last told (`Controller.target`), rad. Actions
                 add to it, and steering it instead of the lagging joints does not oscillate.
             holding: (N,) bool, arms whose fingers hold the cube, however that came about: they
                 lift. None: only what this pick grasped is lifted.
@@ -125,14 +120,14 @@ class TopDownPick:
         tcp, tool = self._kinematics.forward(joint_pos)
         heading = rpy(tool)[:, 2]
         skew = _smallest_turn(_yaw(cube_quat) - heading)
-        turn = skew if self._joint_delta else np.zeros_like(skew)  # no action turns the gripper
+        turn = skew if self._turns else np.zeros_like(skew)
         down = yaw_rotation(heading + turn)
         half_width = cube_half_size * (np.cos(skew - turn) + np.abs(np.sin(skew - turn)))
-        beside = cube_pos - (half_width + CLEARANCE - PAD_FACE)[:, None] * down[:, :, 0]
+        beside = cube_pos - (half_width + CLEARANCE - self._arm.pad_face)[:, None] * down[:, :, 0]
         grasp = beside + np.array([0, 0, GRASP_HEIGHT])
         hover = beside + np.array([0, 0, HOVER_HEIGHT])
 
-        jaw = joint_pos[:, -1] - jaw_excess(cube_half_size)
+        jaw = joint_pos[:, -1] - self._arm.jaw_excess(cube_half_size)
         self._advance(tcp, jaw, turn, grasp, hover, cube_pos)
         if holding is not None:
             self._take_over(holding, tcp, cube_pos[:, 2] - cube_half_size)
@@ -144,7 +139,7 @@ class TopDownPick:
             [hover, grasp, self._lift_from],
             lift,
         )
-        jaw_goal = np.where(self.phase >= Phase.CLOSE, self._jaw_range[0], JAW_OPEN)
+        jaw_goal = np.where(self.phase >= Phase.CLOSE, self._jaw_range[0], self._arm.jaw_around)
         return self._towards(goal, down, jaw_goal, joint_target)
 
     def _advance(
@@ -163,14 +158,16 @@ class TopDownPick:
             & (up < hover[:, 2] - grasp[:, 2] + ARRIVED)
             & (beside_way < BESIDE + FUNNEL * np.maximum(up, 0))
             & (np.abs(turn) < ALIGNED)
-            & (np.abs(jaw - JAW_OPEN) < 0.4)
+            & (np.abs(jaw - self._arm.jaw_around) < 0.4)
         )
         arrived = (np.abs(up) < ARRIVED) & (beside_way < BESIDE)
         down = (self.phase == Phase.DOWN) & arrived
         still = np.abs(jaw - self._jaw) < STILL
-        closed = (self.phase == Phase.CLOSE) & still & (jaw < JAW_HOLDING)
-        askew = (self.phase == Phase.CLOSE) & still & (jaw >= JAW_HOLDING) & (jaw < JAW_MOVED)
-        lost = (self.phase >= Phase.CLOSE) & ((jaw < JAW_EMPTY) | (_distance(tcp, cube_pos) > LOST))
+        closing, arm = self.phase == Phase.CLOSE, self._arm
+        closed = closing & still & (jaw < arm.jaw_closed)
+        askew = closing & still & (jaw >= arm.jaw_closed) & (jaw < arm.jaw_moved)
+        empty = (jaw < arm.jaw_empty) | (_distance(tcp, cube_pos) > LOST)
+        lost = (self.phase >= Phase.CLOSE) & empty
         self._lift_from[down] = tcp[down]
         self.phase[above] = Phase.DOWN
         self.phase[down] = Phase.CLOSE
@@ -197,13 +194,13 @@ class TopDownPick:
         way *= np.minimum(1, self._travel / np.maximum(_distance(goal, start), 1e-9))[:, None]
         if self._joint_delta:
             arm = self._kinematics.solve(
-                start + way, joint_target, tool, orientation_weight=0.02, damping=0.005
+                start + way, joint_target, tool, orientation_weight=self._weight, damping=0.005
             )
             change = np.column_stack([arm, jaw_goal]) - joint_target
             action = change / self._joint_reach
             # All arm joints slow down together, so that the way stays straight.
-            largest = np.abs(action[:, :5]).max(axis=1, keepdims=True)
-            action[:, :5] /= np.maximum(largest, 1)
+            largest = np.abs(action[:, :-1]).max(axis=1, keepdims=True)
+            action[:, :-1] /= np.maximum(largest, 1)
         else:
             action = np.empty((len(goal), 4))
             action[:, :3] = way / self._reach

@@ -7,12 +7,12 @@ here touches a simulation.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
+from so101_robobase.arm.model import SO101
 
 CUBE_REST_HEIGHT = 0.015  # m, centre of the 3 cm cube on the table: zero of the lift terms
 CARRY_MARGIN = 0.02  # m above the lift height: where v20 wants the cube
@@ -23,19 +23,10 @@ SMOOTH_HEIGHT = 0.06  # m, above this v11 and v12 charge for changes of action
 RAISED_HEIGHT = 0.04  # m, where the second lift term of v18 and v19 starts
 PLACE_RADIUS = 0.03  # m, cube to place target in the plane
 PLACED_HEIGHT = 0.025  # m
-JAW_CLOSED = 0.25  # rad, for the 3 cm cube
-JAW_PER_WIDTH = 14.1  # rad/m, jaw per width held; within 0.008 rad for cubes of 21 to 38 mm
+JAW_CLOSED = SO101.jaw_closed  # rad, for the 3 cm cube
 REACHED = 0.7  # reach term beyond which v17 to v19 also look at the moving finger
 
 Array = NDArray[np.float64]
-
-
-def jaw_excess(cube_half_size: np.ndarray | float) -> Any:
-    """How much wider than around the 3 cm cube the jaw is around a cube of this half edge, rad.
-
-    Every threshold on the jaw was found with the 3 cm cube; less this, the jaw compares with it.
-    """
-    return JAW_PER_WIDTH * 2 * (cube_half_size - CUBE_REST_HEIGHT)
 
 
 @dataclass(frozen=True)

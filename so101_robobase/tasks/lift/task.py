@@ -17,11 +17,9 @@ from so101_robobase.sim.sight import draws_keys
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.rewards import (
-    JAW_CLOSED,
     PLACED_HEIGHT,
     Reward,
     RewardSignals,
-    jaw_excess,
 )
 from so101_robobase.tasks.lift.starts import Curriculum
 
@@ -252,12 +250,13 @@ class LiftTask:
 
     def _look(self) -> None:
         """Grasp and lift of the present state."""
-        self.grasping[:] = self.sim.touching.all(axis=1) & (self._jaw() < JAW_CLOSED)
+        closed = self._jaw() < self.sim.scene.arm.jaw_closed
+        self.grasping[:] = self.sim.touching.all(axis=1) & closed
         self.lifted[:] = self.grasping & (self.sim.cube_pos[:, 2] > self.config.lift_height)
 
     def _jaw(self) -> np.ndarray:
         """The jaw as it would be around a 3 cm cube, rad, (N,)."""
-        return self.sim.joint_pos[:, -1] - jaw_excess(self.sim.cube_half_size)
+        return self.sim.joint_pos[:, -1] - self.sim.scene.arm.jaw_excess(self.sim.cube_half_size)
 
     def _succeeds(self) -> np.ndarray:
         if self.config.place_target is None:
