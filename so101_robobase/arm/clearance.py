@@ -106,7 +106,7 @@ def link_vertices(model: mujoco.MjModel) -> dict[int, Array]:
     for geom in range(model.ngeom):
         body = int(model.geom_bodyid[geom])
         if body != shoulder and _descends(model, body, shoulder):
-            vertices.setdefault(body, []).append(_geom_vertices(model, geom))
+            vertices.setdefault(body, []).append(geom_vertices(model, geom))
     return {body: np.unique(np.concatenate(parts), axis=0) for body, parts in vertices.items()}
 
 
@@ -116,7 +116,7 @@ def _descends(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
     return body == ancestor
 
 
-def _geom_vertices(model: mujoco.MjModel, geom: int) -> Array:
+def geom_vertices(model: mujoco.MjModel, geom: int) -> Array:
     """Vertices (K, 3) in the frame of the geom's body."""
     if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
         mesh = model.geom_dataid[geom]

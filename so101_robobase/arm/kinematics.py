@@ -53,7 +53,8 @@ class Kinematics:
             body = int(model.body_parentid[body])
 
         offsets, axes, fixed, sine, cosine, ranges, names = [], [], [], [], [], [], []
-        position, rotation = np.zeros(3), np.eye(3)  # of the next body, in the last link's frame
+        position: Array = np.zeros(3)  # of the next body, in the last link's frame
+        rotation: Array = np.eye(3)
         for body in bodies:
             position = position + rotation @ model.body_pos[body]
             rotation = rotation @ _matrix(model.body_quat[body])
@@ -70,13 +71,18 @@ class Kinematics:
             ranges.append(joint.range.copy())
             position, rotation = -joint.pos, np.eye(3)
         expected = list(arm.joint_names[:-1])
-        if names != expected or not np.allclose(rotation, np.eye(3)):
+        if names != expected:
             raise UserError(f"site {site!r} is moved by joints {names}; it must be {expected}")
+        tool = model.site(site).pos
+        if not np.allclose(rotation, np.eye(3)):  # the gripper is another body than the last link
+            for part in (fixed, sine, cosine):
+                part[-1] = part[-1] @ rotation
+            axes[-1], position = axes[-1] @ rotation, position @ rotation
         limits = np.array(ranges)
         return cls(
             arm=arm,
             offset=np.array(offsets),
-            tool_offset=position + model.site(site).pos,
+            tool_offset=position + tool,
             axis=np.array(axes),
             fixed=np.array(fixed),
             sine=np.array(sine),

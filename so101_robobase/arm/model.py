@@ -79,6 +79,11 @@ class ArmModel:
     moving_fingertip_pos: Point = (-0.011, -0.076, 0.019)
     static_finger_mesh: str = "wrist_roll_follower_so101_v1"
 
+    # Servos of an MJCF without actuators, those of so101_new_calib: N m/rad, N m s/rad, N m.
+    servo_stiffness: float = 998.22
+    servo_damping: float = 2.731
+    servo_force: float = 3.35
+
     # Jaw. Its thresholds hold for a cube of 3 cm.
     gripper_force: float = 10.0  # N m, limit of the jaw; the arm's joints keep the MJCF's
     gripper_torque: float = 0.5  # share to which LeRobot limits the gripper's servo

@@ -17,6 +17,7 @@ from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Items, Number, OrNull, Text
 from robobase.settings.setting import Need, off
 from so101_robobase.arm.alignment import CameraPose, load
+from so101_robobase.arm.clearance import geom_vertices
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.model import ArmModel, describe
 from so101_robobase.arm.servos import ServoModel
@@ -232,7 +233,11 @@ def _set_physics(spec: mujoco.MjSpec, config: SceneConfig) -> None:
 
 
 def _place_camera(spec: mujoco.MjSpec, config: SceneConfig, arm: ArmModel) -> None:
-    camera = spec.camera(WRIST_CAMERA) or gripper_body(spec, arm).add_camera(name=WRIST_CAMERA)
+    gripper, camera = gripper_body(spec, arm), spec.camera(WRIST_CAMERA)
+    if camera is not None and camera.parent != gripper:  # a mount of its own
+        spec.delete(camera)
+        camera = None
+    camera = camera or gripper.add_camera(name=WRIST_CAMERA)
     camera.pos = config.camera_pos
     # The spec keeps the Euler angles read from the file, and they win over a quaternion.
     camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_EULER
@@ -361,8 +366,25 @@ def _render_spec(spec: mujoco.MjSpec, arm: ArmModel) -> mujoco.MjSpec:
 
 
 def _is_finger(spec: mujoco.MjSpec, geom: mujoco.MjsGeom, arm: ArmModel) -> bool:
-    on_jaw = geom.parent == jaw_body(spec, arm)
-    return geom.meshname == arm.static_finger_mesh or (on_jaw and bool(geom.meshname))
+    fine = [jaw_body(spec, arm)]
+    if spec.mesh(arm.static_finger_mesh) is None:
+        fine.append(gripper_body(spec, arm))
+    return geom.meshname == arm.static_finger_mesh or (geom.parent in fine and bool(geom.meshname))
+
+
+def _static_finger(model: mujoco.MjModel, arm: ArmModel) -> int:
+    """The static finger's mesh: by its name, or that of the gripper which comes nearest to the pad.
+
+    -1 where there is none.
+    """
+    named = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MESH, arm.static_finger_mesh)
+    pad = model.geom(arm.static_pad)
+    on_gripper = model.geom_bodyid == pad.bodyid[0]
+    meshes = np.flatnonzero(on_gripper & (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH))
+    if named >= 0 or len(meshes) == 0:
+        return int(named)
+    away = [np.square(geom_vertices(model, geom) - pad.pos).sum(axis=1).min() for geom in meshes]
+    return int(model.geom_dataid[meshes[np.argmin(away)]])
 
 
 def _compile(spec: mujoco.MjSpec) -> mujoco.MjModel:
@@ -376,9 +398,8 @@ def _class_of_geom(model: mujoco.MjModel, arm: ArmModel) -> np.ndarray:
     """(ngeom,) uint8: class id of every geom; the robot's other parts are 0 (unlabeled)."""
     classes = np.full(model.ngeom, ClassId.UNLABELED, np.uint8)
     jaw = model.geom(arm.moving_pad).bodyid[0]
-    static_mesh = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MESH, arm.static_finger_mesh)
     is_mesh = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
-    classes[is_mesh & (model.geom_dataid == static_mesh)] = ClassId.STATIC_FINGER
+    classes[is_mesh & (model.geom_dataid == _static_finger(model, arm))] = ClassId.STATIC_FINGER
     classes[model.geom_bodyid == jaw] = ClassId.MOVING_FINGER
     classes[model.geom(arm.static_pad).id] = ClassId.STATIC_FINGER
     classes[model.geom(CUBE).id] = ClassId.CUBE
