@@ -193,7 +193,10 @@ def test_a_contact_slides_with_the_cubes_friction_where_that_is_the_larger():
 
 @pytest.mark.parametrize(
     ("xml", "complaint"),
-    [("<mujoco><worldbody>", "cannot be read"), ("<mujoco/>", "has joints ()")],
+    [
+        ("<mujoco><worldbody>", "cannot be read"),
+        ("<mujoco/>", "has no joint shoulder_pan (or 1, Rotation), but none"),
+    ],
 )
 def test_a_model_that_is_no_so101_is_refused(tmp_path, xml, complaint):
     path = tmp_path / "arm.xml"
