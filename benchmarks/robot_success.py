@@ -23,9 +23,9 @@ from so101_robobase.evaluation.evaluate_command import FINAL_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import summarise, wilson_interval
-from so101_robobase.robot.person.arguments import EMULATED, SIM
+from so101_robobase.robot.person.arm_arguments import EMULATED, SIM
 from so101_robobase.robot.rollout import rollout_command
-from so101_robobase.robot.rollout.session import run_rollout
+from so101_robobase.robot.rollout.rollout_session import run_rollout
 
 MARGIN = 0.05  # that success on the robot may be below the evaluation's
 HEADER = ["pictures", "world", "success", "95 % interval", "stopped", "goal"]

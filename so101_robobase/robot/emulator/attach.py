@@ -6,10 +6,10 @@ from typing import Any
 
 from robobase.errors import UserError
 from so101_robobase.robot.emulator.client import BusState, state_of
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.emulator.control import SOCKET_FILE, ControlClient
+from so101_robobase.robot.emulator.control_socket import SOCKET_FILE, ControlClient
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.shared import CONFIG_FILE, StateReader
-from so101_robobase.robot.words import MARKER
+from so101_robobase.robot.person.hints import MARKER
 
 
 class Emulator:

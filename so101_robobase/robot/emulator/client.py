@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.robot.emulator.calibration import write_calibration
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.emulator.control import SOCKET_FILE, ControlClient
+from so101_robobase.robot.emulator.control_socket import SOCKET_FILE, ControlClient
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Fault
+from so101_robobase.robot.emulator.servo_calibration import write_calibration
 from so101_robobase.robot.emulator.shared import EVENT, GOAL, StateReader, read_events
 
 _START = 180.0  # s, at most; a busy machine needs many for the scene
@@ -37,7 +37,7 @@ class BusState(NamedTuple):
     qvel: np.ndarray  # (6,) rad/s
     target: np.ndarray  # (6,) rad, where servos with torque drive
     limp: np.ndarray  # (6,) bool, without torque
-    complaints: np.ndarray  # (6,) uint8, bits of `protocol.Complaint`
+    alarms: np.ndarray  # (6,) uint8, bits of `protocol.Alarm`
     lifted: bool
     succeeded: bool
     held: float  # s, for how long the cube has been lifted
@@ -135,7 +135,7 @@ class EmulatedBus:
         """Arm and cube as episode `seed` begins; servos with torque hold that pose."""
         self._ask("begin", seed=seed)
 
-    def lead(self, goals: Mapping[str, float], seconds: float = 1.0) -> None:
+    def guide(self, goals: Mapping[str, float], seconds: float = 1.0) -> None:
         """Let a hand bring joints without torque to their goals, rad. Raises ValueError."""
         self._ask("hand", goals=dict(goals), seconds=seconds)
 

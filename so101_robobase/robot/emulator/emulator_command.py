@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Starts the emulator, says how to use it, and shows how it is until Ctrl-C."""
     if args.emulator_command == "hand":
         return hand_command.run(args)
-    from so101_robobase.robot.emulator.session import run_session
+    from so101_robobase.robot.emulator.emulator_session import run_session
 
     run_session(args)
     return 0

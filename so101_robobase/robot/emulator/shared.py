@@ -23,7 +23,7 @@ STATE = np.dtype(
         ("qvel", "f8", NUM_JOINTS),  # rad/s
         ("target", "f8", NUM_JOINTS),  # rad, of servos with torque
         ("limp", "?", NUM_JOINTS),  # no torque
-        ("complaints", "u1", NUM_JOINTS),  # bits of `protocol.Complaint`
+        ("alarms", "u1", NUM_JOINTS),  # bits of `protocol.Alarm`
         ("lifted", "?"),
         ("succeeded", "?"),
         ("held", "f8"),  # s

@@ -9,7 +9,7 @@ from so101_robobase.arm import alignment as alignments
 from so101_robobase.arm.alignment import Alignment, check_same_arm
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.evaluation.report import prepare_output
-from so101_robobase.robot.arms import (
+from so101_robobase.robot.arm_parts import (
     ArmParts,
     emulated_arm,
     real_arm,
@@ -19,13 +19,13 @@ from so101_robobase.robot.identify.excite import Excite, Excited
 from so101_robobase.robot.identify.fit import excitation
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.events import EventLog, meanings
-from so101_robobase.robot.person.arguments import REAL, SIM
+from so101_robobase.robot.person.arm_arguments import REAL, SIM
+from so101_robobase.robot.person.hints import OperatorHints
 from so101_robobase.robot.person.keys import has_keys, no_keys, terminal_keys
+from so101_robobase.robot.recording.disk_space import check_disk_space
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
-from so101_robobase.robot.recording.room import check_room
 from so101_robobase.robot.rollout.rollout_report import ask_to_begin, tell_what_went_wrong
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.robot.words import Words
 from so101_robobase.sim.scene import SceneConfig, build_scene
 from so101_robobase.tasks.lift.config import LiftConfig
 
@@ -50,7 +50,7 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
         for number in range(args.num_episodes)
     ]
     folder = prepare_output(args.record)
-    check_room(folder)
+    check_disk_space(folder)
     with ExitStack() as resources:
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
         parts = _assemble(args, alignment, folder, resources)
@@ -70,10 +70,10 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
             on_stop=args.on_stop,
             start_watchdog=parts.start_watchdog,
             keys=keys,
-            words=parts.words,
+            hints=parts.hints,
         )
         result = excite.run()
-    _report(folder, result, events, parts.words)
+    _report(folder, result, events, parts.hints)
     return result.episodes == args.num_episodes and not (result.stopped or result.unconfirmed)
 
 
@@ -103,13 +103,13 @@ def _announce(args: argparse.Namespace, parts: ArmParts) -> None:
         if not has_keys():
             raise UserError("nobody can be asked here; add --yes if a person watches the arm")
         ask_to_begin(
-            parts.words, "Clear half a metre around the arm, take the cube out of its gripper"
+            parts.hints, "Clear half a metre around the arm, take the cube out of its gripper"
         )
 
 
-def _report(folder: Path, result: Excited, events: EventLog, words: Words) -> None:
+def _report(folder: Path, result: Excited, events: EventLog, hints: OperatorHints) -> None:
     timing = result.timing
     ticks = f" in {timing.ticks} ticks, {timing.missed} left out" if timing else ""
     print(f"{result.episodes} episodes recorded to {folder}{ticks}")
     print(meanings(events.counts))
-    tell_what_went_wrong(result, events, words)
+    tell_what_went_wrong(result, events, hints)

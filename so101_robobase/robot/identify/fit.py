@@ -15,10 +15,10 @@ import numpy as np
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.servos import MOST_LATENCY, ServoModel
+from so101_robobase.base.cma_es import CMAES
 from so101_robobase.base.settings import from_mapping
 from so101_robobase.robot.identify.tracking import FACTORS, Tracker, TrackingError
 from so101_robobase.robot.recording.episode_log import EpisodeLog
-from so101_robobase.robot.search import CMAES
 from so101_robobase.sim.scene import Scene
 
 POPULATION = 32

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.base.arguments import Input, Number, Seed
-from so101_robobase.robot.person.arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
+from so101_robobase.robot.person.arm_arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
 
 if TYPE_CHECKING:
     from so101_robobase.arm.alignment import Alignment

@@ -32,7 +32,7 @@ MEANINGS = {
     "read_failed": "the joints did not answer in this tick",
     "write_failed": "the servos could not be told their goals in this tick",
     "health_failed": "a servo did not tell how it is",
-    "mended": "something went wrong on the bus and was put right by asking again",
+    "retried": "something went wrong on the bus and was put right by asking again",
     "body": "a joint moved although nobody told it to, did not answer or bore too much at rest, or "
     "the arm was below the table by its encoders",
     "self_test": "before the first episode each joint turned a little there and back: which share "

@@ -10,14 +10,15 @@ from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.robot.arms import emulated_arm
+from so101_robobase.robot.arm_parts import emulated_arm
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import JOINT, Fault
 from so101_robobase.robot.emulator.schedule import load_schedule
-from so101_robobase.robot.rollout.parts import Parts
-from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
+from so101_robobase.robot.rollout.parts import RolloutParts
+from so101_robobase.robot.rollout.picture_stream import BackgroundPictures
+from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
+from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyPolicyCamera
 from so101_robobase.tasks.lift.config import LiftConfig
 
 _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
@@ -29,17 +30,17 @@ def assemble(
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,
-) -> Parts:
+) -> RolloutParts:
     """The parts of a rollout on emulated servos."""
     faults = load_schedule(args.faults) if args.faults is not None else []
     arm, bus = emulated_arm(config, args.seed, alignment, folder, resources)
     mirror = Mirror(config)
-    eyes = SimulatedEyes(mirror.task, arm.clock, partial(mirror.follow, bus))
-    faulty = FaultyEyes(eyes, CameraFaults(bus.state))
-    return Parts(
+    camera = SimulatedPolicyCamera(mirror.task, arm.clock, partial(mirror.follow, bus))
+    faulty = FaultyPolicyCamera(camera, CameraFaults(bus.state))
+    return RolloutParts(
         arm=arm,
-        sight=BackgroundSight(faulty, arm.clock, _CAMERA_INTERVAL),
-        scene=EmulatedScene(bus, mirror, args.seed, faults),
+        stream=BackgroundPictures(faulty, arm.clock, _CAMERA_INTERVAL),
+        workcell=EmulatedWorkcell(bus, mirror, args.seed, faults),
         state=lambda: {"cube": bus.state().qpos[NUM_JOINTS:].tolist()},
     )
 
@@ -68,7 +69,7 @@ class Mirror(Body):
         self.task.episode_steps[0] = int(seconds / CONTROL_PERIOD)
 
 
-class EmulatedScene:
+class EmulatedWorkcell:
     """The table in the emulator; cube positions are those of evaluation episodes from `seed`."""
 
     asks = False

@@ -16,9 +16,9 @@ from so101_robobase.evaluation.statistics import CONFIDENCE, wilson_interval
 from so101_robobase.robot.loop.arm_loop import HOLD, Ending
 from so101_robobase.robot.loop.events import EventLog, meanings
 from so101_robobase.robot.loop.ticker import Timing
-from so101_robobase.robot.person.arguments import REAL, SIM
-from so101_robobase.robot.rollout.rollout import Result, Settings
-from so101_robobase.robot.words import Words
+from so101_robobase.robot.person.arm_arguments import REAL, SIM
+from so101_robobase.robot.person.hints import OperatorHints
+from so101_robobase.robot.rollout.rollout import Result, RolloutSettings
 
 _CTRL_C = "Ctrl-C"
 _NAMES = {"SIGINT": _CTRL_C, "KeyboardInterrupt": _CTRL_C}
@@ -28,8 +28,8 @@ _LEFT = {"release": "released, its torque is off", "hold": "held, its torque is 
 def announce(
     args: argparse.Namespace,
     what: str,
-    words: Words,
-    settings: Settings,
+    hints: OperatorHints,
+    settings: RolloutSettings,
     start: np.ndarray,
     folder: Path,
     keys: bool,
@@ -46,7 +46,7 @@ def announce(
             "with `so101_robobase robot align`"
         )
     if args.dry_run:
-        print(f"dry run: torque goes off, nothing is sent; {words.hand}")
+        print(f"dry run: torque goes off, nothing is sent; {hints.hand}")
     else:
         degrees = " ".join(str(round(angle)) for angle in np.rad2deg(start))
         print(f"start pose (degrees): {degrees}, reached slowly; then back to where the arm is now")
@@ -64,10 +64,10 @@ def announce(
         print(f"keys: {', '.join(names)}")
 
 
-def ask_to_begin(words: Words, prepare: str = "Clear the arm's way") -> None:
+def ask_to_begin(hints: OperatorHints, prepare: str = "Clear the arm's way") -> None:
     """Wait for the person. Raises UserError where they do not want to."""
     try:
-        input(f"{prepare}, {words.ready}press Enter to begin: ")
+        input(f"{prepare}, {hints.ready}press Enter to begin: ")
     except EOFError:
         print()
         raise UserError("not begun, because input ended; nothing has moved") from None
@@ -75,11 +75,11 @@ def ask_to_begin(words: Words, prepare: str = "Clear the arm's way") -> None:
 
 def report(
     args: argparse.Namespace,
-    settings: Settings,
+    settings: RolloutSettings,
     result: Result,
     events: EventLog,
     folder: Path,
-    words: Words,
+    hints: OperatorHints,
 ) -> bool:
     """Prints figures, how the arm was left and what went wrong; writes rollout.json.
 
@@ -102,7 +102,7 @@ def report(
     rows += [[f"pictures that were {flaw}", str(n)] for flaw, n in result.bad_frames.items()]
     print(table(rows), flush=True)
     print(meanings(events.counts))
-    tell_what_went_wrong(result, events, words)
+    tell_what_went_wrong(result, events, hints)
     failed = sorted(folder.glob("episode_*_failed.png"))
     if failed:
         print(f"what was seen last: {', '.join(path.name for path in failed)} in {folder}")
@@ -135,18 +135,18 @@ def was_interrupted(result: Result) -> bool:
     return result.stopped in _NAMES
 
 
-def tell_what_went_wrong(result: Ending, events: EventLog, words: Words) -> None:
+def tell_what_went_wrong(result: Ending, events: EventLog, hints: OperatorHints) -> None:
     """Prints why work was cut short, how the arm was left, and what may be dangerous."""
     lines = []
     if result.stopped:
         reason = _NAMES.get(result.stopped, result.stopped)
         left = "" if result.unconfirmed else f"; the arm is {_LEFT[result.left]}"
         lines.append(f"stopped: {reason}{left}")
-    if result.left == HOLD and words.before_cut:
-        lines.append(words.before_cut)
+    if result.left == HOLD and hints.before_cut:
+        lines.append(hints.before_cut)
     if result.unconfirmed:
         motors = ", ".join(result.unconfirmed)
-        lines.append(f"torque may still be on in {motors}: {words.cut_power}")
+        lines.append(f"torque may still be on in {motors}: {hints.cut_power}")
     if events.lost:
         lines.append(f"{events.lost} events could not be written to {events.path}")
     for line in lines:

@@ -37,7 +37,7 @@ class SimulatedDriver:
         self._rest = 0.0  # s that do not fill a substep
 
     def connect(self) -> None:
-        self._suffer()
+        self._apply_faults()
         self._goal = self.body.encoders
         self.body.limp = False
         self.connected = True
@@ -58,7 +58,7 @@ class SimulatedDriver:
     def alarms(self) -> dict[str, tuple[str, ...]]:
         return {}
 
-    def mended(self) -> list[str]:
+    def retried(self) -> list[str]:
         return []
 
     def release(self) -> list[str]:
@@ -68,9 +68,9 @@ class SimulatedDriver:
     def close(self) -> None:
         self.connected = False
 
-    def _suffer(self) -> None:
+    def _apply_faults(self) -> None:
         self.faults.update(self.clock.now())
-        self.body.faults.suffer(self.faults.joints(IDS), self.body.joint_pos)
+        self.body.faults.set_faults(self.faults.joints(IDS), self.body.joint_pos)
 
     def _rounded(self, angle: np.ndarray) -> np.ndarray:
         if self._resolution == 0:
@@ -79,6 +79,6 @@ class SimulatedDriver:
 
     def _advance(self, seconds: float) -> None:
         substeps, self._rest = divmod(self._rest + seconds + 1e-9, self.body.timestep)
-        self._suffer()
+        self._apply_faults()
         if substeps:
             self.body.advance(self._goal, int(substeps))

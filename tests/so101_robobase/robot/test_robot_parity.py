@@ -14,11 +14,12 @@ from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.robot.emulator.shared import GOAL
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.clock import RealClock
-from so101_robobase.robot.rollout.policy import Decision, RobotPolicy
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
-from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
-from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.rollout.picture_stream import PromptPictures
+from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
+from so101_robobase.robot.rollout.robot_policy import PolicyAction, RobotPolicy
+from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
+from so101_robobase.robot.rollout.start_pose import start_pose
+from so101_robobase.robot.rollout.workcell import SimulatedWorkcell
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import RESOLUTION, SimulatedDriver
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -47,7 +48,7 @@ class Waves:
         pass
 
     def act(self, picture, joint_pos, joint_vel):
-        return Decision(next(self._next), None)
+        return PolicyAction(next(self._next), None)
 
 
 class Diary:
@@ -80,12 +81,12 @@ def make_rollout(model, driver, policy, clock, sight, scene, steps=STEPS):
     """One episode of `steps`; its safety filter, as in every rollout."""
     return Rollout(
         arm=assemble_arm(driver, model, clock),
-        sight=sight,
+        stream=sight,
         policy=policy,
-        scene=scene,
+        workcell=scene,
         kinematics=LiftTask(CONFIG, 1).sim.kinematics,
         start=start_pose(CONFIG),
-        settings=Settings(episode_time=steps * policy.config.action_repeat * 0.02),
+        settings=RolloutSettings(episode_time=steps * policy.config.action_repeat * 0.02),
         say=lambda line: None,
     )
 
@@ -113,7 +114,7 @@ def on_simulated_robot(make_policy, resolution, steps=STEPS, blind=True):
     """
     body = Body(CONFIG)
     driver = SimulatedDriver(body, resolution=resolution)
-    eyes = PromptSight(SimulatedEyes(body.task, driver.clock))
+    eyes = PromptPictures(SimulatedPolicyCamera(body.task, driver.clock))
     diary = Diary(
         make_policy(body),
         lambda: (body.task.sim.batch.state[0].copy(), body.qpos),
@@ -125,7 +126,7 @@ def on_simulated_robot(make_policy, resolution, steps=STEPS, blind=True):
         diary,
         driver.clock,
         Nothing(driver.clock) if blind else eyes,
-        Table() if blind else BodyScene(body, 2_000_001),
+        Table() if blind else SimulatedWorkcell(body, 2_000_001),
         steps,
     )
     result = rollout.run()

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.envs.observer import make_sight
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import build_scene
-from so101_robobase.sim.sight import make_sight
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
 from so101_robobase.vision.observation import ClassId

@@ -9,8 +9,8 @@ import numpy as np
 from robobase.errors import UserError
 from robobase.reading import read_json
 from so101_robobase.robot.emulator.client import BusState, EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.emulator.protocol import Complaint
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
+from so101_robobase.robot.emulator.protocol import Alarm
 from so101_robobase.robot.emulator.schedule import load_schedule
 from so101_robobase.tasks.lift.config import LiftConfig
 
@@ -42,15 +42,15 @@ def status_line(state: BusState) -> str:
     """How an emulated arm is, in one line."""
     degrees = " ".join(f"{angle:6.1f}" for angle in np.rad2deg(state.qpos[:6]))
     torque = "".join("-" if limp else "T" for limp in state.limp)
-    complaints = {
-        f"{number}:{Complaint(int(bits)).name or Complaint(int(bits))!s}"
-        for number, bits in enumerate(state.complaints, 1)
+    alarms = {
+        f"{number}:{Alarm(int(bits)).name or Alarm(int(bits))!s}"
+        for number, bits in enumerate(state.alarms, 1)
         if bits
     }
     port = "" if state.plugged else "  UNPLUGGED"
     return (
         f"{state.simulated:7.1f} s  joints {degrees} deg  torque {torque}  "
-        f"packets {state.packets}{port}  {' '.join(sorted(complaints)).lower()}"
+        f"packets {state.packets}{port}  {' '.join(sorted(alarms)).lower()}"
     )
 
 

@@ -24,23 +24,23 @@ from so101_robobase.evaluation.session import parse_overrides
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.dry_run import DryRun
 from so101_robobase.robot.loop.events import EventLog
-from so101_robobase.robot.person.arguments import EMULATED, REAL, SIM
+from so101_robobase.robot.person.arm_arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.person.keys import has_keys, terminal_keys
-from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundObserver
+from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundListener
+from so101_robobase.robot.recording.disk_space import check_disk_space
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.last_pictures import LastPictures
 from so101_robobase.robot.recording.records import records_per_second
-from so101_robobase.robot.recording.room import check_room
-from so101_robobase.robot.rollout.parts import Parts
-from so101_robobase.robot.rollout.policy import RobotPolicy
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
+from so101_robobase.robot.rollout.parts import RolloutParts
+from so101_robobase.robot.rollout.robot_policy import RobotPolicy
+from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
 from so101_robobase.robot.rollout.rollout_report import (
     announce,
     ask_to_begin,
     report,
     was_interrupted,
 )
-from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.rollout.start_pose import start_pose
 from so101_robobase.robot.safety.limits import load as load_limits
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.sim.sight import SCENE, SIMULATED
@@ -73,7 +73,7 @@ def run_rollout(args: argparse.Namespace) -> int:
     judge = args.display is not None or args.record is not None
     robot_policy = RobotPolicy(policy, kinematics, judge)
     start = start_pose(config)
-    settings = Settings(
+    settings = RolloutSettings(
         tell_steps=args.step or args.dry_run,
         num_episodes=args.num_episodes,
         episode_time=args.episode_time_s or config.episode_length * CONTROL_PERIOD,
@@ -85,35 +85,35 @@ def run_rollout(args: argparse.Namespace) -> int:
     default = output_folder(args.snapshot) / "rollouts"
     marks = ("rollout.json", "events.jsonl"), "a rollout", "--output_dir"
     with claimed(args.output_dir, default, *marks) as folder, ExitStack() as resources:
-        check_room(folder)  # an arm that moves must not find the disk full
+        check_disk_space(folder)  # an arm that moves must not find the disk full
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
         observers = _observers(args, config, folder, resources)
         parts = _assemble(args, config, alignment, folder, resources)
-        resources.callback(parts.sight.close)
+        resources.callback(parts.stream.close)
         driver = DryRun(parts.arm.driver) if args.dry_run else parts.arm.driver
         arm = assemble_arm(driver, physics, parts.arm.clock, events, parts.arm.alignment, limits)
-        if parts.scene.asks:
+        if parts.workcell.asks:
             print("starting the camera and what looks at its pictures", flush=True)
-            parts.sight.start()
-        announce(args, parts.arm.what, parts.arm.words, settings, start, folder, has_keys())
-        if parts.scene.asks and not args.yes:
-            ask_to_begin(parts.arm.words)
+            parts.stream.start()
+        announce(args, parts.arm.what, parts.arm.hints, settings, start, folder, has_keys())
+        if parts.workcell.asks and not args.yes:
+            ask_to_begin(parts.arm.hints)
         rollout = Rollout(
             arm=arm,
-            sight=parts.sight,
+            stream=parts.stream,
             policy=robot_policy,
-            scene=parts.scene,
+            workcell=parts.workcell,
             kinematics=kinematics,
             start=start,
             settings=settings,
             observers=observers,
             logger=EpisodeLogger(folder, _meta(args, parts.arm.alignment), parts.state),
             start_watchdog=parts.arm.start_watchdog,
-            words=parts.arm.words,
+            hints=parts.arm.hints,
             keys=resources.enter_context(terminal_keys()),
         )
         result = rollout.run()
-    written = report(args, settings, result, events, folder, parts.arm.words)
+    written = report(args, settings, result, events, folder, parts.arm.hints)
     if was_interrupted(result):
         return INTERRUPTED
     failed = any(observer.failure is not None for observer in observers)
@@ -159,8 +159,8 @@ def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
 
 def _observers(
     args: argparse.Namespace, config: LiftConfig, folder: Path, resources: ExitStack
-) -> list[BackgroundObserver]:
-    observers: list[BackgroundObserver] = [LastPictures(folder)]
+) -> list[BackgroundListener]:
+    observers: list[BackgroundListener] = [LastPictures(folder)]
     resources.callback(observers[-1].close)
     if args.record is not None:
         from so101_robobase.base.arguments import parse_frame_size
@@ -197,7 +197,7 @@ def _assemble(
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,
-) -> Parts:
+) -> RolloutParts:
     if args.robot == SIM:
         from so101_robobase.robot.rollout.assemble_sim import assemble
     elif args.robot == EMULATED:
