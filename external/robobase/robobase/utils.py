@@ -14,35 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, TransformedDistribution
-from torch.distributions.transforms import TanhTransform
+from torch.distributions.transforms import TanhTransform as TanhTransform
 
-from robobase.envs.env import Demo, DemoEnv
-from robobase.schedules import schedule
+from robobase.envs.env import Demo as Demo
+from robobase.envs.env import DemoEnv as DemoEnv
+from robobase.schedules import schedule as schedule
 
 if TYPE_CHECKING:
     from robobase.replay_buffer.replay_buffer import ReplayBuffer
-
-__all__ = [
-    "Demo",
-    "DemoEnv",
-    "DemoMergedIterator",
-    "Every",
-    "SquashedNormal",
-    "TanhTransform",
-    "Timer",
-    "TruncatedNormal",
-    "Until",
-    "add_demo_to_replay_buffer",
-    "eval_mode",
-    "independent_seeds",
-    "merge_replay_demo_iter",
-    "rescale_demo_actions",
-    "schedule",
-    "set_seed_everywhere",
-    "soft_update_params",
-    "uniform_weight_init",
-    "weight_init",
-]
 
 
 @contextmanager
