@@ -1,7 +1,7 @@
 """One recording of excitations from the command line: check, assemble, ask, run, report."""
 
-import argparse
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from robobase.errors import UserError
@@ -30,32 +30,48 @@ from so101_robobase.sim.scene import SceneConfig, build_scene
 from so101_robobase.tasks.lift.config import LiftConfig
 
 
-def record(args: argparse.Namespace, alignment: Alignment) -> bool:
-    """Records `args.num_episodes` excitations into the folder `args.record`; whether all are there.
+@dataclass(frozen=True)
+class RecordOptions:
+    """What `robot identify --record` is asked for; `identify_command` says what each means."""
+
+    record: Path
+    output: Path
+    robot: str
+    port: str | None
+    calibration: Path | None
+    num_episodes: int
+    duration: float  # s
+    seed: int
+    on_stop: str
+    yes: bool
+
+
+def record(options: RecordOptions, alignment: Alignment) -> bool:
+    """Records `options.num_episodes` excitations into `options.record`; whether all are there.
 
     Args:
-        args: of `robot identify`.
         alignment: of the arm; a simulated one has its servos.
 
     Raises:
         UserError: an argument that cannot be used, an arm that is not as it should be; nothing has
             moved by then.
     """
-    if args.robot == REAL:
-        check_same_arm(alignment, args.output, args.calibration)
+    if options.robot == REAL:
+        assert options.calibration  # `identify_command` sees to it
+        check_same_arm(alignment, options.output, options.calibration)
     physics = build_scene().model
     joint_range = physics.actuator_ctrlrange.copy()
     excitations = [
-        excitation(joint_range, args.duration, 1 / CONTROL_PERIOD, args.seed + number)
-        for number in range(args.num_episodes)
+        excitation(joint_range, options.duration, 1 / CONTROL_PERIOD, options.seed + number)
+        for number in range(options.num_episodes)
     ]
-    folder = prepare_output(args.record)
+    folder = prepare_output(options.record)
     check_disk_space(folder)
     with ExitStack() as resources:
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
-        parts = _assemble(args, alignment, folder, resources)
-        _announce(args, parts)
-        keys = resources.enter_context(terminal_keys()) if args.robot == REAL else no_keys
+        parts = _assemble(options, alignment, folder, resources)
+        _announce(options, parts)
+        keys = resources.enter_context(terminal_keys()) if options.robot == REAL else no_keys
         excite = Excite(
             assemble_arm(parts.driver, physics, parts.clock, events, parts.alignment),
             excitations,
@@ -64,42 +80,44 @@ def record(args: argparse.Namespace, alignment: Alignment) -> bool:
                 {
                     "alignment": alignments.to_plain(parts.alignment),
                     "control_period": CONTROL_PERIOD,
-                    "source": f"excitation, {args.robot}",
+                    "source": f"excitation, {options.robot}",
                 },
             ),
-            on_stop=args.on_stop,
+            on_stop=options.on_stop,
             start_watchdog=parts.start_watchdog,
             keys=keys,
             hints=parts.hints,
         )
         result = excite.run()
     _report(folder, result, events, parts.hints)
-    return result.episodes == args.num_episodes and not (result.stopped or result.unconfirmed)
+    return result.episodes == options.num_episodes and not (result.stopped or result.unconfirmed)
 
 
 def _assemble(
-    args: argparse.Namespace, alignment: Alignment, folder: Path, resources: ExitStack
+    options: RecordOptions, alignment: Alignment, folder: Path, resources: ExitStack
 ) -> ArmParts:
-    if args.robot == REAL:
-        return real_arm(args.port, args.calibration, alignment, folder)
+    if options.robot == REAL:
+        assert options.port
+        assert options.calibration
+        return real_arm(options.port, options.calibration, alignment, folder)
     config = LiftConfig(stage=0, scene=SceneConfig(servos=alignment.servos))
-    if args.robot == SIM:
+    if options.robot == SIM:
         return simulated_arm(Body(config), alignment)
     return emulated_arm(config, 0, alignment, folder, resources)[0]
 
 
-def _announce(args: argparse.Namespace, parts: ArmParts) -> None:
+def _announce(options: RecordOptions, parts: ArmParts) -> None:
     print(f"arm: {parts.what}")
     print(
-        f"{args.num_episodes} episodes of {args.duration:g} s: the arm goes slowly to a pose "
+        f"{options.num_episodes} episodes of {options.duration:g} s: the arm goes slowly to a pose "
         "ahead, 0.13 m up, and moves every joint by up to 20 degrees around it, partly fast; then "
         "back to where it is now"
     )
-    print(f"recordings and log: {args.record}; a fault or Esc: {args.on_stop} the arm")
-    if args.robot != REAL:
+    print(f"recordings and log: {options.record}; a fault or Esc: {options.on_stop} the arm")
+    if options.robot != REAL:
         return
     print("keys: q quit slowly, Esc stop at once")
-    if not args.yes:
+    if not options.yes:
         if not has_keys():
             raise UserError("nobody can be asked here; add --yes if a person watches the arm")
         ask_to_begin(

@@ -1,6 +1,5 @@
 """`--robot emulated`: LeRobot's driver on emulated servos, whose arm is simulated in real time."""
 
-import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -17,6 +16,7 @@ from so101_robobase.robot.emulator.schedule import load_schedule
 from so101_robobase.robot.rollout.parts import RolloutParts
 from so101_robobase.robot.rollout.picture_stream import BackgroundPictures
 from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyPolicyCamera
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -25,22 +25,22 @@ _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
 
 
 def assemble(
-    args: argparse.Namespace,
+    options: RolloutOptions,
     config: LiftConfig,
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,
 ) -> RolloutParts:
     """The parts of a rollout on emulated servos."""
-    faults = load_schedule(args.faults) if args.faults is not None else []
-    arm, bus = emulated_arm(config, args.seed, alignment, folder, resources)
+    faults = load_schedule(options.faults) if options.faults is not None else []
+    arm, bus = emulated_arm(config, options.seed, alignment, folder, resources)
     mirror = Mirror(config)
     camera = SimulatedPolicyCamera(mirror.task, arm.clock, partial(mirror.follow, bus))
     faulty = FaultyPolicyCamera(camera, CameraFaults(bus.state))
     return RolloutParts(
         arm=arm,
         stream=BackgroundPictures(faulty, arm.clock, _CAMERA_INTERVAL),
-        workcell=EmulatedWorkcell(bus, mirror, args.seed, faults),
+        workcell=EmulatedWorkcell(bus, mirror, options.seed, faults),
         state=lambda: {"cube": bus.state().qpos[NUM_JOINTS:].tolist()},
     )
 

@@ -1,6 +1,5 @@
 """`--robot sim`: a simulated arm in step with the loop, as fast as this machine allows."""
 
-import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,13 +10,14 @@ from so101_robobase.robot.emulator.schedule import load_schedule
 from so101_robobase.robot.rollout.parts import RolloutParts
 from so101_robobase.robot.rollout.picture_stream import PromptPictures
 from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 from so101_robobase.robot.rollout.workcell import SimulatedWorkcell
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.tasks.lift.config import LiftConfig
 
 
 def assemble(
-    args: argparse.Namespace,
+    options: RolloutOptions,
     config: LiftConfig,
     alignment: Alignment,
     folder: Path,
@@ -25,11 +25,11 @@ def assemble(
 ) -> RolloutParts:
     """The parts of a simulated rollout. Raises UserError for faults that it cannot have."""
     body = Body(config)
-    faults = load_schedule(args.faults) if args.faults is not None else []
+    faults = load_schedule(options.faults) if options.faults is not None else []
     arm = simulated_arm(body, alignment, faults)
     return RolloutParts(
         arm=arm,
         stream=PromptPictures(SimulatedPolicyCamera(body.task, arm.clock)),
-        workcell=SimulatedWorkcell(body, args.seed),
+        workcell=SimulatedWorkcell(body, options.seed),
         state=lambda: {"cube": body.qpos[NUM_JOINTS:].tolist()},
     )

@@ -12,6 +12,7 @@ from so101_robobase.base.arguments import (
     Input,
     Number,
     Seed,
+    options,
 )
 from so101_robobase.robot.person.arm_arguments import (
     EMULATED,
@@ -176,9 +177,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the rollout; returns the exit code."""
     _check(args)
+    from so101_robobase.robot.rollout.rollout_options import RolloutOptions
     from so101_robobase.robot.rollout.rollout_session import run_rollout
 
-    return run_rollout(args)
+    return run_rollout(options(RolloutOptions, args))
 
 
 def _check(args: argparse.Namespace) -> None:

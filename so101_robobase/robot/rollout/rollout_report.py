@@ -1,6 +1,5 @@
 """What a rollout tells the person before it begins and after it has ended, and rollout.json."""
 
-import argparse
 import json
 import sys
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from so101_robobase.robot.loop.ticker import Timing
 from so101_robobase.robot.person.arm_arguments import REAL, SIM
 from so101_robobase.robot.person.hints import OperatorHints
 from so101_robobase.robot.rollout.rollout import Result, RolloutSettings
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 
 _CTRL_C = "Ctrl-C"
 _NAMES = {"SIGINT": _CTRL_C, "KeyboardInterrupt": _CTRL_C}
@@ -26,7 +26,7 @@ _LEFT = {"release": "released, its torque is off", "hold": "held, its torque is 
 
 
 def announce(
-    args: argparse.Namespace,
+    options: RolloutOptions,
     what: str,
     hints: OperatorHints,
     settings: RolloutSettings,
@@ -40,12 +40,12 @@ def announce(
         start: (6,) rad, where episodes begin.
     """
     print(f"arm: {what}")
-    if args.robot == REAL and args.alignment is None:
+    if options.robot == REAL and options.alignment is None:
         print(
             "no --alignment: the arm is taken to be just like the model; measure how yours differs "
             "with `so101_robobase robot align`"
         )
-    if args.dry_run:
+    if options.dry_run:
         print(f"dry run: torque goes off, nothing is sent; {hints.hand}")
     else:
         degrees = " ".join(str(round(angle)) for angle in np.rad2deg(start))
@@ -58,7 +58,7 @@ def announce(
     )
     print(f"log and report: {folder}")
     if keys:
-        names = ["space begin and pause" if args.robot == REAL else "space pause"]
+        names = ["space begin and pause" if options.robot == REAL else "space pause"]
         names += ["n next action"] if settings.step else []
         names += ["s success", "f failure", "r again", "q quit slowly", "Esc stop at once"]
         print(f"keys: {', '.join(names)}")
@@ -74,7 +74,7 @@ def ask_to_begin(hints: OperatorHints, prepare: str = "Clear the arm's way") -> 
 
 
 def report(
-    args: argparse.Namespace,
+    options: RolloutOptions,
     settings: RolloutSettings,
     result: Result,
     events: EventLog,
@@ -95,9 +95,9 @@ def report(
             [f"{CONFIDENCE:.0%} interval (Wilson)", f"{low:.1%} to {high:.1%}"],
         ]
         summary |= {"successes": sum(judged), "success_interval": [low, high]}
-    if result.timing and args.robot != SIM:
+    if result.timing and options.robot != SIM:
         rows += _timing_rows(result.timing)
-    if args.dry_run and not judged:
+    if options.dry_run and not judged:
         rows += [["success", "a dry run: nothing was sent"]]
     rows += [[f"pictures that were {flaw}", str(n)] for flaw, n in result.bad_frames.items()]
     print(table(rows), flush=True)
@@ -107,9 +107,9 @@ def report(
     if failed:
         print(f"what was seen last: {', '.join(path.name for path in failed)} in {folder}")
     record = {
-        "snapshot": str(args.snapshot.resolve()),
-        "robot": args.robot,
-        "dry_run": args.dry_run,
+        "snapshot": str(options.snapshot.resolve()),
+        "robot": options.robot,
+        "dry_run": options.dry_run,
         "settings": asdict(settings),
         "summary": summary,
         "outcomes": [asdict(outcome) for outcome in result.outcomes],

@@ -1,6 +1,5 @@
 """One rollout from the command line: check, assemble, ask, run, report."""
 
-import argparse
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -34,6 +33,7 @@ from so101_robobase.robot.recording.records import records_per_second
 from so101_robobase.robot.rollout.parts import RolloutParts
 from so101_robobase.robot.rollout.robot_policy import RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 from so101_robobase.robot.rollout.rollout_report import (
     announce,
     ask_to_begin,
@@ -50,8 +50,8 @@ CUT_SHORT = 1
 """Exit code of a rollout that did not come to its end."""
 
 
-def run_rollout(args: argparse.Namespace) -> int:
-    """Runs `args.snapshot` as the command line says.
+def run_rollout(options: RolloutOptions) -> int:
+    """Runs `options.snapshot` as `options` say.
 
     Returns the exit code: 0, `CUT_SHORT` (also where a recording failed) or `INTERRUPTED`.
 
@@ -59,44 +59,47 @@ def run_rollout(args: argparse.Namespace) -> int:
         UserError: any argument that cannot be used, an arm or a camera that is not as it should;
             nothing has moved by then.
     """
-    args.device = str(compute.usable_device(args.device))
-    if args.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
+    options = replace(
+        options,
+        device=str(compute.usable_device(options.device)),
+        snapshot=locate(options.snapshot),
+    )
+    if options.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
         torch.set_num_threads(1)
-    overrides = _replaced(args) | parse_overrides(args.overrides)
-    args.snapshot = locate(args.snapshot)
-    policy = load_policy(args.snapshot, args.device, overrides, args.trust)
-    config = _task(args, policy)
-    alignment = alignments.load(args.alignment) if args.alignment else Alignment()
-    limits = load_limits(args.limits)
+    overrides = _replaced(options) | parse_overrides(options.overrides)
+    policy = load_policy(options.snapshot, options.device, overrides, options.trust)
+    config = _task(options, policy)
+    alignment = alignments.load(options.alignment) if options.alignment else Alignment()
+    limits = load_limits(options.limits)
     physics = build_scene(config.scene).model
     kinematics = Kinematics.from_model(physics)
-    judge = args.display is not None or args.record is not None
+    judge = options.display is not None or options.record is not None
     robot_policy = RobotPolicy(policy, kinematics, judge)
     start = start_pose(config)
     settings = RolloutSettings(
-        tell_steps=args.step or args.dry_run,
-        num_episodes=args.num_episodes,
-        episode_time=args.episode_time_s or config.episode_length * CONTROL_PERIOD,
-        action_scale=args.action_scale,
-        step=args.step,
-        self_test=not args.no_self_test,
-        on_stop=args.on_stop,
+        tell_steps=options.step or options.dry_run,
+        num_episodes=options.num_episodes,
+        episode_time=options.episode_time_s or config.episode_length * CONTROL_PERIOD,
+        action_scale=options.action_scale,
+        step=options.step,
+        self_test=not options.no_self_test,
+        on_stop=options.on_stop,
     )
-    default = output_folder(args.snapshot) / "rollouts"
+    default = output_folder(options.snapshot) / "rollouts"
     marks = ("rollout.json", "events.jsonl"), "a rollout", "--output_dir"
-    with claimed(args.output_dir, default, *marks) as folder, ExitStack() as resources:
+    with claimed(options.output_dir, default, *marks) as folder, ExitStack() as resources:
         check_disk_space(folder)  # an arm that moves must not find the disk full
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
-        observers = _observers(args, config, folder, resources)
-        parts = _assemble(args, config, alignment, folder, resources)
+        observers = _observers(options, config, folder, resources)
+        parts = _assemble(options, config, alignment, folder, resources)
         resources.callback(parts.stream.close)
-        driver = DryRun(parts.arm.driver) if args.dry_run else parts.arm.driver
+        driver = DryRun(parts.arm.driver) if options.dry_run else parts.arm.driver
         arm = assemble_arm(driver, physics, parts.arm.clock, events, parts.arm.alignment, limits)
         if parts.workcell.asks:
             print("starting the camera and what looks at its pictures", flush=True)
             parts.stream.start()
-        announce(args, parts.arm.what, parts.arm.hints, settings, start, folder, has_keys())
-        if parts.workcell.asks and not args.yes:
+        announce(options, parts.arm.what, parts.arm.hints, settings, start, folder, has_keys())
+        if parts.workcell.asks and not options.yes:
             ask_to_begin(parts.arm.hints)
         rollout = Rollout(
             arm=arm,
@@ -107,110 +110,109 @@ def run_rollout(args: argparse.Namespace) -> int:
             start=start,
             settings=settings,
             observers=observers,
-            logger=EpisodeLogger(folder, _meta(args, parts.arm.alignment), parts.state),
+            logger=EpisodeLogger(folder, _meta(options, parts.arm.alignment), parts.state),
             start_watchdog=parts.arm.start_watchdog,
             hints=parts.arm.hints,
             keys=resources.enter_context(terminal_keys()),
         )
         result = rollout.run()
-    written = report(args, settings, result, events, folder, parts.arm.hints)
+    written = report(options, settings, result, events, folder, parts.arm.hints)
     if was_interrupted(result):
         return INTERRUPTED
     failed = any(observer.failure is not None for observer in observers)
     return CUT_SHORT if result.stopped or result.unconfirmed or failed or not written else 0
 
 
-def _replaced(args: argparse.Namespace) -> dict[str, Any]:
+def _replaced(options: RolloutOptions) -> dict[str, Any]:
     """Overrides: what the snapshot names is not opened where the command line names its own."""
     neutral = {
         "segmentation": ("env.sight.segmentation", None),
         "depth": ("env.sight.depth", SCENE),
         "alignment": ("env.scene.alignment", None),
     }
-    return dict(kept for name, kept in neutral.items() if getattr(args, name) is not None)
+    return dict(kept for name, kept in neutral.items() if getattr(options, name) is not None)
 
 
-def _task(args: argparse.Namespace, policy: Policy) -> LiftConfig:
+def _task(options: RolloutOptions, policy: Policy) -> LiftConfig:
     """The snapshot's task; a simulated arm and its camera are as the command line says."""
     config = policy.task()
     for name, what, kinds in (
         ("segmentation", "class ids", ("seg", "seg_depth")),
         ("depth", "disparity", ("seg_depth",)),
     ):
-        if getattr(args, name) is not None and config.observation not in kinds:
+        if getattr(options, name) is not None and config.observation not in kinds:
             raise UserError(
                 f"--{name} finds {what}, which this policy does not see "
                 f"(observation={config.observation}); leave it out"
             )
-    if args.robot == REAL:
+    if options.robot == REAL:
         return config
-    if args.depth not in (None, SCENE, SIMULATED) and args.segmentation is None:
+    if options.depth not in (None, SCENE, SIMULATED) and options.segmentation is None:
         raise UserError("--depth with a network needs --segmentation with one too")
     sight = config.sight
-    if args.segmentation is not None:
-        sight = replace(sight, segmentation=args.segmentation)
-    if args.depth is not None:
-        sight = replace(sight, depth=args.depth)
+    if options.segmentation is not None:
+        sight = replace(sight, segmentation=options.segmentation)
+    if options.depth is not None:
+        sight = replace(sight, depth=options.depth)
     scene = config.scene
-    if args.alignment is not None:
-        scene = replace(scene, alignment=str(args.alignment))
+    if options.alignment is not None:
+        scene = replace(scene, alignment=str(options.alignment))
     return replace(config, sight=sight, scene=scene)
 
 
 def _observers(
-    args: argparse.Namespace, config: LiftConfig, folder: Path, resources: ExitStack
+    options: RolloutOptions, config: LiftConfig, folder: Path, resources: ExitStack
 ) -> list[BackgroundListener]:
     observers: list[BackgroundListener] = [LastPictures(folder)]
     resources.callback(observers[-1].close)
-    if args.record is not None:
-        from so101_robobase.base.arguments import parse_frame_size
+    if options.record is not None:
         from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
 
         size = config.image_size
         observers.append(
             DatasetRecorder(
-                args.record,
+                options.record,
                 (CHANNELS[config.observation], size, size),
                 num_actions(config.control),
-                parse_frame_size(args.camera_size) if args.robot == REAL else None,
+                options.frame_size if options.robot == REAL else None,
                 fps=records_per_second(config.action_repeat),
-                robot_type="so101_mujoco" if args.robot == SIM else "so101_follower",
+                robot_type="so101_mujoco" if options.robot == SIM else "so101_follower",
                 # A simulation may be quicker; nothing of it is left out.
-                most_waiting=sys.maxsize if args.robot == SIM else MOST_WAITING,
+                most_waiting=sys.maxsize if options.robot == SIM else MOST_WAITING,
             )
         )
         resources.callback(observers[-1].close)
-    if args.display is not None:
+    if options.display is not None:
         from so101_robobase.robot.recording.display import RerunDisplay
 
-        if args.robot == SIM:
-            observers.append(RerunDisplay(args.display, most_waiting=sys.maxsize))
+        if options.robot == SIM:
+            observers.append(RerunDisplay(options.display, most_waiting=sys.maxsize))
         else:
-            observers.append(RerunDisplay(args.display))
+            observers.append(RerunDisplay(options.display))
         resources.callback(observers[-1].close)
     return observers
 
 
 def _assemble(
-    args: argparse.Namespace,
+    options: RolloutOptions,
     config: LiftConfig,
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,
 ) -> RolloutParts:
-    if args.robot == SIM:
+    if options.robot == SIM:
         from so101_robobase.robot.rollout.assemble_sim import assemble
-    elif args.robot == EMULATED:
+    elif options.robot == EMULATED:
         from so101_robobase.robot.rollout.assemble_emulated import assemble
     else:
         from so101_robobase.robot.rollout.assemble_real import assemble
-    return assemble(args, config, alignment, folder, resources)
+    return assemble(options, config, alignment, folder, resources)
 
 
-def _meta(args: argparse.Namespace, alignment: Alignment) -> dict[str, Any]:
+def _meta(options: RolloutOptions, alignment: Alignment) -> dict[str, Any]:
     return {
         "alignment": alignments.to_plain(alignment),
         "control_period": CONTROL_PERIOD,
-        "snapshot": str(args.snapshot.resolve()),
-        "source": args.robot,
+        "snapshot": str(options.snapshot.resolve()),
+        "source": options.robot,
     }

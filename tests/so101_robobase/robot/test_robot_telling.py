@@ -16,6 +16,7 @@ from tiny_snapshot import save_tiny_snapshot
 import so101_robobase.robot
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.base import cli
+from so101_robobase.base.arguments import options
 from so101_robobase.robot.loop.events import MEANINGS, EventLog, meanings
 from so101_robobase.robot.person.hints import EMULATED_ARM, REAL_ARM, SIMULATED_ARM, hints_for
 from so101_robobase.robot.recording.episode_log import EpisodeLog
@@ -23,6 +24,7 @@ from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.last_pictures import LastPictures
 from so101_robobase.robot.recording.records import records_per_second, ticks_per_record
 from so101_robobase.robot.rollout.rollout import Result, RolloutSettings
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 from so101_robobase.robot.rollout.rollout_report import report
 from so101_robobase.robot.rollout.step_line import step_line
 
@@ -43,7 +45,8 @@ def roll(snapshot, folder, *words):
 
 def arguments(folder):
     (folder / "0_snapshot.pt").touch()
-    return cli._parse(["robot", "rollout", str(folder / "0_snapshot.pt"), "--robot", "sim"])
+    args = cli._parse(["robot", "rollout", str(folder / "0_snapshot.pt"), "--robot", "sim"])
+    return options(RolloutOptions, args)
 
 
 # steps
