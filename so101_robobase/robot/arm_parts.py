@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment
+from so101_robobase.arm.model import SO101
 from so101_robobase.base.extras import require_robot
 from so101_robobase.robot.emulator.faults import JOINT, Fault
 from so101_robobase.robot.loop.arm_loop import NoWatchdog, Watchdog
@@ -23,7 +24,7 @@ from so101_robobase.tasks.lift.config import LiftConfig
 if TYPE_CHECKING:
     from so101_robobase.robot.emulator.client import EmulatedBus
 
-RESTING = (0.0, -1.7, 1.6, 0.8, 0.0, 0.0)
+RESTING = SO101.each("rest")
 """rad: folded above the table, as a person leaves an arm."""
 
 

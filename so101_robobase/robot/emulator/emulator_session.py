@@ -8,6 +8,7 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import read_json
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.robot.emulator.client import BusState, EmulatedBus
 from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.protocol import Alarm
@@ -39,7 +40,7 @@ def run_session(config: EmulatorConfig, link: Path, id: str, folder: Path | None
 
 def status_line(state: BusState) -> str:
     """How an emulated arm is, in one line."""
-    degrees = " ".join(f"{angle:6.1f}" for angle in np.rad2deg(state.qpos[:6]))
+    degrees = " ".join(f"{angle:6.1f}" for angle in np.rad2deg(state.qpos[:NUM_JOINTS]))
     torque = "".join("-" if limp else "T" for limp in state.limp)
     alarms = {
         f"{number}:{Alarm(int(bits)).name or Alarm(int(bits))!s}"

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
+from so101_robobase.arm.model import SO101
 from so101_robobase.base.extras import require_robot
 from so101_robobase.robot.person.hints import REAL_ARM, hints_for
 
 MODEL = 777
 """Model number of an STS3215 servo."""
 
-IDS = tuple(range(1, len(JOINTS) + 1))
+IDS: tuple[int, ...] = SO101.each("servo")
 """Of the servos on LeRobot's SO-101, in `JOINTS` order."""
 
 _PSEUDO_TERMINALS = "/dev/pts/"

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-GRIPPER = "gripper"
+from so101_robobase.arm.model import SO101
+
+GRIPPER = SO101.joint_names[-1]
 
 ALARMS = {1: "voltage", 2: "angle", 4: "overheat", 8: "overcurrent", 32: "overload"}
 """Bits of a status packet's error byte and of the register Status."""

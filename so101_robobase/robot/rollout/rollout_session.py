@@ -14,6 +14,7 @@ from robobase.run_snapshot import locate
 from so101_robobase.arm import alignment as alignments
 from so101_robobase.arm.alignment import Alignment
 from so101_robobase.arm.control import CONTROL_PERIOD, num_actions
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.base.cli import INTERRUPTED
 from so101_robobase.base.files import claimed, output_folder
@@ -71,8 +72,13 @@ def run_rollout(options: RolloutOptions) -> int:
     config = _task(options, policy)
     alignment = alignments.load(options.alignment) if options.alignment else Alignment()
     limits = load_limits(options.limits)
-    physics = build_scene(config.scene).model
-    kinematics = Kinematics.from_model(physics)
+    scene = build_scene(config.scene)
+    if scene.arm.joint_names != JOINTS:
+        raise UserError(
+            f"env.scene.arm={config.scene.arm} has the joints {', '.join(scene.arm.joint_names)}; "
+            "a rollout moves an SO-101"
+        )
+    physics, kinematics = scene.model, Kinematics.from_model(scene.model, scene.arm)
     judge = options.display is not None or options.record is not None
     robot_policy = RobotPolicy(policy, kinematics, judge)
     start = start_pose(config)

@@ -10,7 +10,6 @@ from so101_robobase.robot.simulated.joint_faults import JointFaults
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
 
-_GRIPPER_SHARE = 0.5  # of its torque, to which LeRobot limits the gripper's servo
 _ONLY = np.array([0])
 _EVERY = np.array([True])
 
@@ -91,7 +90,7 @@ class Body:
         """
         bias, passive, constraint = (force[0, :NUM_JOINTS] for force in self._qfrc)
         share = np.clip((bias - passive - constraint) / self._greatest_torque, -1, 1)
-        share[-1] *= _GRIPPER_SHARE
+        share[-1] *= self.task.sim.scene.arm.gripper_torque
         return np.where(self._limp, 0.0, share)
 
     @property

@@ -3,13 +3,14 @@
 import numpy as np
 
 from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.arm.model import SO101
 from so101_robobase.robot.emulator.faults import Faults
 from so101_robobase.robot.loop.clock import SimulatedClock
 from so101_robobase.robot.loop.driver import MotorHealth, Reading
 from so101_robobase.robot.simulated.body import Body
 
-IDS = tuple(range(1, NUM_JOINTS + 1))
+IDS = SO101.each("servo")
 RESOLUTION = 360 / 4096  # degrees of one encoder step
 
 
