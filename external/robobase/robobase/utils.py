@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,10 +18,8 @@ from torch.distributions.transforms import TanhTransform as TanhTransform
 
 from robobase.envs.env import Demo as Demo
 from robobase.envs.env import DemoEnv as DemoEnv
+from robobase.replay_buffer.replay_buffer import ReplayBuffer
 from robobase.schedules import schedule as schedule
-
-if TYPE_CHECKING:
-    from robobase.replay_buffer.replay_buffer import ReplayBuffer
 
 
 @contextmanager
@@ -206,7 +204,7 @@ def rescale_demo_actions(
     return demos
 
 
-def add_demo_to_replay_buffer(wrapped_env: gym.Env, replay_buffer: "ReplayBuffer") -> None:
+def add_demo_to_replay_buffer(wrapped_env: gym.Env, replay_buffer: ReplayBuffer) -> None:
     """Play one demo of a (wrapped) `DemoEnv` to its end and add it as one episode.
 
     The executed actions are the recorded ones and must lie in [-1, 1] (`AssertionError`).
