@@ -14,6 +14,7 @@ from _audit import Look, Witness
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics
+from so101_robobase.base.closing import Closing
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
@@ -94,7 +95,7 @@ class Loop:
         )
 
 
-class Rig:
+class Rig(Closing):
     """A `Loop`, an emulated arm with its workcell, LeRobot's driver, and a camera that stays open.
 
     Args:
@@ -139,12 +140,6 @@ class Rig:
     def close(self) -> None:
         """End the emulator and the camera."""
         self._resources.close()
-
-    def __enter__(self) -> "Rig":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class KeptStream:

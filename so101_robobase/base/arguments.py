@@ -116,6 +116,17 @@ class Device(_Checked):
             )
 
 
+def add_trust(parser: argparse._ActionsContainer) -> None:
+    """--trust."""
+    parser.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="package",
+        help="packages beside this project's whose classes the snapshot's config may name",
+    )
+
+
 def options(kind: type[Options], args: argparse.Namespace) -> Options:
     """The dataclass `kind` with what `args` holds under the names of its fields."""
     names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]

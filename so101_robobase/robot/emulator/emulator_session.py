@@ -9,9 +9,10 @@ import numpy as np
 from robobase.errors import UserError
 from robobase.reading import read_json
 from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.robot.emulator.client import BusState, EmulatedBus
+from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.protocol import Alarm
+from so101_robobase.robot.emulator.shared import BusState
 
 _REFRESH = 0.2  # s
 

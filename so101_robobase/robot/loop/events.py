@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
+
+from so101_robobase.base.closing import Closing
 
 MEANINGS = {
     "connected": "the arm was connected, in this pose (degrees)",
@@ -54,7 +55,7 @@ def meanings(counts: Mapping[str, int]) -> str:
     return "\n".join(["events, in events.jsonl:", *lines])
 
 
-class EventLog:
+class EventLog(Closing):
     """Appends to `path` (None: keeps events in memory alone); the file appears with the first one.
 
     A file that somebody removes meanwhile is written again, whole.
@@ -104,17 +105,6 @@ class EventLog:
         if self._file >= 0:
             file, self._file = self._file, -1
             os.close(file)
-
-    def __enter__(self) -> "EventLog":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _restore(self, path: Path) -> None:
         """Write a file that was removed once more. Raises OSError."""

@@ -12,6 +12,7 @@ from so101_robobase.base.arguments import (
     Input,
     Number,
     Seed,
+    add_trust,
     options,
 )
 from so101_robobase.robot.person.arm_arguments import (
@@ -147,13 +148,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="key=value",
         help="changes to the snapshot's config, as of `evaluate`",
     )
-    run.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="package",
-        help="packages beside this project's whose classes the snapshot's config may name",
-    )
+    add_trust(run)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output_dir",

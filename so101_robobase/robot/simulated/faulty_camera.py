@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from so101_robobase.robot.emulator.client import BusState
 from so101_robobase.robot.emulator.faults import CAMERA
+from so101_robobase.robot.emulator.shared import BusState
 from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.robot.rollout.policy_camera import PolicyCamera
 from so101_robobase.vision.observation import ClassId
