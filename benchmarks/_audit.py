@@ -111,8 +111,8 @@ class Witness:
     def alarms(self) -> Mapping[str, tuple[str, ...]]:
         return self.driver.alarms
 
-    def mended(self) -> list[str]:
-        return self.driver.mended()
+    def retried(self) -> list[str]:
+        return self.driver.retried()
 
     def release(self) -> list[str]:
         before = self.look()

@@ -10,7 +10,7 @@ from robobase.errors import UserError
 from so101_robobase.robot.emulator.faults import CAMERA, KINDS, Fault
 from so101_robobase.robot.emulator.schedule import draw_schedule
 from so101_robobase.robot.rollout.picture import Picture
-from so101_robobase.robot.rollout.sight import Eyes
+from so101_robobase.robot.rollout.policy_camera import PolicyCamera
 
 HANG, LOST, KILL, STOP = "camera hangs", "camera lost", "SIGKILL", "SIGSTOP"
 OF_CAMERA, OF_PROCESS = (HANG, LOST), (KILL, STOP)
@@ -77,23 +77,23 @@ def is_out_of_reach(planned: Planned) -> bool:
     return fault.probability == 1 and fault.count is None
 
 
-class FaultyEyes:
-    """Eyes that hang, or are lost, from `since` to `until`."""
+class HangingCamera:
+    """PolicyCamera that hang, or are lost, from `since` to `until`."""
 
-    def __init__(self, eyes: Eyes):
-        self._eyes = eyes
+    def __init__(self, camera: PolicyCamera):
+        self._camera = camera
         self.heal()
 
     def heal(self) -> None:
         self.since, self.until, self.lost = np.inf, -np.inf, False
         self.struck: float | None = None
 
-    def spoil(self, start: float, duration: float, lost: bool) -> None:
+    def corrupt(self, start: float, duration: float, lost: bool) -> None:
         self.since, self.lost = time.monotonic() + start, lost
         self.until = self.since + duration
 
     def open(self) -> None:
-        self._eyes.open()
+        self._camera.open()
 
     def look(self) -> Picture:
         now = time.monotonic()
@@ -102,7 +102,7 @@ class FaultyEyes:
             if self.lost:
                 raise UserError("the camera is lost")
             time.sleep(self.until - now)
-        return self._eyes.look()
+        return self._camera.look()
 
     def close(self) -> None:
-        self._eyes.close()
+        self._camera.close()

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from _audit import Findings, judge, judge_goals
-from _fault_plan import HANG, KILL, LOST, STOP, FaultyEyes, Planned, is_out_of_reach
-from _robot import CAMERA_INTERVAL, Loop, Rig, StillEyes, StillScene
+from _fault_plan import HANG, KILL, LOST, STOP, HangingCamera, Planned, is_out_of_reach
+from _robot import CAMERA_INTERVAL, Loop, Rig, StillCamera, StillWorkcell
 from _trouble import Interval, Rollout, Torque, longest
 
 from robobase.errors import UserError
@@ -24,8 +24,8 @@ from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.real.ports import IDS
-from so101_robobase.robot.rollout.rollout import Settings
-from so101_robobase.robot.rollout.sight import BackgroundSight
+from so101_robobase.robot.rollout.picture_stream import BackgroundPictures
+from so101_robobase.robot.rollout.rollout import RolloutSettings
 from so101_robobase.robot.safety import watchdog
 from so101_robobase.robot.safety.monitor import MonitorLimits
 
@@ -62,7 +62,9 @@ class Report:
     findings: Findings = field(default_factory=Findings)
 
 
-def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: Path) -> Report:
+def try_fault(
+    rig: Rig, camera: HangingCamera, planned: Planned, number: int, where: Path
+) -> Report:
     """A rollout during which one fault of bus, servos or camera comes."""
     bus, report = rig.bus, Report(number, planned.kind)
     injected: list[int] = []
@@ -72,11 +74,11 @@ def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: 
         nonlocal quits
         quits = time.monotonic() + planned.start + planned.duration + _CALM
         if planned.fault is None:
-            eyes.spoil(planned.start, planned.duration, planned.kind == LOST)
+            camera.corrupt(planned.start, planned.duration, planned.kind == LOST)
         else:
             injected.extend(bus.inject(planned.fault))
 
-    def start_watchdog() -> watchdog.Watchdog:
+    def start_watchdog() -> watchdog.WatchdogProcess:
         if not planned.connecting:
             inject()
         return rig.start_watchdog()
@@ -86,9 +88,9 @@ def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: 
     with EventLog(where.with_suffix(".jsonl")) as events:
         rollout = rig.loop.rollout(
             witness,
-            rig.sight,
-            rig.scene,
-            Settings(num_episodes=100),
+            rig.stream,
+            rig.workcell,
+            RolloutSettings(num_episodes=100),
             events,
             start_watchdog,
             keys=lambda: "q" if time.monotonic() > quits else None,
@@ -103,8 +105,8 @@ def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: 
     log = read_log(where.with_suffix(".jsonl"))
     if report.outcome == "stopped":
         stopped = next(event["time"] for event in log if event["kind"] == "stop")
-    first, active = effect(rig, eyes, planned, injected)
-    reachable = let_go(bus, planned, active)
+    first, active = effect(rig, camera, planned, injected)
+    reachable = await_torque_off(bus, planned, active)
     events_seen = bus.events()[seen:]
     goals = events_seen[events_seen["kind"] == GOAL]
     report.findings = judge(witness, goals, rollout.arm.safety, rollout.arm.units)
@@ -122,16 +124,16 @@ def try_fault(rig: Rig, eyes: FaultyEyes, planned: Planned, number: int, where: 
             is_about_it(event, planned.kind) for event in since
         )
     finish(report, torque.all_off)
-    recover(rig, eyes)
+    recover(rig, camera)
     return report
 
 
 def effect(
-    rig: Rig, eyes: FaultyEyes, planned: Planned, injected: Sequence[int]
+    rig: Rig, camera: HangingCamera, planned: Planned, injected: Sequence[int]
 ) -> tuple[float | None, Interval | None]:
     """When the fault first struck (None: it never did), and from when to when it was there."""
     if planned.fault is None:
-        return eyes.struck, None
+        return camera.struck, None
     if not injected:
         return None, None
     entry = rig.bus.faults()[injected[0]]
@@ -139,7 +141,7 @@ def effect(
     return entry["first"], (entry["begins"], entry["begins"] + lasts)
 
 
-def let_go(bus: EmulatedBus, planned: Planned, active: Interval | None) -> float:
+def await_torque_off(bus: EmulatedBus, planned: Planned, active: Interval | None) -> float:
     """Wait for a fault that keeps servos from being told, then for torque; when that ended."""
     reachable = -np.inf
     if active is not None and is_out_of_reach(planned):
@@ -151,16 +153,16 @@ def let_go(bus: EmulatedBus, planned: Planned, active: Interval | None) -> float
     return reachable
 
 
-def recover(rig: Rig, eyes: FaultyEyes) -> None:
+def recover(rig: Rig, camera: HangingCamera) -> None:
     """Nothing is left of the fault, and torque is off."""
     rig.bus.clear()
-    eyes.heal()
+    camera.heal()
     while not rig.bus.state().plugged:
         time.sleep(0.005)
-    let_go_by_hand(rig)
+    turn_torque_off(rig)
 
 
-def let_go_by_hand(rig: Rig) -> None:
+def turn_torque_off(rig: Rig) -> None:
     """Torque off where the loop and its watchdog have left it on."""
     if not rig.bus.state().limp.all():
         rig.driver.bus.open()
@@ -218,7 +220,7 @@ def try_process(rig: Rig, planned: Planned, number: int, where: Path, snapshot: 
     safety = assemble_arm(rig.driver, rig.loop.physics, rig.loop.clock).safety
     report.findings = judge_goals(goals, safety, free=struck)
     finish(report, torque.all_off)
-    let_go_by_hand(rig)
+    turn_torque_off(rig)
     return report
 
 
@@ -227,18 +229,18 @@ def play(
 ) -> None:
     """The process that is killed: a rollout of the policy on what it sees in one picture."""
     loop = Loop(snapshot)
-    eyes = StillEyes(loop.config, loop.clock)
+    camera = StillCamera(loop.config, loop.clock)
     driver = LeRobotDriver(port, calibration)
     ready.set()
     begin.wait()
     with EventLog(log) as events:
         loop.rollout(
             driver,
-            BackgroundSight(eyes, loop.clock, CAMERA_INTERVAL),
-            StillScene(),
-            Settings(num_episodes=100),
+            BackgroundPictures(camera, loop.clock, CAMERA_INTERVAL),
+            StillWorkcell(),
+            RolloutSettings(num_episodes=100),
             events,
-            lambda: watchdog.Watchdog(port, IDS, log=watched),
+            lambda: watchdog.WatchdogProcess(port, IDS, log=watched),
         ).run()
 
 

@@ -14,9 +14,10 @@ from _audit import Look, Witness
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics
+from so101_robobase.base.closing import Closing
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.robot.emulator.client import EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.arm_loop import Watchdog
 from so101_robobase.robot.loop.clock import Clock, RealClock
@@ -25,17 +26,18 @@ from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.person.keys import Keys, no_keys
 from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.real.ports import IDS
-from so101_robobase.robot.recording.records import Observer
-from so101_robobase.robot.rollout.assemble_emulated import EmulatedScene, Mirror
+from so101_robobase.robot.recording.records import EpisodeListener
+from so101_robobase.robot.rollout.assemble_emulated import EmulatedWorkcell, Mirror
 from so101_robobase.robot.rollout.picture import Picture
-from so101_robobase.robot.rollout.policy import RobotPolicy
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
-from so101_robobase.robot.rollout.scenes import Scene
-from so101_robobase.robot.rollout.sight import BackgroundSight, Eyes, Sight, SimulatedEyes
-from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.rollout.picture_stream import BackgroundPictures, PictureStream
+from so101_robobase.robot.rollout.policy_camera import PolicyCamera, SimulatedPolicyCamera
+from so101_robobase.robot.rollout.robot_policy import RobotPolicy
+from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
+from so101_robobase.robot.rollout.start_pose import start_pose
+from so101_robobase.robot.rollout.workcell import Workcell
 from so101_robobase.robot.safety import watchdog
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
+from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyPolicyCamera
 from so101_robobase.tasks.lift.config import LiftConfig
 
 POLICY = Path(__file__).parents[1] / "policies" / "whole_task_snapshot.pt"
@@ -67,21 +69,21 @@ class Loop:
     def rollout(
         self,
         driver: Driver,
-        sight: Sight,
-        scene: Scene,
-        settings: Settings,
+        stream: PictureStream,
+        workcell: Workcell,
+        settings: RolloutSettings,
         events: EventLog,
         start_watchdog: Callable[[], Watchdog] | None = None,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[EpisodeListener] = (),
         keys: Keys = no_keys,
         clock: Clock | None = None,
     ) -> Rollout:
         """A fresh one, that says nothing; by this machine's clock unless given another."""
         return Rollout(
             arm=assemble_arm(driver, self.physics, clock or self.clock, events),
-            sight=sight,
+            stream=stream,
             policy=self.policy,
-            scene=scene,
+            workcell=workcell,
             kinematics=self.kinematics,
             start=self.start,
             settings=settings,
@@ -92,13 +94,13 @@ class Loop:
         )
 
 
-class Rig:
-    """A `Loop`, an emulated arm with its scene, LeRobot's driver, and a camera that stays open.
+class Rig(Closing):
+    """A `Loop`, an emulated arm with its workcell, LeRobot's driver, and a camera that stays open.
 
     Args:
         folder: for the calibration and the watchdogs' log.
         seed: of cube positions, as in an evaluation.
-        spoil: what to do with the eyes before they are used.
+        corrupt: what to do with the camera before it is used.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class Rig:
         loop: Loop,
         folder: Path,
         seed: int = 0,
-        spoil: Callable[[Eyes], Eyes] = lambda eyes: eyes,
+        corrupt: Callable[[PolicyCamera], PolicyCamera] = lambda camera: camera,
     ):
         self.loop, self.folder = loop, folder
         self._resources = ExitStack()
@@ -116,13 +118,13 @@ class Rig:
         self.calibration = self.bus.write_calibration(folder, "emulated_arm")
         self.driver = LeRobotDriver(self.bus.port, self.calibration)
         mirror = Mirror(loop.config)
-        seen = SimulatedEyes(
+        seen = SimulatedPolicyCamera(
             mirror.sim, mirror.config, loop.clock, partial(mirror.follow, self.bus)
         )
-        eyes = spoil(FaultyEyes(seen, CameraFaults(self.bus.state)))
-        self.scene = EmulatedScene(self.bus, mirror, seed)
-        self.sight = KeptSight(lambda: BackgroundSight(eyes, loop.clock, CAMERA_INTERVAL))
-        self._resources.callback(self.sight.end)
+        camera = corrupt(FaultyPolicyCamera(seen, CameraFaults(self.bus.state)))
+        self.workcell = EmulatedWorkcell(self.bus, mirror, seed)
+        self.stream = KeptStream(lambda: BackgroundPictures(camera, loop.clock, CAMERA_INTERVAL))
+        self._resources.callback(self.stream.end)
 
     def look(self) -> Look:
         """Where the joints are."""
@@ -132,38 +134,32 @@ class Rig:
         """Between LeRobot's driver and one rollout."""
         return Witness(self.driver, self.look, on_connect)
 
-    def start_watchdog(self) -> watchdog.Watchdog:
+    def start_watchdog(self) -> watchdog.WatchdogProcess:
         """As in a rollout from the command line."""
-        return watchdog.Watchdog(self.bus.port, IDS, log=self.folder / "watchdog.log")
+        return watchdog.WatchdogProcess(self.bus.port, IDS, log=self.folder / "watchdog.log")
 
     def close(self) -> None:
         """End the emulator and the camera."""
         self._resources.close()
 
-    def __enter__(self) -> "Rig":
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+class KeptStream:
+    """A stream that stays open between rollouts and is made anew once it has failed."""
 
-
-class KeptSight:
-    """A sight that stays open between rollouts and is made anew once it has failed."""
-
-    def __init__(self, make: Callable[[], Sight]):
+    def __init__(self, make: Callable[[], PictureStream]):
         self._make = make
-        self._sight: Sight | None = None
+        self._stream: PictureStream | None = None
         self._failed = False
 
     def start(self) -> None:
-        if self._sight is None:
-            self._sight = self._make()
-            self._sight.start()
+        if self._stream is None:
+            self._stream = self._make()
+            self._stream.start()
 
     def latest(self) -> Picture:
-        assert self._sight is not None, "start first"
+        assert self._stream is not None, "start first"
         try:
-            return self._sight.latest()
+            return self._stream.latest()
         except UserError:
             self._failed = True
             raise
@@ -174,12 +170,12 @@ class KeptSight:
 
     def end(self) -> None:
         """Close in earnest; may be repeated."""
-        sight, self._sight, self._failed = self._sight, None, False
-        if sight is not None:
-            sight.close()
+        stream, self._stream, self._failed = self._stream, None, False
+        if stream is not None:
+            stream.close()
 
 
-class StillScene:
+class StillWorkcell:
     """A table that nobody prepares and on which nothing succeeds."""
 
     asks = False
@@ -191,18 +187,18 @@ class StillScene:
         return False
 
 
-class StillEyes:
+class StillCamera:
     """A camera with one picture for all times, but for a pixel that says that it is new."""
 
     def __init__(self, config: LiftConfig, clock: RealClock):
-        self._eyes = SimulatedEyes(Body(config).task, clock)
+        self._camera = SimulatedPolicyCamera(Body(config).task, clock)
         self._clock = clock
         self._picture: np.ndarray | None = None
         self._count = 0
 
     def open(self) -> None:
-        self._eyes.open()
-        self._picture = self._eyes.look().picture
+        self._camera.open()
+        self._picture = self._camera.look().picture
 
     def look(self) -> Picture:
         assert self._picture is not None, "open first"
@@ -212,4 +208,4 @@ class StillEyes:
         return Picture(self._clock.now(), picture, None)
 
     def close(self) -> None:
-        self._eyes.close()
+        self._camera.close()

@@ -20,9 +20,10 @@ from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.loop.events import EventLog
-from so101_robobase.robot.rollout.rollout import Settings
-from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
+from so101_robobase.robot.rollout.picture_stream import PromptPictures
+from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
+from so101_robobase.robot.rollout.rollout import RolloutSettings
+from so101_robobase.robot.rollout.workcell import SimulatedWorkcell
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 
@@ -119,7 +120,7 @@ def trial(
     driver, events = Watched(body, loop), EventLog()
     struck = [np.inf]
 
-    class Scene(BodyScene):
+    class Scene(SimulatedWorkcell):
         def prepare(self, episode: int) -> None:
             super().prepare(episode)
             if fault is not None and start is None and episode == 0:
@@ -132,9 +133,9 @@ def trial(
         struck[0] = start
     result = loop.rollout(
         driver,
-        PromptSight(SimulatedEyes(body.sim, body.config, driver.clock)),
+        PromptPictures(SimulatedPolicyCamera(body.sim, body.config, driver.clock)),
         Scene(body, seed),
-        Settings(num_episodes=episodes, self_test=start is not None),
+        RolloutSettings(num_episodes=episodes, self_test=start is not None),
         events,
         clock=driver.clock,
     ).run()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from _audit import Findings
-from _fault_plan import ALL, OF_PROCESS, FaultyEyes, Planned, plan
+from _fault_plan import ALL, OF_PROCESS, HangingCamera, Planned, plan
 from _fault_trials import ALLOWED, SOON, Report, try_fault, try_process
 from _machine import machine_line
 from _robot import POLICY, Loop, Rig
@@ -25,7 +25,7 @@ from _runs import markdown_table, run_script
 from tqdm import tqdm
 
 from robobase.errors import UserError
-from so101_robobase.robot.rollout.sight import Eyes
+from so101_robobase.robot.rollout.policy_camera import PolicyCamera
 
 HEADER = [
     "fault", "number", "struck", "recovered", "stopped", "refused", "commands", "outside limits",
@@ -64,14 +64,14 @@ def run(snapshot: Path, faults: Sequence[Planned], folder: Path, seed: int) -> l
     """One rollout per fault; logs in `folder`."""
     loop = Loop(snapshot)
     reports = []
-    spoilt: list[FaultyEyes] = []
+    spoilt: list[HangingCamera] = []
 
-    def spoil(eyes: Eyes) -> Eyes:
-        spoilt.append(FaultyEyes(eyes))
+    def corrupt(camera: PolicyCamera) -> PolicyCamera:
+        spoilt.append(HangingCamera(camera))
         return spoilt[0]
 
     with (
-        Rig(loop, folder, seed, spoil) as rig,
+        Rig(loop, folder, seed, corrupt) as rig,
         open(folder / "faults.jsonl", "w") as lines,
         tqdm(faults, unit="fault", disable=None) as bar,
     ):

@@ -23,9 +23,8 @@ from so101_robobase.evaluation.evaluate_command import FINAL_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.session import parse_overrides, play
 from so101_robobase.evaluation.statistics import summarise, wilson_interval
-from so101_robobase.robot.person.arguments import EMULATED, SIM
+from so101_robobase.robot.person.arm_arguments import EMULATED, SIM
 from so101_robobase.robot.rollout import rollout_command
-from so101_robobase.robot.rollout.session import run_rollout
 
 MARGIN = 0.05  # that success on the robot may be below the evaluation's
 HEADER = ["pictures", "world", "success", "95 % interval", "stopped", "goal"]
@@ -113,7 +112,7 @@ def roll_out(args: argparse.Namespace, world: str, networks: Sequence[str], fold
             words += ["--device", "cpu"]
             if args.overrides:
                 words += ["--overrides", *args.overrides]
-            run_rollout(parser.parse_args(words))
+            rollout_command.run(parser.parse_args(words))
             report = json.loads((part / "rollout.json").read_text())
             outcomes = [outcome["success"] for outcome in report["outcomes"]]
             successes += sum(outcomes)

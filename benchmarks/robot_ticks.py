@@ -28,7 +28,7 @@ from so101_robobase.robot.emulator.shared import GOAL
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.loop.ticker import Timing
 from so101_robobase.robot.recording.records import PolicyTick
-from so101_robobase.robot.rollout.rollout import Settings
+from so101_robobase.robot.rollout.rollout import RolloutSettings
 
 SLACK = 0.20  # of the policy's period, that its 99th percentile may be longer
 HEADER = [
@@ -134,9 +134,9 @@ def _rollout(rig: Rig, row: Row, ticks: int, folder: Path) -> None:
     with EventLog(folder / "events.jsonl") as events:
         rollout = rig.loop.rollout(
             witness,
-            rig.sight,
-            rig.scene,
-            Settings(num_episodes=10**6),
+            rig.stream,
+            rig.workcell,
+            RolloutSettings(num_episodes=10**6),
             events,
             rig.start_watchdog,
             [row.policing],

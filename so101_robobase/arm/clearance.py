@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from so101_robobase.arm.joints import JOINTS, NUM_JOINTS, TCP_SITE
+from so101_robobase.arm.model import SO101, ArmModel
 
 Array = NDArray[np.float64]
 
@@ -15,7 +15,6 @@ NUM_DIRECTIONS = 1000
 """Directions in which a link's extreme points are kept: heights are then too great by less than
 0.2 mm (`tests/so101_robobase/test_clearance.py` compares with every vertex)."""
 
-_GRIPPER = NUM_JOINTS - 1
 _HALVINGS = 8  # of a line search: 1/256 of a step, 0.1 mm at the gripper
 
 
@@ -33,20 +32,21 @@ class Clearance:
     turns about the vertical, so nothing that a joint does changes its height.
 
     Args:
-        model: the physics model; joint positions are those of its first joints.
+        model: the physics model of `arm`; its first joints are the arm's J.
     """
 
-    def __init__(self, model: mujoco.MjModel):
+    def __init__(self, model: mujoco.MjModel, arm: ArmModel = SO101):
         self._model = model
         self._data = mujoco.MjData(self._model)
-        self._tcp = self._model.site(TCP_SITE).id
+        self._num_joints = arm.num_joints
+        self._tcp = self._model.site(arm.tcp_site).id
         self._links = [
             (body, _extreme_points(vertices, _directions(NUM_DIRECTIONS)))
             for body, vertices in link_vertices(self._model).items()
         ]
 
     def __call__(self, joint_pos: np.ndarray) -> Posture:
-        """Posture of joint positions (6,) or (N, 6) in rad; about 20 microseconds each."""
+        """Posture of joint positions (J,) or (N, J) in rad; about 20 microseconds each."""
         joint_pos = np.asarray(joint_pos, np.float64)
         if joint_pos.ndim == 1:
             return Posture(*self._one(joint_pos))
@@ -57,16 +57,16 @@ class Clearance:
         )
 
     def weight(self, joint_pos: np.ndarray) -> Array:
-        """Torques (6,) that hold the arm at `joint_pos` (6,) rad, in shares of the servos'."""
+        """Torques (J,) that hold the arm at `joint_pos` (J,) rad, in shares of the servos'."""
         data = self._data
-        data.qpos[:NUM_JOINTS] = joint_pos
+        data.qpos[: self._num_joints] = joint_pos
         mujoco.mj_fwdPosition(self._model, data)
         mujoco.mj_fwdVelocity(self._model, data)  # at no velocity: weight alone
-        return data.qfrc_bias[:NUM_JOINTS] / self._model.actuator_forcerange[:, 1]
+        return data.qfrc_bias[: self._num_joints] / self._model.actuator_forcerange[:, 1]
 
     def _one(self, joint_pos: np.ndarray) -> tuple[Array, Array]:
         data = self._data
-        data.qpos[:NUM_JOINTS] = joint_pos
+        data.qpos[: self._num_joints] = joint_pos
         mujoco.mj_kinematics(self._model, data)
         position, rotation = data.xpos, data.xmat
         lowest = min(
@@ -76,7 +76,7 @@ class Clearance:
 
 
 def furthest(start: Array, end: Array, fits: Callable[[Array], bool]) -> Array:
-    """The last pose found to fit on the straight way from `start`, which fits, to `end` (6,)."""
+    """The last pose found to fit on the straight way from `start`, which fits, to `end` (J,)."""
     if fits(end):
         return end
     reached, too_far = 0.0, 1.0
@@ -91,22 +91,22 @@ def furthest(start: Array, end: Array, fits: Callable[[Array], bool]) -> Array:
 
 def furthest_arm_first(start: Array, end: Array, fits: Callable[[Array], bool]) -> Array:
     """As `furthest`, the arm before the gripper: fingers on the table can still be closed."""
-    arm = furthest(start, np.append(end[:_GRIPPER], start[_GRIPPER]), fits)
-    return furthest(arm, np.append(arm[:_GRIPPER], end[_GRIPPER]), fits)
+    arm = furthest(start, np.append(end[:-1], start[-1]), fits)
+    return furthest(arm, np.append(arm[:-1], end[-1]), fits)
 
 
 def link_vertices(model: mujoco.MjModel) -> dict[int, Array]:
     """Body id -> all vertices (K, 3) of its geoms in the body's frame, m.
 
-    Of every body that shoulder_lift or a later joint moves; visual and collision geoms alike.
+    Of every body that the arm's second or a later joint moves; visual and collision geoms alike.
     Primitives stand as the corners of their bounding boxes.
     """
-    shoulder = int(model.joint(JOINTS[0]).bodyid[0])
+    shoulder = int(model.jnt_bodyid[0])
     vertices: dict[int, list[Array]] = {}
     for geom in range(model.ngeom):
         body = int(model.geom_bodyid[geom])
         if body != shoulder and _descends(model, body, shoulder):
-            vertices.setdefault(body, []).append(_geom_vertices(model, geom))
+            vertices.setdefault(body, []).append(geom_vertices(model, geom))
     return {body: np.unique(np.concatenate(parts), axis=0) for body, parts in vertices.items()}
 
 
@@ -116,7 +116,7 @@ def _descends(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
     return body == ancestor
 
 
-def _geom_vertices(model: mujoco.MjModel, geom: int) -> Array:
+def geom_vertices(model: mujoco.MjModel, geom: int) -> Array:
     """Vertices (K, 3) in the frame of the geom's body."""
     if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
         mesh = model.geom_dataid[geom]

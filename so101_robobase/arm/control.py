@@ -1,11 +1,11 @@
-"""From a policy's action to the six joint targets of one control step.
+"""From a policy's action to the joint targets of one control step.
 
 The simulator and the robot drive the arm through this file alone. Controllers are batched: row i
 of every array belongs to arm i, and rows never influence each other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -16,8 +16,8 @@ from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Choice, Items, Number, OrNull
 from robobase.settings.setting import one_of
 from so101_robobase.arm.clearance import Clearance, furthest_arm_first
-from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.arm.kinematics import WRIST_ROLL, Kinematics, yaw_rotation
+from so101_robobase.arm.kinematics import Kinematics, yaw_rotation
+from so101_robobase.arm.model import SO101, ArmModel
 
 Array = NDArray[np.float64]
 
@@ -26,10 +26,9 @@ CONTROL_PERIOD = 0.02
 
 MODES = ("joint_delta", "cartesian_delta")
 _JOINTS, _CARTESIAN = (one_of(".mode", mode) for mode in MODES)
-_SCALES = Items(Number(above=0, most=1), NUM_JOINTS, NUM_JOINTS)
-_LEADS = Items(Number(above=0, most=3.2), NUM_JOINTS, NUM_JOINTS)
-_CORNER = Items(Number(-2, 2), 3, 3)
-LOCKED_WRIST_ROLL = np.pi / 2  # rad: fingers open sideways when the arm points forward
+_SCALES = OrNull(Items(Number(above=0, most=1), 1, 100))
+_LEADS = OrNull(Items(Number(above=0, most=3.2), 1, 100))
+_CORNER = OrNull(Items(Number(-2, 2), 3, 3))
 
 
 @dataclass(frozen=True)
@@ -37,36 +36,62 @@ class ControlConfig:
     """How actions move the arm; angles in rad, lengths in m, both per control step of
     20 ms (`CONTROL_PERIOD`).
 
-    `joint_scale`: 0.05 rad per 20 ms is 2.5 rad/s, about half of what an STS3215 servo reaches
-    without load (4.7 rad/s at 7.4 V, data sheet), so targets can be followed; the light jaw gets
-    the servo's full speed. `max_lead` keeps the target near the measured joint: enough for the
-    servo to press with full force, not so much that a blocked joint winds up (3 steps of travel).
-    `tilt_weight` makes the gripper keep the lean it had at reset, where it can; without it the
-    fingers tip over on the way and slip off the cube.
-    `workspace_low/high` and `cartesian_scale` are those of the original lift environment.
+    Where None stands, the arm's own numbers are meant (`of`). The SO-101's `joint_scale`: 0.05 rad
+    per 20 ms is 2.5 rad/s, about half of what an STS3215 servo reaches without load (4.7 rad/s at
+    7.4 V, data sheet), so targets can be followed; the light jaw gets the servo's full speed.
+    `max_lead` keeps the target near the measured joint: enough for the servo to press with full
+    force, not so much that a blocked joint winds up (3 steps of travel). `tilt_weight` makes the
+    gripper keep the lean it had at reset, where it can; without it the fingers tip over on the way
+    and slip off the cube.
+    `cartesian_scale` is that of the original lift environment.
     """
 
     mode: Annotated[str, Choice(*MODES)] = "joint_delta"
-    joint_scale: Annotated[Sequence[float], _SCALES, _JOINTS] = (0.05, 0.05, 0.05, 0.05, 0.05, 0.10)
-    max_lead: Annotated[Sequence[float], _LEADS] = (0.15, 0.15, 0.15, 0.15, 0.15, 0.30)
+    joint_scale: Annotated[Sequence[float] | None, _SCALES, _JOINTS] = None
+    max_lead: Annotated[Sequence[float] | None, _LEADS] = None
     cartesian_scale: Annotated[float, Number(above=0, most=0.2), _CARTESIAN] = 0.02
     # distance of the set-point from the measured TCP
     max_set_point_lead: Annotated[float, Number(above=0, most=0.5), _CARTESIAN] = 0.04
-    workspace_low: Annotated[Sequence[float], _CORNER, _CARTESIAN] = (0.10, -0.30, 0.01)
-    workspace_high: Annotated[Sequence[float], _CORNER, _CARTESIAN] = (0.50, 0.30, 0.40)
+    workspace_low: Annotated[Sequence[float] | None, _CORNER, _CARTESIAN] = None
+    workspace_high: Annotated[Sequence[float] | None, _CORNER, _CARTESIAN] = None
     # cartesian_delta: m of position error worth 1 rad of tilt; 0: free
     tilt_weight: Annotated[float, Number(0, 10), _CARTESIAN] = 0.02
-    # cartesian_delta: hold wrist_roll at 90 degrees
+    # cartesian_delta: hold the joint that turns the gripper (the SO-101's wrist_roll at 90 degrees)
     lock_wrist: Annotated[bool, _CARTESIAN] = False
     # m above the table that no target comes below (`AboveFloor`)
     floor: Annotated[float | None, OrNull(Number(0, 0.2))] = None
 
     def __post_init__(self) -> None:
         check_fields(self, "control")
-        if not np.all(np.asarray(self.workspace_low) < np.asarray(self.workspace_high)):
+        corners = self.workspace_low, self.workspace_high
+        if None not in corners and not np.all(np.asarray(corners[0]) < np.asarray(corners[1])):
             raise UserError("control.workspace_low must be below control.workspace_high")
         if self.lock_wrist and self.mode != "cartesian_delta":
             raise UserError("control.lock_wrist=true needs control.mode=cartesian_delta")
+
+    def of(self, arm: ArmModel) -> "ControlConfig":
+        """This with the numbers of `arm` in place of None.
+
+        Raises UserError where there are not as many numbers as joints, or no wrist to lock.
+        """
+        own = {
+            "joint_scale": arm.each("scale"),
+            "max_lead": arm.each("lead"),
+            "workspace_low": arm.workspace_low,
+            "workspace_high": arm.workspace_high,
+        }
+        missing: dict[str, Any] = {k: v for k, v in own.items() if getattr(self, k) is None}
+        full = replace(self, **missing)
+        for key in ("joint_scale", "max_lead"):
+            given = getattr(full, key)
+            if len(given) != arm.num_joints:
+                raise UserError(
+                    f"control.{key} has {len(given)} numbers, the arm {arm.num_joints} joints: "
+                    f"{', '.join(arm.joint_names)}; give as many, or null for the arm's"
+                )
+        if self.lock_wrist and arm.roll_index is None:
+            raise UserError("control.lock_wrist=true: no joint turns this arm's gripper")
+        return full
 
 
 class Controller(Protocol):
@@ -78,18 +103,18 @@ class Controller(Protocol):
 
     @property
     def target(self) -> Array:
-        """What the servos were last told, (N, 6) rad; live, and may be written to."""
+        """What the servos were last told, (N, J) rad; live, and may be written to."""
 
     def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
-        """Start arms `ids` (default all) from joint targets (n, 6), rad.
+        """Start arms `ids` (default all) from joint targets (n, J), rad.
 
         A pose to hold, or, where a cube is held already, the targets that hold it.
         """
 
     def __call__(self, action: np.ndarray, joint_pos: np.ndarray) -> Array:
-        """Joint targets (N, 6) for one control step: rad, in `JOINTS` order.
+        """Joint targets (N, J) for one control step: rad, in the arm's order.
 
-        `action` (N, action_dim) is clipped to [-1, 1]; `joint_pos` (N, 6) is measured, rad.
+        `action` (N, action_dim) is clipped to [-1, 1]; `joint_pos` (N, J) is measured, rad.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,9 +124,9 @@ class Controller(Protocol):
         """Go back to a `state_dict`."""
 
 
-def num_actions(config: ControlConfig) -> int:
+def num_actions(config: ControlConfig, arm: ArmModel = SO101) -> int:
     """Numbers in one action."""
-    return (JointDelta if config.mode == "joint_delta" else CartesianDelta).action_dim
+    return arm.num_joints if config.mode == "joint_delta" else CartesianDelta.action_dim
 
 
 def make_controller(
@@ -111,11 +136,12 @@ def make_controller(
     num_envs: int,
     clearance: Clearance | None = None,
 ) -> Controller:
-    """The controller that `config.mode` names, for `num_envs` arms.
+    """The controller that `config.mode` names, for `num_envs` arms with J joints each.
 
-    `joint_range` (6, 2) rad: lower and upper limit of every joint. `clearance` is needed for
-    `config.floor` alone. Raises ValueError where it is missing then.
+    `joint_range` (J, 2) rad: lower and upper limit of every joint. `clearance` is needed for
+    `config.floor` alone. Raises ValueError where it is missing then, UserError as `config.of`.
     """
+    config = config.of(kinematics.arm)
     controller: Controller
     if config.mode == "joint_delta":
         controller = JointDelta(config, joint_range, num_envs)
@@ -125,24 +151,23 @@ def make_controller(
         return controller
     if clearance is None:
         raise ValueError("control.floor needs the arm's clearance")
-    return AboveFloor(controller, config.floor, config.max_lead, clearance)
+    return AboveFloor(controller, config.floor, np.asarray(config.max_lead), clearance)
 
 
 class JointDelta:
-    """Six actions, each moves one joint's target by up to `joint_scale` rad.
+    """An action a joint; each moves its joint's target by up to `joint_scale` rad.
 
     | index | 0            | 1             | 2          | 3          | 4          | 5       |
     |-------|--------------|---------------|------------|------------|------------|---------|
     | joint | shoulder_pan | shoulder_lift | elbow_flex | wrist_flex | wrist_roll | gripper |
     """
 
-    action_dim = NUM_JOINTS
-
     def __init__(self, config: ControlConfig, joint_range: np.ndarray, num_envs: int):
+        self.action_dim = len(joint_range)
         self._scale = np.asarray(config.joint_scale, dtype=np.float64)
         self._max_lead = np.asarray(config.max_lead, dtype=np.float64)
         self._lower, self._upper = np.asarray(joint_range, dtype=np.float64).T
-        self.target: Array = np.zeros((num_envs, NUM_JOINTS))
+        self.target: Array = np.zeros((num_envs, len(joint_range)))
 
     def reset(self, joint_target: np.ndarray, ids: np.ndarray | None = None) -> None:
         self.target[slice(None) if ids is None else ids] = joint_target
@@ -190,9 +215,10 @@ class CartesianDelta:
         self._lower, self._upper = np.asarray(joint_range, dtype=np.float64).T
         weight = config.tilt_weight
         self._orientation_weight = (weight, weight, 0.0)  # the heading is free
-        self._lock_wrist = config.lock_wrist
-        self._free = tuple(i != WRIST_ROLL or not config.lock_wrist for i in range(5))
-        self.target: Array = np.zeros((num_envs, NUM_JOINTS))
+        self._locked = kinematics.arm.roll_index if config.lock_wrist else None
+        self._locked_roll = kinematics.arm.locked_roll
+        self._free = tuple(i != self._locked for i in range(len(joint_range) - 1))
+        self.target: Array = np.zeros((num_envs, len(joint_range)))
         self.set_point: Array = np.zeros((num_envs, 3))  # m, base frame
         self._lean: Array = np.tile(np.eye(3), (num_envs, 1, 1))  # tool frame, were the pan at 0
 
@@ -211,9 +237,9 @@ class CartesianDelta:
         lead *= np.minimum(1, self._set_point_lead / np.maximum(distance, 1e-9))[:, None]
         self.set_point[:] = np.clip(tcp + lead, self._low, self._high)
 
-        arm = self.target[:, :5].copy()
-        if self._lock_wrist:
-            arm[:, WRIST_ROLL] = LOCKED_WRIST_ROLL
+        arm = self.target[:, :-1].copy()
+        if self._locked is not None:
+            arm[:, self._locked] = self._locked_roll
         arm = self._kinematics.solve(
             self.set_point,
             arm,
@@ -223,12 +249,12 @@ class CartesianDelta:
             free=self._free,
         )
         opening = (action[:, 3] + 1) / 2
-        gripper = self._lower[5] + opening * (self._upper[5] - self._lower[5])
+        gripper = self._lower[-1] + opening * (self._upper[-1] - self._lower[-1])
         # One factor for the whole arm: clamped joint by joint, the TCP would leave its path.
         lead = np.column_stack([arm, gripper]) - joint_pos
         excess = np.abs(lead) / self._max_lead
-        lead[:, :5] /= np.maximum(excess[:, :5].max(axis=1, keepdims=True), 1)
-        lead[:, 5] /= np.maximum(excess[:, 5], 1)
+        lead[:, :-1] /= np.maximum(excess[:, :-1].max(axis=1, keepdims=True), 1)
+        lead[:, -1] /= np.maximum(excess[:, -1], 1)
         self.target[:] = np.clip(joint_pos + lead, self._lower, self._upper)
         return self.target.copy()
 
@@ -258,19 +284,19 @@ class AboveFloor:
 
     Args:
         floor: m above the table, of the lowest point of the arm.
-        max_lead: (6,) rad of a target over the measured joint.
+        max_lead: (J,) rad of a target over the measured joint.
     """
 
     def __init__(
         self,
         controller: Controller,
         floor: float,
-        max_lead: Sequence[float],
+        max_lead: Array,
         clearance: Clearance,
     ):
         self._controller = controller
         self._floor = floor
-        self._max_lead = np.asarray(max_lead, dtype=np.float64)
+        self._max_lead = max_lead
         self._clearance = clearance
 
     @property

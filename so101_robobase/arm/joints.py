@@ -1,16 +1,8 @@
-"""Names of the SO-101's joints and the order in which every array of joints is written."""
+"""The SO-101's joints, for what speaks to its servos: LeRobot's driver, the emulator and so on."""
 
-JOINTS = (
-    "shoulder_pan",
-    "shoulder_lift",
-    "elbow_flex",
-    "wrist_flex",
-    "wrist_roll",
-    "gripper",
-)
-"""Order of `qpos[:, :6]`, of `ctrl`, of 6-D actions and of LeRobot's SO-101 driver."""
+from so101_robobase.arm.model import SO101
 
-NUM_JOINTS = len(JOINTS)
+JOINTS = SO101.joint_names
+"""Order of every array of joints."""
 
-TCP_SITE = "gripperframe"
-"""Site of the robot model: the tool centre point, between the fingertips."""
+NUM_JOINTS = SO101.num_joints

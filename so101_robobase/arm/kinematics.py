@@ -11,14 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
-from so101_robobase.arm.joints import JOINTS
+from so101_robobase.arm.model import SO101, ArmModel
 
 Array = NDArray[np.float64]
-
-ARM_JOINTS = JOINTS[:5]
-"""The joints that move the tool centre point; the gripper joint only moves the jaw."""
-
-WRIST_ROLL = JOINTS.index("wrist_roll")
 
 
 @dataclass(frozen=True)
@@ -30,24 +25,27 @@ class Kinematics:
     roll and pitch are 0 and its yaw is the gripper's heading, so roll, pitch and yaw are far from
     their singularity where the arm works.
 
-    Link `i` turns about joint `i`; its frame lies in the joint's anchor. All fields are constants
-    of the robot model: `offset` (5, 3) in m from anchor to anchor in the previous link's frame,
-    `tool_offset` (3,), and the rotation of link `i` against link `i - 1` at joint angle `q` as
-    `fixed + sin(q) * sine + cos(q) * cosine`, each (5, 3, 3).
+    K joints move the TCP, all but the gripper, which only moves the jaw. Link `i` turns about joint
+    `i`; its frame lies in the joint's anchor. All fields are constants of the robot model: `offset`
+    (K, 3) in m from anchor to anchor in the previous link's frame, `tool_offset` (3,), and the
+    rotation of link `i` against link `i - 1` at joint angle `q` as
+    `fixed + sin(q) * sine + cos(q) * cosine`, each (K, 3, 3).
     """
 
+    arm: ArmModel
     offset: Array
     tool_offset: Array
-    axis: Array  # (5, 3) joint axes in the frame of their own link
+    axis: Array  # (K, 3) joint axes in the frame of their own link
     fixed: Array
     sine: Array
     cosine: Array
-    lower: Array  # (5,) joint limits, rad
+    lower: Array  # (K,) joint limits, rad
     upper: Array
 
     @classmethod
-    def from_model(cls, model: mujoco.MjModel, site: str = "gripperframe") -> "Kinematics":
-        """Read the chain that carries `site` from a compiled model with the joints of `JOINTS`."""
+    def from_model(cls, model: mujoco.MjModel, arm: ArmModel = SO101) -> "Kinematics":
+        """Read the chain that carries the TCP's site from a compiled model of `arm`."""
+        site = arm.tcp_site
         bodies: list[int] = []
         body = int(model.site(site).bodyid[0])
         while body != 0:
@@ -55,7 +53,8 @@ class Kinematics:
             body = int(model.body_parentid[body])
 
         offsets, axes, fixed, sine, cosine, ranges, names = [], [], [], [], [], [], []
-        position, rotation = np.zeros(3), np.eye(3)  # of the next body, in the last link's frame
+        position: Array = np.zeros(3)  # of the next body, in the last link's frame
+        rotation: Array = np.eye(3)
         for body in bodies:
             position = position + rotation @ model.body_pos[body]
             rotation = rotation @ _matrix(model.body_quat[body])
@@ -71,12 +70,19 @@ class Kinematics:
             axes.append(joint.axis.copy())
             ranges.append(joint.range.copy())
             position, rotation = -joint.pos, np.eye(3)
-        if tuple(names) != ARM_JOINTS or not np.allclose(rotation, np.eye(3)):
-            raise UserError(f"site {site!r} is moved by joints {names}; it must be {ARM_JOINTS}")
+        expected = list(arm.joint_names[:-1])
+        if names != expected:
+            raise UserError(f"site {site!r} is moved by joints {names}; it must be {expected}")
+        tool = model.site(site).pos
+        if not np.allclose(rotation, np.eye(3)):  # the gripper is another body than the last link
+            for part in (fixed, sine, cosine):
+                part[-1] = part[-1] @ rotation
+            axes[-1], position = axes[-1] @ rotation, position @ rotation
         limits = np.array(ranges)
         return cls(
+            arm=arm,
             offset=np.array(offsets),
-            tool_offset=position + model.site(site).pos,
+            tool_offset=position + tool,
             axis=np.array(axes),
             fixed=np.array(fixed),
             sine=np.array(sine),
@@ -88,18 +94,18 @@ class Kinematics:
     def forward(self, q: np.ndarray) -> tuple[Array, Array]:
         """Pose of the tool frame in the base frame: position (N, 3) in m, rotation (N, 3, 3).
 
-        `q` (N, 5) or (N, 6) joint positions in rad; a gripper column is ignored.
+        `q` (N, K) or (N, K + 1) joint positions in rad; a gripper column is ignored.
         """
         _, rotations, position = self._links(q)
         return position, rotations[:, -1]
 
     def heading(self, q: np.ndarray) -> Array:
-        """How far shoulder_pan has turned the arm about the base's z axis, (N,) rad."""
+        """How far the first joint has turned the arm about the base's z axis, (N,) rad."""
         axis = self.fixed[0] @ self.axis[0]
         return axis[2] * q[:, 0]
 
     def jacobian(self, q: np.ndarray) -> Array:
-        """Derivative (N, 6, 5) of TCP position (rows 0-2, m) and orientation (rows 3-5, rad)."""
+        """Derivative (N, 6, K) of TCP position (rows 0-2, m) and orientation (rows 3-5, rad)."""
         anchors, rotations, position = self._links(q)
         return self._jacobian(anchors, rotations, position)
 
@@ -113,9 +119,9 @@ class Kinematics:
         damping: float = 0.01,
         max_step: float = 0.5,
         iterations: int = 10,
-        free: tuple[bool, ...] = (True,) * 5,
+        free: tuple[bool, ...] | None = None,
     ) -> Array:
-        """Joint positions (N, 5) that bring the TCP to a pose, by damped least squares.
+        """Joint positions (N, K) that bring the TCP to a pose, by damped least squares.
 
         Each iteration adds dq = (JᵀJ + damping² I)⁻¹ Jᵀ e, limited to `max_step` rad per joint,
         and clamps to the joint limits (Wampler 1986; Buss 2004, "Introduction to inverse
@@ -123,16 +129,17 @@ class Kinematics:
 
         Args:
             target_position: (N, 3) m, in the base frame.
-            q: (N, 5) or (N, 6) joint positions to start from, rad.
+            q: (N, K) or (N, K + 1) joint positions to start from, rad.
             target_rotation: (N, 3, 3) tool frame wanted, or None for position alone.
             orientation_weight: m of position error that count as much as 1 rad of rotation; or
                 three of them, for rotations about the base frame's axes (0 about z: any heading).
             damping: larger is slower and safer near singular poses, m/rad.
-            free: which joints may move; the others keep their column of `q`.
+            free: which joints may move, default all; the others keep their column of `q`.
         """
-        q = np.array(q[:, :5], dtype=np.float64)
-        moves = np.array(free, dtype=np.float64)
-        eye = damping**2 * np.eye(5)
+        links = len(self.offset)
+        q = np.array(q[:, :links], dtype=np.float64)
+        moves = np.ones(links) if free is None else np.array(free, dtype=np.float64)
+        eye = damping**2 * np.eye(links)
         weight = np.broadcast_to(orientation_weight, 3)
         for _ in range(iterations):
             anchors, rotations, position = self._links(q)
@@ -153,12 +160,13 @@ class Kinematics:
         return q
 
     def _links(self, q: np.ndarray) -> tuple[Array, Array, Array]:
-        """Anchors (N, 5, 3) and rotations (N, 5, 3, 3) of the links, TCP position (N, 3)."""
-        q = np.ascontiguousarray(q[:, :5], dtype=np.float64)[:, :, None, None]
+        """Anchors (N, K, 3) and rotations (N, K, 3, 3) of the links, TCP position (N, 3)."""
+        links = len(self.offset)
+        q = np.ascontiguousarray(q[:, :links], dtype=np.float64)[:, :, None, None]
         turns = self.fixed + np.sin(q) * self.sine + np.cos(q) * self.cosine
         rotation, anchor = turns[:, 0], np.broadcast_to(self.offset[0], (len(q), 3))
         rotations, anchors = [rotation], [anchor]
-        for i in range(1, 5):
+        for i in range(1, links):
             anchor = anchor + rotation @ self.offset[i]
             rotation = rotation @ turns[:, i]
             rotations.append(rotation)

@@ -8,9 +8,9 @@ import mujoco
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.arm.model import SO101
 
-PerJoint = tuple[float, float, float, float, float, float]
+PerJoint = tuple[float, ...]
 
 MOST_FACTOR = 100
 """Times the robot model's own value; identified arms have 0.02 to 50."""
@@ -35,10 +35,11 @@ class ServoModel:
             if item.name == "latency":
                 continue
             given = tuple(float(value) for value in getattr(self, item.name))
-            if len(given) != NUM_JOINTS or not all(0 <= value <= MOST_FACTOR for value in given):
+            joints = len(self.stiffness)
+            if len(given) != joints or not all(0 <= value <= MOST_FACTOR for value in given):
                 raise UserError(
-                    f"servos.{item.name}={list(given)} must be {NUM_JOINTS} factors of 0 to "
-                    f"{MOST_FACTOR}"
+                    f"servos.{item.name}={list(given)} must be {joints} factors of 0 to "
+                    f"{MOST_FACTOR}, one per joint"
                 )
             object.__setattr__(self, item.name, given)
         if not min(self.stiffness) > 0:
@@ -49,8 +50,15 @@ class ServoModel:
             )
 
     def apply(self, model: mujoco.MjModel) -> None:
-        """Multiply the servos and joints of `model`, in place; its latency is not the model's."""
-        joints = slice(NUM_JOINTS)
+        """Multiply the servos and joints of `model`, in place; its latency is not the model's.
+
+        Raises UserError where it has more or fewer servos.
+        """
+        if len(self.stiffness) != model.nu:
+            raise UserError(
+                f"servos of {len(self.stiffness)} joints do not fit an arm with {model.nu}"
+            )
+        joints = slice(model.nu)
         model.actuator_gainprm[:, 0] *= self.stiffness
         model.actuator_biasprm[:, 1] *= self.stiffness
         model.actuator_biasprm[:, 2] *= self.damping
@@ -63,21 +71,22 @@ class CommandDelay:
 
     Args:
         steps: by how many; 0 passes everything through at once.
+        num_joints: J, of one arm.
     """
 
-    def __init__(self, num_envs: int, steps: int):
-        self._pending = np.zeros((steps, num_envs, NUM_JOINTS))  # next to arrive first
+    def __init__(self, num_envs: int, steps: int, num_joints: int = SO101.num_joints):
+        self._pending = np.zeros((steps, num_envs, num_joints))  # next to arrive first
 
     def fill(self, rows: np.ndarray | slice, target: np.ndarray) -> None:
-        """Nothing but `target` (n, 6) has ever been sent to arms `rows` (n,)."""
+        """Nothing but `target` (n, J) has ever been sent to arms `rows` (n,)."""
         self._pending[:, rows] = target
 
     def send(
         self, target: np.ndarray, running: np.ndarray, steps: int
     ) -> Iterator[tuple[np.ndarray, int]]:
-        """Targets (N, 6) that hold for the next physics steps, and for how many of `steps` each.
+        """Targets (N, J) that hold for the next physics steps, and for how many of `steps` each.
 
-        `target` (N, 6) is sent now and until then; arms that are not `running` (N,) wait.
+        `target` (N, J) is sent now and until then; arms that are not `running` (N,) wait.
         """
         late = len(self._pending)
         if late == 0:

@@ -5,9 +5,10 @@ wrong raises `UserError`, which the command line prints as one line.
 """
 
 import argparse
+import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from robobase.errors import UserError
 
@@ -15,6 +16,8 @@ SNAPSHOT = "a *_snapshot.pt that `python -m robobase.train` wrote, or its run fo
 NETWORK = "a best.pt of `so101_robobase segmentation train`"
 ALIGNMENT = "an alignment; make it with `so101_robobase robot align`"
 PICTURES = "a folder of labelled pictures, such as `so101_robobase segmentation dataset` writes"
+
+Options = TypeVar("Options")
 
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
@@ -111,3 +114,20 @@ class Device(_Checked):
             raise UserError(
                 f"{self.name} '{value}' is unknown; known: {', '.join(_DEVICES)}, cuda:1 ..."
             )
+
+
+def add_trust(parser: argparse._ActionsContainer) -> None:
+    """--trust."""
+    parser.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="package",
+        help="packages beside this project's whose classes the snapshot's config may name",
+    )
+
+
+def options(kind: type[Options], args: argparse.Namespace) -> Options:
+    """The dataclass `kind` with what `args` holds under the names of its fields."""
+    names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: getattr(args, name) for name in names})

@@ -2,6 +2,7 @@
 
 import importlib
 import shlex
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -40,3 +41,7 @@ def require(module: str, extra: str, who: str) -> ModuleType:
             f"{top} does not load ({error}); install torch and torchvision together: "
             f"{install(extra)}"
         ) from error
+
+
+require_robot = partial(require, extra="robot", who="the real arm")
+require_perception = partial(require, extra="perception", who="perception")

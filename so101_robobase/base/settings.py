@@ -69,8 +69,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise UserError(f"{where}={value!r} must be a list")
         items = tuple(value)
-        if origin is Sequence:
-            arguments *= len(items)
+        if origin is Sequence or arguments[-1] is ...:
+            arguments = arguments[:1] * len(items)
         if len(items) != len(arguments):
             raise UserError(f"{where}={value!r} must have {len(arguments)} entries")
         return tuple(_convert(arguments[i], item, f"{where}[{i}]") for i, item in enumerate(items))

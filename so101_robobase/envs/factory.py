@@ -18,6 +18,7 @@ from robobase.envs.wrappers import (
 from robobase.errors import UserError
 from robobase.replay_buffer.replay_buffer import ReplayBuffer
 from robobase.utils import add_demo_to_replay_buffer
+from so101_robobase.arm.model import describe
 from so101_robobase.envs import demos
 from so101_robobase.envs.observer import observation_space
 from so101_robobase.envs.single_env import TaskEnv
@@ -127,7 +128,7 @@ class SO101Factory(TaskFactory):
         env = DemoEnv(
             [_copy(demo) for demo in self._demos],
             gym.spaces.Box(-1.0, 1.0, first_action.shape, first_action.dtype.type),
-            observation_space(config.observation, config.image_size),
+            observation_space(config.observation, config.image_size, describe(config.scene.arm)),
         )
         for _ in self._demos:
             add_demo_to_replay_buffer(env, buffer)

@@ -6,14 +6,15 @@ import numpy as np
 from gymnasium import spaces
 
 from so101_robobase.arm.kinematics import rpy
+from so101_robobase.arm.model import ArmModel
 from so101_robobase.sim.corruption import CorruptionConfig
 from so101_robobase.sim.renderer import Renderer, make_renderer
 from so101_robobase.sim.sight import Sight, SightConfig, SimulatorSight
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.tasks.config import TaskConfig
 from so101_robobase.vision.observation import (
-    PROPRIOCEPTION_NAMES,
     proprioception,
+    proprioception_names,
     rgb,
     seg,
     seg_depth,
@@ -22,8 +23,10 @@ from so101_robobase.vision.observation import (
 CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2}
 """Channels of one picture by observation type."""
 
-STATE_NAMES = (*PROPRIOCEPTION_NAMES, "cube.x", "cube.y", "cube.z")
-"""Names of the 21 numbers of a state observation: the policy's 18, and the cube in m."""
+
+def state_names(arm: ArmModel) -> tuple[str, ...]:
+    """Names of the numbers of a state observation: the policy's, and the cube in m."""
+    return (*proprioception_names(arm), "cube.x", "cube.y", "cube.z")
 
 
 class Observer:
@@ -36,8 +39,8 @@ class Observer:
     | rgb       | rgb (3, H, W) uint8: colours; low_dim_state (18,)                             |
     | state     | low_dim_state (21,): the 18 numbers and the cube's position                   |
 
-    `low_dim_state` is float32, named in `PROPRIOCEPTION_NAMES`; with a picture nothing of the cube
-    is in it. H = W = `image_size`.
+    `low_dim_state` is float32, named by `proprioception_names` (18 numbers are the SO-101's); with
+    a picture nothing of the cube is in it. H = W = `image_size`.
 
     Args:
         sight, corruption: where ids and disparity come from, and what is wrong with them.
@@ -70,7 +73,7 @@ class Observer:
                 if kind == "seg"
                 else (lambda rows: seg_depth(*eyes.see(rows), image_size))
             )
-        self.space = observation_space(kind, image_size)
+        self.space = observation_space(kind, image_size, sim.scene.arm)
 
     def observe(self, ids: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Observations of the members `ids` (default all) with a leading axis for them."""
@@ -121,9 +124,9 @@ def make_sight(
     return NetworkSight(sim, sight, renderer, simulator)
 
 
-def observation_space(kind: str, image_size: int) -> spaces.Dict:
+def observation_space(kind: str, image_size: int, arm: ArmModel) -> spaces.Dict:
     """Space of one member's observation of `kind`."""
-    numbers = len(STATE_NAMES if kind == "state" else PROPRIOCEPTION_NAMES)
+    numbers = len((state_names if kind == "state" else proprioception_names)(arm))
     entries: dict[str, spaces.Space] = {
         "low_dim_state": spaces.Box(-np.inf, np.inf, (numbers,), np.float32)
     }
@@ -133,12 +136,12 @@ def observation_space(kind: str, image_size: int) -> spaces.Dict:
 
 
 def low_dim_state(sim: Simulation) -> np.ndarray:
-    """The 18 numbers that the robot can measure too, (N, 18) float32."""
+    """What the robot can measure too, (N, 2 J + 6) float32."""
     measured = sim.interface
     tcp_pos, tcp_rot = sim.kinematics.forward(measured.joint_pos)
     return proprioception(measured.joint_pos, measured.joint_vel, tcp_pos, rpy(tcp_rot))
 
 
 def state_observation(sim: Simulation) -> np.ndarray:
-    """`low_dim_state` and the cube's position, (N, 21) float32."""
+    """`low_dim_state` and the cube's position, (N, 2 J + 9) float32."""
     return np.concatenate([low_dim_state(sim), sim.cube_pos], axis=1, dtype=np.float32)

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from robobase.errors import UserError
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.base.settings import from_mapping
-from so101_robobase.envs.observer import STATE_NAMES, Observer, make_observer, state_observation
+from so101_robobase.envs.observer import Observer, make_observer, state_names, state_observation
 from so101_robobase.sim.spectator import Spectator
 from so101_robobase.tasks.config import TaskConfig
 from so101_robobase.tasks.entry import entry, make_task, make_teacher
@@ -26,17 +26,17 @@ class TaskEnv(gym.Env):
     a vector that holds the cube; `SegDepth` or `WristCamera` (`envs.wrappers`) around it
     show what the robot sees.
 
-    Observation without the setting, `Box(21)` float32:
+    Observation without the setting, of the SO-101 `Box(21)` float32:
 
     | index | meaning                                              | unit   |
     |-------|------------------------------------------------------|--------|
-    | 0-5   | joint positions in `JOINTS` order                    | rad    |
+    | 0-5   | joint positions in the arm's order                   | rad    |
     | 6-11  | joint velocities                                     | rad/s  |
     | 12-14 | tool centre point x, y, z in the base frame          | m      |
     | 15-17 | its roll, pitch, yaw; 0, 0 and the heading when down | rad    |
     | 18-20 | cube x, y, z                                         | m      |
 
-    Action, `Box(-1, 1)` float32: 6 joint deltas (`control.mode=joint_delta`) or 4 numbers
+    Action, `Box(-1, 1)` float32: a delta per joint (`control.mode=joint_delta`) or 4 numbers
     (`cartesian_delta`), see `so101_robobase.arm.control`. It is held for `action_repeat` control
     steps.
     Reward and end of the episode are the task's; infos are those of `Task.info`
@@ -87,7 +87,7 @@ class TaskEnv(gym.Env):
         self.task = make_task(self.config, num_envs=1)
         self._observer: Observer | None = None
         self.observation_space: spaces.Space = spaces.Box(
-            -np.inf, np.inf, (len(STATE_NAMES),), np.float32
+            -np.inf, np.inf, (len(state_names(self.task.sim.scene.arm)),), np.float32
         )
         kind = "state"
         if "observation" in settings:

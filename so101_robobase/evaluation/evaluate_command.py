@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.base.arguments import SNAPSHOT, Device, Input, Number, Seed
+from so101_robobase.base.arguments import SNAPSHOT, Device, Input, Number, Seed, add_trust
 
 DEFAULT_CAMERAS = ("topdown", "side", "front", "iso")
 # Far from eval_seed of training: by those episodes the best snapshot was chosen, so its success on
@@ -73,13 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)",
     )
-    episodes.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="package",
-        help="packages beside this project's whose classes the snapshot's config may name",
-    )
+    add_trust(episodes)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output_dir",

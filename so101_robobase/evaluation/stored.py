@@ -21,6 +21,7 @@ OPENED: dict[str, tuple[Any, ...]] = {
     "env.sight.segmentation": (None,),
     "env.sight.depth": (SCENE, SIMULATED),
     "env.scene.robot_xml": (None,),
+    "env.scene.arm": (None,),
     "env.scene.alignment": (None,),
     "env.corruption.report": (None,),
 }

@@ -9,14 +9,13 @@ import imageio.v2 as imageio
 import numpy as np
 from tqdm import tqdm
 
-from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.base.files import check_replaceable
 from so101_robobase.evaluation.recording import Track
 from so101_robobase.evaluation.statistics import Episode
 from so101_robobase.sim.views import Views
 from so101_robobase.vision import pictures
 
-_CUBE_Z = NUM_JOINTS + 2  # in qpos
+_CUBE_Z = -5  # in qpos, whose last 7 are the cube's pose
 
 
 class Videos:

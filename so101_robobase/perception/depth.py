@@ -14,9 +14,9 @@ import torch
 
 from robobase.compute import usable_device
 from robobase.errors import UserError
+from so101_robobase.base.extras import require_perception
 from so101_robobase.perception import depth_folder
 from so101_robobase.perception.depth_folder import FILES
-from so101_robobase.perception.extras import require
 from so101_robobase.perception.frames import check_frame
 
 DEPTH_ANYTHING = "depth-anything/Depth-Anything-V2-Small-hf"
@@ -49,7 +49,7 @@ class DepthInference:
     ):
         folder = find_model(name_or_folder)
         self.device = usable_device(device)
-        with _silent(require("transformers").utils.logging):
+        with _silent(require_perception("transformers").utils.logging):
             self.model, self._processor = depth_folder.load(folder)
         self.model.to(self.device)
         self.mean = tuple(self._processor.image_mean)
@@ -89,7 +89,7 @@ def find_model(name_or_folder: str | Path) -> Path:
         if missing:
             raise UserError(f"{folder} lacks {', '.join(missing)}; it must hold {', '.join(FILES)}")
         return folder
-    hub = require("huggingface_hub")
+    hub = require_perception("huggingface_hub")
     name = str(name_or_folder)
     try:
         cached = Path(hub.snapshot_download(name, allow_patterns=FILES, local_files_only=True))
@@ -123,7 +123,7 @@ def save_untrained(folder: Path) -> Path:
     It sees nothing, but takes as long as the trained one. Shapes and preprocessing are those of
     `DEPTH_ANYTHING`'s own config.json and preprocessor_config.json.
     """
-    transformers = require("transformers")
+    transformers = require_perception("transformers")
     backbone = transformers.Dinov2Config(
         image_size=518,
         patch_size=14,

@@ -15,7 +15,7 @@ import torch
 
 from robobase.errors import UserError
 from robobase.reading import GIB, MIB, read_json, reason
-from so101_robobase.perception.extras import require
+from so101_robobase.base.extras import require_perception
 from so101_robobase.perception.network_cost import check_cost
 
 CONFIG, PROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
@@ -114,8 +114,8 @@ def load(folder: Path) -> tuple[Any, Any]:
         UserError: no Depth Anything model for relative depth, a file that cannot be read, a value
             that is not allowed, or weights of another architecture.
     """
-    transformers = require("transformers")
-    require("torchvision")
+    transformers = require_perception("transformers")
+    require_perception("torchvision")
     config, picture = (_json(folder, name) for name in (CONFIG, PROCESSOR))
     _check_kind(folder, config)
     values = _taken(config, _NETWORK, folder / CONFIG)
@@ -212,7 +212,7 @@ def _check_cost(model: Any, size: Mapping[str, int], folder: Path) -> None:
 
 def _load_weights(model: torch.nn.Module, file: Path) -> None:
     """Put the tensors of `file` into `model`, which has none, once names and shapes agree."""
-    safetensors = require("safetensors")
+    safetensors = require_perception("safetensors")
     status = file.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_WEIGHTS:
         raise UserError(f"{file} cannot be loaded: no regular file of at most 8 GiB")

@@ -12,7 +12,7 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import GIB, plain_json, read_bytes, reason
-from so101_robobase.perception.extras import require
+from so101_robobase.base.extras import require_perception
 from so101_robobase.perception.frames import check_frame
 from so101_robobase.perception.segmentation.preprocessing import ids_from_logits, prepare
 from so101_robobase.vision.observation import CLASSES
@@ -46,7 +46,7 @@ class OnnxNetwork:
         path = Path(path)
         remedy = "`so101_robobase perception export` writes one"
         content = read_bytes(path, _MOST_BYTES, "network", remedy)
-        onnxruntime = require("onnxruntime")
+        onnxruntime = require_perception("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Weights in other files, which the network may name, are not read: not by the path of its
@@ -155,7 +155,7 @@ class OnnxDepth(OnnxNetwork):
     def preprocess(self, bgr: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 camera frame -> (1, 3, h, w) float32, what the network itself gets."""
         # Pillow's filters are those of the processor; OpenCV's do not average when they shrink.
-        image = require("PIL.Image")
+        image = require_perception("PIL.Image")
         check_frame(bgr)
         height, width = self.frame
         if bgr.shape[:2] != (height, width):  # would need another input than the graph has

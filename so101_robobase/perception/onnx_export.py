@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from robobase.errors import UserError
+from so101_robobase.base.extras import require_perception
 from so101_robobase.base.files import written_whole
 from so101_robobase.perception.depth import DepthInference
-from so101_robobase.perception.extras import require
 from so101_robobase.perception.onnx import METADATA, OnnxDepth, OnnxNetwork, OnnxSegmentation
 from so101_robobase.perception.quiet import quiet
 from so101_robobase.perception.segmentation.inference import SegmentationInference
@@ -135,8 +135,8 @@ def _write(
     settings: Mapping[str, Any],
 ) -> None:
     """The network for inputs of this one shape; kind and settings in the metadata."""
-    onnx = require("onnx")
-    require("onnxscript")
+    onnx = require_perception("onnx")
+    require_perception("onnxscript")
     with quiet("torch.onnx"):  # remarks on operators that these networks do not use
         program = torch.onnx.export(
             network.eval(),

@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from robobase.errors import UserError
 from robobase.reading import MIB, read_npz
-from so101_robobase.arm.joints import NUM_JOINTS, TCP_SITE
+from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.base.files import written_whole
 from so101_robobase.sim.randomization import PhysicalRandomization, RandomizationConfig
-from so101_robobase.sim.scene import CUBE, STATIC_PAD_GEOM, Scene
+from so101_robobase.sim.scene import CUBE, Scene
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
 from so101_robobase.tasks.lift.teacher import LiftTeacher
@@ -137,8 +137,9 @@ class SceneVariation:
         self._model = copy.copy(scene.model)  # its cube gets other sizes
         self._data = mujoco.MjData(self._model)
         self._cube = int(self._model.geom(CUBE).id)
+        self._tcp_site = scene.arm.tcp_site
         self._cube_node = int(self._model.body_bvhadr[self._model.geom_bodyid[self._cube]])
-        self._gripper = int(self._model.geom_bodyid[self._model.geom(STATIC_PAD_GEOM).id])
+        self._gripper = int(self._model.geom_bodyid[self._model.geom(scene.arm.static_pad).id])
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """qpos (13,) rad, m and half the cube's edge, m."""
@@ -195,7 +196,7 @@ class SceneVariation:
     def _tcp(self, qpos: np.ndarray) -> np.ndarray:
         self._data.qpos = qpos
         mujoco.mj_kinematics(self._model, self._data)
-        return self._data.site(TCP_SITE).xpos.copy()
+        return self._data.site(self._tcp_site).xpos.copy()
 
     def _contacts(self, qpos: np.ndarray) -> tuple[np.ndarray, int]:
         """Deepest overlaps (2,), m, with the table and else; parts of the arm on the cube."""

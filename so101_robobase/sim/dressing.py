@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import mujoco
 import numpy as np
 
+from so101_robobase.arm.model import ArmModel
 from so101_robobase.sim.appearance import LAMP_TARGET, Light, Look, Surface
 from so101_robobase.sim.distractors import PlacedGeom
 from so101_robobase.sim.gl_context import GLContext
@@ -14,7 +15,7 @@ from so101_robobase.sim.patterns import (
     background_picture,
     table_picture,
 )
-from so101_robobase.sim.scene import CUBE, MOVING_PAD_GEOM, SKY, STATIC_PAD_GEOM, TABLE
+from so101_robobase.sim.scene import CUBE, SKY, TABLE
 from so101_robobase.vision.observation import ClassId
 
 _SPECULAR = (0.3, 0.3, 0.3)  # of a lamp; what shines is the gloss of the surface
@@ -77,9 +78,11 @@ class Dressing:
     nothing else may be drawn but what was `apply`-ed.
     """
 
-    def __init__(self, model: mujoco.MjModel, classes: np.ndarray, context: GLContext):
+    def __init__(
+        self, model: mujoco.MjModel, classes: np.ndarray, arm: ArmModel, context: GLContext
+    ):
         self._context = context
-        pads = [model.geom(name).id for name in (STATIC_PAD_GEOM, MOVING_PAD_GEOM)]
+        pads = [model.geom(name).id for name in (arm.static_pad, arm.moving_pad)]
         fingers = np.isin(classes, [ClassId.STATIC_FINGER, ClassId.MOVING_FINGER])
         self._table, self._cube = model.geom(TABLE).id, model.geom(CUBE).id
         self._role = np.where(fingers, "finger", "robot")

@@ -11,7 +11,7 @@ from robobase.errors import UserError
 from so101_robobase.sim import camera_effects, distractors, dressing
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.gl_context import GLContext, GLUnavailableError
-from so101_robobase.sim.scene import CUBE, CUBE_POS, WRIST_CAMERA, Scene
+from so101_robobase.sim.scene import CUBE, WRIST_CAMERA, Scene
 from so101_robobase.vision.observation import ClassId
 
 __all__ = ["GLRenderer", "GLUnavailableError"]
@@ -142,7 +142,7 @@ class GLRenderer:
                 shadow_span=_SHADOW_SPAN,
             )
             self._dressing = dressing.Dressing(
-                self._model, self._source.class_of_geom, self._look_context
+                self._model, self._source.class_of_geom, self._source.arm, self._look_context
             )
         rgb = np.empty((self._height, self._width, 3), np.uint8)
         self._look_context.make_current()
@@ -189,7 +189,7 @@ class GLRenderer:
         if look is not None:
             dressing.widen_view(self._scene, self._view_factor(look))
             half_size = self._cube_half_size if cube_half_size is None else cube_half_size
-            things = distractors.place(look.distractors, qpos[CUBE_POS], half_size)
+            things = distractors.place(look.distractors, qpos[self._source.cube_pos], half_size)
             dressing.add_distractors(self._scene, things, look.gloss)
 
     def _view_factor(self, look: Look) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.sim.delay import DelayLine
 from so101_robobase.sim.randomization import PhysicalRandomization
 
@@ -19,7 +18,7 @@ class Interface:
     Args:
         config: says whether there are errors and delays at all, and how long delays may be.
         drawn: each simulation's offsets, noises and delays (`Variation.drawn`), live.
-        qpos, qvel: (N, 13) and (N, 12), live truth.
+        qpos, qvel: (N, J + 7) and (N, J + 6), live truth.
         tick: s between two measurements, to estimate velocities as the robot does: as differences
             of measured positions; None: velocities are measured.
     """
@@ -36,40 +35,41 @@ class Interface:
         self._tick = tick
         self._drawn = drawn
         self._qpos, self._qvel = qpos, qvel
-        self._joint_pos = np.zeros((len(qpos), NUM_JOINTS))
-        self._joint_vel = np.zeros((len(qpos), NUM_JOINTS))
-        self._before = np.zeros((len(qpos), NUM_JOINTS))  # positions one measurement ago
+        self._joints = joints = slice(drawn["calibration_offset"].shape[1])
+        self._joint_pos = np.zeros((len(qpos), joints.stop))
+        self._joint_vel = np.zeros((len(qpos), joints.stop))
+        self._before = np.zeros((len(qpos), joints.stop))  # positions one measurement ago
         longest = config.action_latency[1] if config.enabled else 0
-        self._commands = DelayLine(len(qpos), NUM_JOINTS, longest)
+        self._commands = DelayLine(len(qpos), joints.stop, longest)
         longest = config.camera_latency[1] if config.enabled else 0
         self._scenes = DelayLine(len(qpos), qpos.shape[1], longest)
 
     @property
     def joint_pos(self) -> np.ndarray:
-        """Measured joint positions, rad, (N, 6)."""
-        return self._joint_pos if self._enabled else self._qpos[:, :NUM_JOINTS]
+        """Measured joint positions, rad, (N, J)."""
+        return self._joint_pos if self._enabled else self._qpos[:, self._joints]
 
     @property
     def joint_vel(self) -> np.ndarray:
-        """Measured or estimated joint velocities, rad/s, (N, 6)."""
+        """Measured or estimated joint velocities, rad/s, (N, J)."""
         known = self._enabled or self._tick is not None
-        return self._joint_vel if known else self._qvel[:, :NUM_JOINTS]
+        return self._joint_vel if known else self._qvel[:, self._joints]
 
     @property
     def seen_qpos(self) -> np.ndarray:
-        """State that the camera shows, (N, 13)."""
+        """State that the camera shows, (N, J + 7)."""
         return self._scenes.read(self._drawn["camera_latency"]) if self._enabled else self._qpos
 
     def true_target(self, target: np.ndarray) -> np.ndarray:
-        """Where joints come to rest whose servos are told `target` (N, 6), rad."""
+        """Where joints come to rest whose servos are told `target` (N, J), rad."""
         return target - self._drawn["calibration_offset"] if self._enabled else target
 
     def begin(
         self, ids: np.ndarray, ctrl: np.ndarray, rngs: list[np.random.Generator]
     ) -> np.ndarray:
-        """New episodes in `ids` (n,), whose servos hold `ctrl` (n, 6); returns what they were told.
+        """New episodes in `ids` (n,), whose servos hold `ctrl` (n, J); returns what they were told.
 
-        Both are targets in rad: `ctrl` of the true joints, the result (n, 6) of the measured ones.
+        Both are targets in rad: `ctrl` of the true joints, the result (n, J) of the measured ones.
         """
         if self._enabled:
             self._commands.fill(ids, ctrl)
@@ -83,7 +83,7 @@ class Interface:
         return ctrl + self._drawn["calibration_offset"][ids]
 
     def send(self, target: np.ndarray, running: np.ndarray) -> np.ndarray:
-        """Targets (N, 6) that reach the servos of the `running` (N,) when told `target` (N, 6)."""
+        """Targets (N, J) that reach the servos of the `running` (N,) when told `target` (N, J)."""
         if not self._enabled:
             return target
         self._commands.push(running, self.true_target(target))
@@ -120,10 +120,10 @@ class Interface:
     def _measure(self, ids: np.ndarray, rngs: list[np.random.Generator]) -> None:
         drawn = self._drawn
         for i in ids:
-            position, velocity = rngs[i].standard_normal((2, NUM_JOINTS))
+            position, velocity = rngs[i].standard_normal((2, self._joints.stop))
             self._joint_pos[i] = (
-                self._qpos[i, :NUM_JOINTS]
+                self._qpos[i, self._joints]
                 + drawn["calibration_offset"][i]
                 + drawn["encoder_noise"][i] * position
             )
-            self._joint_vel[i] = self._qvel[i, :NUM_JOINTS] + drawn["velocity_noise"][i] * velocity
+            self._joint_vel[i] = self._qvel[i, self._joints] + drawn["velocity_noise"][i] * velocity

@@ -12,7 +12,6 @@ from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Number, OrNull, Whole
 from robobase.settings.kinds import Range as bounds
 from robobase.settings.setting import on, one_of
-from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.sim.looks import SEEING, VisualRandomization
 
 Range = tuple[float, float]
@@ -93,21 +92,21 @@ class PhysicalRandomization:
             cube_mass=(cube_mass, cube_mass) if masses is None else masses,
         )
 
-    def draw(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """One value per range, by the field's name: (6,) for those in `PER_JOINT`, else ().
+    def draw(self, rng: np.random.Generator, num_joints: int) -> dict[str, np.ndarray]:
+        """One value per range, by the field's name: (J,) for those in `PER_JOINT`, else ().
 
         `cube_edge` is not drawn here: it comes with the start state, in which a gripper may
         already hold the cube (`curriculum.bank`).
         """
         drawn = {}
-        for name in RANGES:
+        for name, shape in shapes(num_joints).items():
             if name == "cube_edge":
                 continue
             low, high = getattr(self, name)
             if name in _WHOLE:
                 drawn[name] = np.asarray(rng.integers(low, high, endpoint=True))
             else:
-                drawn[name] = np.asarray(rng.uniform(low, high, shape_of(name)))
+                drawn[name] = np.asarray(rng.uniform(low, high, shape))
         return drawn
 
 
@@ -123,6 +122,6 @@ class RandomizationConfig:
     physical: PhysicalRandomization = field(default_factory=PhysicalRandomization)
 
 
-def shape_of(name: str) -> tuple[int, ...]:
-    """Shape of one draw of the range `name`."""
-    return (NUM_JOINTS,) if name in PER_JOINT else ()
+def shapes(num_joints: int) -> dict[str, tuple[int, ...]]:
+    """Shape of one draw of every range, for arms of so many joints."""
+    return {name: (num_joints,) if name in PER_JOINT else () for name in RANGES}

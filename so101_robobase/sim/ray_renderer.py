@@ -12,7 +12,7 @@ from robobase.errors import UserError
 from so101_robobase.sim import camera_effects, distractors, dressing
 from so101_robobase.sim.appearance import NEUTRAL, Look
 from so101_robobase.sim.rays import cast_rays
-from so101_robobase.sim.scene import CUBE, CUBE_POS, WRIST_CAMERA, Scene
+from so101_robobase.sim.scene import CUBE, WRIST_CAMERA, Scene
 from so101_robobase.vision.observation import ClassId
 
 
@@ -44,7 +44,7 @@ class RayRenderer:
         # Index -1, a miss, reads the last entry.
         self._class_of_hit = np.append(scene.class_of_geom, np.uint8(ClassId.BACKGROUND))
         self._num_threads = num_threads or len(os.sched_getaffinity(0))
-        self._casters = [_Caster(model, self._camera) for _ in range(self._num_threads)]
+        self._casters = [_Caster(scene, self._camera) for _ in range(self._num_threads)]
         self._pool = ThreadPoolExecutor(self._num_threads)
 
     def render(
@@ -103,7 +103,9 @@ _DISTRACTOR = -2  # in place of a geom of the model
 class _Caster:
     """Casts the rays of one picture at a time, into a model of its own: the cube's size varies."""
 
-    def __init__(self, model: mujoco.MjModel, camera: int):
+    def __init__(self, scene: Scene, camera: int):
+        model = scene.render_model
+        self._cube_pos = scene.cube_pos
         self._model = copy.copy(model)
         self._data = mujoco.MjData(self._model)
         self._camera = camera
@@ -125,7 +127,7 @@ class _Caster:
         height, width, _ = rays.shape
         rays = (rays @ data.cam_xmat[self._camera].reshape(3, 3).T).reshape(-1, 3)
         hit, distance = cast_rays(model, data, data.cam_xpos[self._camera], rays)
-        things = distractors.place(look.distractors, qpos[CUBE_POS], half_size)
+        things = distractors.place(look.distractors, qpos[self._cube_pos], half_size)
         if things:
             to_thing = self._distractors.cast(things, data.cam_xpos[self._camera], rays)
             nearer = to_thing < distance

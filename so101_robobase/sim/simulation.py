@@ -14,24 +14,18 @@ from mujoco.batch import Batch
 from robobase.errors import UserError
 from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.control import CONTROL_PERIOD, ControlConfig, make_controller
-from so101_robobase.arm.joints import NUM_JOINTS, TCP_SITE
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.arm.servos import CommandDelay
 from so101_robobase.sim.interface import Interface
 from so101_robobase.sim.looks import NEUTRAL, Look, draw_look
 from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.sim.scene import (
-    CUBE_POS,
     MOVING_FINGER_SENSOR,
-    MOVING_PAD_GEOM,
     STATIC_FINGER_SENSOR,
     Scene,
 )
 from so101_robobase.sim.threads import usable_threads
 from so101_robobase.sim.variation import Variation
-
-CUBE_QUAT = slice(NUM_JOINTS + 3, NUM_JOINTS + 7)  # of a row of qpos, w x y z
-CUBE_LINEAR_VELOCITY = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of a row of qvel, m/s
 
 _CURRENT = int(mujoco.mjtStage.mjSTAGE_VEL)  # positions, velocities and contacts of the new state
 _BLOWN_UP = [
@@ -45,7 +39,7 @@ _RUNAWAY = 1e3  # rad/s or m/s: no arm moves so fast; MuJoCo itself gives up at 
 class View(NamedTuple):
     """What a `Renderer` draws of n members."""
 
-    qpos: np.ndarray  # (n, 13)
+    qpos: np.ndarray  # (n, J + 7)
     looks: list[Look] | None
     cube_half_size: np.ndarray | None  # (n,) m
 
@@ -91,20 +85,21 @@ class Simulation:
         # One MjData per simulation, so that the forward pass after a step is the next step's first.
         threads = min(num_threads or usable_threads(), num_envs)
         self.batch = Batch(model, num_envs, threads, persistent=True)
-        self.qpos = self.batch.bind("qpos")  # (N, 13)
-        self.qvel = self.batch.bind("qvel")  # (N, 12)
-        self._ctrl = self.batch.bind("ctrl")  # (N, 6)
+        self.qpos = self.batch.bind("qpos")  # (N, J + 7)
+        self.qvel = self.batch.bind("qvel")  # (N, J + 6)
+        self._ctrl = self.batch.bind("ctrl")  # (N, J)
         self._site_xpos = self.batch.bind("site_xpos")
         self._geom_xpos = self.batch.bind("geom_xpos")
         self._sensordata = self.batch.bind("sensordata")
-        self._tcp = model.site(TCP_SITE).id
-        self._moving_pad = model.geom(MOVING_PAD_GEOM).id
+        self._joints = slice(scene.arm.num_joints)
+        self._tcp = model.site(scene.arm.tcp_site).id
+        self._moving_pad = model.geom(scene.arm.moving_pad).id
         self._fingers = [
             int(model.sensor(name).adr[0]) for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
         ]
-        self.kinematics = Kinematics.from_model(model)
-        joint_range = model.actuator_ctrlrange.copy()  # (6, 2)
-        clearance = None if control.floor is None else Clearance(scene.model)
+        self.kinematics = Kinematics.from_model(model, scene.arm)
+        joint_range = model.actuator_ctrlrange.copy()  # (J, 2)
+        clearance = None if control.floor is None else Clearance(model, scene.arm)
         self.controller = make_controller(
             control, self.kinematics, joint_range, num_envs, clearance
         )
@@ -112,7 +107,7 @@ class Simulation:
         self.variation = Variation(physical, scene, self.batch)
         tick = CONTROL_PERIOD if estimates_velocity else None
         self.interface = Interface(physical, self.variation.drawn, self.qpos, self.qvel, tick)
-        self._delay = CommandDelay(num_envs, scene.servo_delay)
+        self._delay = CommandDelay(num_envs, scene.servo_delay, self._joints.stop)
         self._physics: dict[str, Any] = {}  # what a member remembers of physics that differs
         if physical.enabled:
             self._physics["variation"] = self.variation
@@ -128,38 +123,38 @@ class Simulation:
 
     @property
     def joint_pos(self) -> np.ndarray:
-        """True joint positions in `JOINTS` order, rad, (N, 6), live."""
-        return self.qpos[:, :NUM_JOINTS]
+        """True joint positions in the arm's order, rad, (N, J), live."""
+        return self.qpos[:, self._joints]
 
     @property
     def joint_vel(self) -> np.ndarray:
-        """True joint velocities in `JOINTS` order, rad/s, (N, 6), live."""
-        return self.qvel[:, :NUM_JOINTS]
+        """True joint velocities in the arm's order, rad/s, (N, J), live."""
+        return self.qvel[:, self._joints]
 
     @property
     def joint_target(self) -> np.ndarray:
-        """Where the servos bring the true joints by what they were last told, rad, (N, 6)."""
+        """Where the servos bring the true joints by what they were last told, rad, (N, J)."""
         return self.interface.true_target(self.controller.target)
 
     @property
     def cube_pos(self) -> np.ndarray:
         """Position of the cube's centre, m, (N, 3), live."""
-        return self.qpos[:, CUBE_POS]
+        return self.qpos[:, self.scene.cube_pos]
 
     @property
     def cube_quat(self) -> np.ndarray:
         """Orientation of the cube, unit quaternion w x y z, (N, 4), live."""
-        return self.qpos[:, CUBE_QUAT]
+        return self.qpos[:, self.scene.cube_quat]
 
     @property
     def mark_pos(self) -> np.ndarray:
         """Where the marks of the scene lie, m, (N, marks, 2), live."""
-        return self.qpos[:, CUBE_QUAT.stop :].reshape(self.num_envs, -1, 2)
+        return self.qpos[:, self.scene.cube_quat.stop :].reshape(self.num_envs, -1, 2)
 
     @property
     def cube_velocity(self) -> np.ndarray:
         """Velocity of the cube's centre, m/s, (N, 3), live."""
-        return self.qvel[:, CUBE_LINEAR_VELOCITY]
+        return self.qvel[:, self._joints.stop : self._joints.stop + 3]
 
     @property
     def cube_half_size(self) -> np.ndarray:
@@ -228,7 +223,7 @@ class Simulation:
         return blown_up
 
     def drive(self, target: np.ndarray, substeps: int) -> None:
-        """Physics alone: servos told `target` (N, 6) rad for `substeps` of `scene.timestep`.
+        """Physics alone: servos told `target` (N, J) rad for `substeps` of `scene.timestep`.
 
         For arms that others control; `steps`, measurements and delays do not follow.
 
@@ -245,8 +240,8 @@ class Simulation:
 
     def put(self, things: np.ndarray) -> None:
         """Put cubes and marks at rest as in `things` (N, nq - joints), of `qpos`; arms stay."""
-        self.qpos[:, NUM_JOINTS:] = things
-        self.qvel[:, NUM_JOINTS:] = 0
+        self.qpos[:, self._joints.stop :] = things
+        self.qvel[:, self._joints.stop :] = 0
         self.batch.forward(stage=_CURRENT)
 
     def rest(self, ids: np.ndarray) -> None:

@@ -7,8 +7,7 @@ simulation by itself; what MuJoCo derives from them (bounding volumes, inverse w
 import numpy as np
 from mujoco.batch import Batch
 
-from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.sim.randomization import RANGES, PhysicalRandomization, shape_of
+from so101_robobase.sim.randomization import PhysicalRandomization, shapes
 from so101_robobase.sim.scene import CUBE, Scene
 
 
@@ -46,16 +45,16 @@ class _Models:
         self._nominal = scene.model
         self._collides = np.flatnonzero(scene.model.geom_contype | scene.model.geom_conaffinity)
         self._friction = batch.expand("geom_friction")  # (N, ngeom, 3), sliding first
-        self._gain = batch.expand("actuator_gainprm")  # (N, 6, k): kp, ...
-        self._bias = batch.expand("actuator_biasprm")  # (N, 6, k): 0, -kp, -kv, ...
-        self._force_range = batch.expand("actuator_forcerange")  # (N, 6, 2) N m
-        self._damping = batch.expand("dof_damping")  # (N, 12) N m s/rad, joints first
-        self._dry_friction = batch.expand("dof_frictionloss")  # (N, 12) N m
+        self._gain = batch.expand("actuator_gainprm")  # (N, J, k): kp, ...
+        self._bias = batch.expand("actuator_biasprm")  # (N, J, k): 0, -kp, -kv, ...
+        self._force_range = batch.expand("actuator_forcerange")  # (N, J, 2) N m
+        self._damping = batch.expand("dof_damping")  # (N, J + 6) N m s/rad, joints first
+        self._dry_friction = batch.expand("dof_frictionloss")  # (N, J + 6) N m
         self._cubes = CubeSizes(scene, batch)
 
     def set(self, ids: np.ndarray, drawn: dict[str, np.ndarray]) -> None:
         """Give simulations `ids` (n,) the values `drawn` (n, ...) for them."""
-        nominal, joints = self._nominal, slice(NUM_JOINTS)
+        nominal, joints = self._nominal, slice(self._nominal.nu)
         # A contact takes the larger friction of its two geoms, so both sides are set.
         self._friction[ids[:, None], self._collides, 0] = drawn["friction"][:, None]
         self._gain[ids, :, 0] = nominal.actuator_gainprm[:, 0] * drawn["servo_stiffness"]
@@ -76,10 +75,11 @@ class Variation:
     """
 
     def __init__(self, config: PhysicalRandomization, scene: Scene, batch: Batch):
+        self._num_joints = scene.arm.num_joints
         self._config = config = config.of(2 * scene.config.cube_half_size, scene.config.cube_mass)
         self.drawn = {
-            name: np.zeros((batch.nsim, *shape_of(name)), np.result_type(getattr(config, name)[0]))
-            for name in RANGES
+            name: np.zeros((batch.nsim, *shape), np.result_type(getattr(config, name)[0]))
+            for name, shape in shapes(scene.arm.num_joints).items()
         }
         self.drawn["cube_edge"][:] = 2 * scene.config.cube_half_size
         self._models = _Models(scene, batch) if config.enabled else None
@@ -98,7 +98,7 @@ class Variation:
             return
         self.drawn["cube_edge"][ids] = edges
         for i in ids:
-            for name, value in self._config.draw(rngs[i]).items():
+            for name, value in self._config.draw(rngs[i], self._num_joints).items():
                 self.drawn[name][i] = value
         self._models.set(ids, {name: value[ids] for name, value in self.drawn.items()})
 

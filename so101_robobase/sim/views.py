@@ -11,7 +11,7 @@ from so101_robobase.sim import distractors, dressing
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.gl_context import GLContext
 from so101_robobase.sim.gl_renderer import GLRenderer, fixed_camera
-from so101_robobase.sim.scene import CUBE, CUBE_POS, Scene
+from so101_robobase.sim.scene import CUBE, Scene
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Views:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._context = GLContext(self._model, *size, shadows=1024, samples=4)
         classes = scene.class_of_geom if reduced else scene.class_of_geom_full
-        self._dressing = dressing.Dressing(self._model, classes, self._context)
+        self._dressing = dressing.Dressing(self._model, classes, scene.arm, self._context)
         self._wrist: GLRenderer | None = None
 
     @property
@@ -90,7 +90,7 @@ class Views:
         look: Look | None = None,
         cube_half_size: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """State (13,) -> a picture (H, W, 3) uint8 from each camera of `names`.
+        """State (J + 7,) -> a picture (H, W, 3) uint8 from each camera of `names`.
 
         Raises UserError for an unknown camera.
         """
@@ -109,7 +109,7 @@ class Views:
     def wrist(
         self, qpos: np.ndarray, look: Look | None = None, cube_half_size: float | None = None
     ) -> np.ndarray:
-        """State (13,) -> what the wrist camera sees of it, in colours, (S, S, 3) uint8.
+        """State (J + 7,) -> what the wrist camera sees of it, in colours, (S, S, 3) uint8.
 
         S is the smaller edge of `size`; the picture is the centre square that a policy sees too.
         """
@@ -142,7 +142,8 @@ class Views:
         if look is not None:
             half_size = float(self._model.geom_size[self._cube, 0])
             half_size = half_size if cube_half_size is None else cube_half_size
-            things = distractors.place(look.distractors, self._data.qpos[CUBE_POS], half_size)
+            cube = self._data.qpos[self._source.cube_pos]
+            things = distractors.place(look.distractors, cube, half_size)
             dressing.add_distractors(self._scene, things, look.gloss)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = (
             1  # off where no lamp of a look casts any

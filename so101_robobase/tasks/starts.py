@@ -14,8 +14,8 @@ import numpy as np
 from mujoco.batch import Batch
 
 from robobase.errors import UserError
-from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics, rotation_error, yaw_rotation
+from so101_robobase.arm.model import ArmModel, describe
 from so101_robobase.sim.marks import Mark
 from so101_robobase.sim.scene import (
     MOVING_FINGER_SENSOR,
@@ -28,10 +28,7 @@ from so101_robobase.sim.simulation import Simulation
 from so101_robobase.sim.threads import usable_threads
 from so101_robobase.sim.variation import CubeSizes
 from so101_robobase.tasks.config import TaskConfig
-from so101_robobase.tasks.grasp import JAW_CLOSED, jaw_excess
 
-READY_TCP = (0.22, 0.0)  # m, from here the wrist camera sees the cube almost anywhere in the box
-READY_HEIGHT = (0.15, 0.20)  # m, TCP above the table
 CUBE_HOME = (0.25, 0.0)  # m, middle of the cube positions of stages 1 to 4
 ABOVE = 0.035  # m, stage 3: TCP over the cube's centre
 FAR = (0.08, 0.12)  # m, stage 4: distance in the plane
@@ -39,9 +36,7 @@ FAR_CLEARANCE = 0.02  # m, stage 4: TCP over the lift height
 BESIDE = 0.015  # m, static finger's side: TCP from the cube's centre while the jaw is open
 GRASP_DEPTH = 0.005  # m, TCP over the cube's centre when grasping
 HELD_MARGIN = 0.005  # m, stage 1 holds the cube this far above the lift height
-JAW_OPEN = 1.073  # rad, gripper action 0.3 of the original
 SQUEEZE = 0.1  # rad, jaw target beyond the jaw while it holds the cube
-FOLDED = (0.0, -0.4, 0.4, np.pi / 2, np.pi / 2)  # rad, inverse kinematics starts here
 HEADING = np.pi / 2  # rad, fingers to the left and right of the cube, along its faces
 
 BANK_SIZE = 64  # states
@@ -53,7 +48,6 @@ _CLOSE = 20  # control steps in which the jaw closes
 _LIFT = 40  # control steps from the table to the lift height
 _TOLERANCE = (0.003, 0.05)  # m, rad: what inverse kinematics must reach
 _SEED = 101
-_CUBE = slice(NUM_JOINTS, NUM_JOINTS + 3)  # of qpos
 
 
 class Start(NamedTuple):
@@ -90,6 +84,7 @@ class Starts:
         self._cube_edge = physical.cube_edge if physical.enabled else None
         self._stages = [stage for stage, _ in config.stage_weights]
         self._cumulative = np.cumsum([weight for _, weight in config.stage_weights])
+        self._num_joints = describe(config.scene.arm).num_joints
         self._has_own = config.starts != "training"
 
     def seed(self, seeds: Sequence[int | None]) -> None:
@@ -155,7 +150,7 @@ class Starts:
     def _place_cube(self, state: np.ndarray, rng: np.random.Generator) -> None:
         """Put the cube of `state` anywhere in the box, lying flat as it does, with any heading."""
         box = self.config.cube_box
-        cube = state[1 + NUM_JOINTS :]  # a row of states begins with the time, then qpos
+        cube = state[1 + self._num_joints :]  # a row of states begins with the time, then qpos
         cube[0], cube[1] = rng.uniform(*box.x), rng.uniform(*box.y)
         yaw = rng.uniform(-np.pi, np.pi)
         cube[3:7] = np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)
@@ -188,7 +183,8 @@ def bank(
             break
         half_size = _half_sizes(rng, scene, cube_edge, wanted * _CANDIDATES)
         cube = _cube_positions(rng, cube_jitter, half_size)
-        tcp = _tcp_positions(rng, stage, cube, carry_height, half_size - scene.cube_half_size)
+        wider = half_size - scene.cube_half_size
+        tcp = _tcp_positions(rng, describe(scene.arm), stage, cube, carry_height, wider)
         made.append(
             _states(build_scene(scene, marks), stage, carry_height, tcp, cube, half_size, wanted)
         )
@@ -208,7 +204,7 @@ def _states(
     wanted: int,
 ) -> Bank:
     """At most `wanted` settled states of the candidates that are reached and hold their cube."""
-    kinematics = Kinematics.from_model(scene.model)
+    kinematics = Kinematics.from_model(scene.model, scene.arm)
     arm, reaches = _arm_poses(kinematics, tcp, point_down=stage in (1, 2, 3))
     reached = np.flatnonzero(reaches)[:wanted]
     if len(reached) == 0:
@@ -246,6 +242,7 @@ def _cube_positions(rng: np.random.Generator, jitter: float, half_size: np.ndarr
 
 def _tcp_positions(
     rng: np.random.Generator,
+    arm: ArmModel,
     stage: int,
     cube: np.ndarray,
     carry_height: float,
@@ -257,8 +254,8 @@ def _tcp_positions(
     """
     if stage == 0:
         tcp = np.empty_like(cube)
-        tcp[:, :2] = READY_TCP
-        tcp[:, 2] = rng.uniform(*READY_HEIGHT, len(cube))
+        tcp[:, :2] = arm.ready_tcp
+        tcp[:, 2] = rng.uniform(*arm.ready_height, len(cube))
     elif stage == 4:
         tcp = cube.copy()
         angle = rng.uniform(-np.pi, np.pi, len(cube))
@@ -275,21 +272,26 @@ def _tcp_positions(
 def _arm_poses(
     kinematics: Kinematics, tcp: np.ndarray, point_down: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Arm joints (count, 5) rad for tool centre points (count, 3), and which are reached (count,).
+    """Joints (count, J - 1) rad for tool centre points (count, 3), and which are reached (count,).
 
     High above the table the arm cannot point straight down; there the wrist stays at 90 degrees
-    and the rest of the arm brings the tool centre point to its place.
+    and the first three joints bring the tool centre point to its place. An arm that cannot turn
+    its gripper has whatever heading they give it.
     """
-    seed = np.tile(FOLDED, (len(tcp), 1))
+    model = kinematics.arm
+    seed = np.tile(model.each("folded")[:-1], (len(tcp), 1))
     if not point_down:
-        arm = kinematics.solve(tcp, seed, iterations=100, free=(True, True, True, False, False))
+        free = tuple(joint < 3 for joint in range(seed.shape[1]))
+        arm = kinematics.solve(tcp, seed, iterations=100, free=free)
         position, _ = kinematics.forward(arm)
         return arm, np.abs(position - tcp).max(axis=1) < _TOLERANCE[0]
     down = yaw_rotation(np.full(len(tcp), HEADING))
-    arm = kinematics.solve(tcp, seed, down, iterations=100)
+    turns = np.array([1, 1, model.roll_index is not None])
+    arm = kinematics.solve(tcp, seed, down, orientation_weight=tuple(0.1 * turns), iterations=100)
     position, rotation = kinematics.forward(arm)
     near = np.abs(position - tcp).max(axis=1) < _TOLERANCE[0]
-    return arm, near & (np.abs(rotation_error(rotation, down)).max(axis=1) < _TOLERANCE[1])
+    lean = np.abs(turns * rotation_error(rotation, down)).max(axis=1)
+    return arm, near & (lean < _TOLERANCE[1])
 
 
 class _Simulations:
@@ -298,7 +300,8 @@ class _Simulations:
     def __init__(self, scene: Scene, kinematics: Kinematics, arm: np.ndarray, cube: np.ndarray):
         model = scene.model
         self._scene = scene
-        self._kinematics = kinematics
+        self._kinematics, self._arm = kinematics, scene.arm
+        self._joints, self._cube = slice(scene.arm.num_joints), scene.cube_pos
         self._batch = Batch(model, len(arm), min(usable_threads(), len(arm)))
         self._qpos, self._ctrl = self._batch.bind("qpos"), self._batch.bind("ctrl")
         self._sensordata = self._batch.bind("sensordata")
@@ -308,9 +311,9 @@ class _Simulations:
         self._half_size = np.full(len(arm), scene.config.cube_half_size)
         self._valid = np.ones(len(arm), bool)
         self._ctrl[:, :-1] = arm
-        self._ctrl[:, -1] = JAW_OPEN
-        self._qpos[:, :NUM_JOINTS] = self._ctrl
-        self._qpos[:, _CUBE] = cube
+        self._ctrl[:, -1] = scene.arm.jaw_wide
+        self._qpos[:, self._joints] = self._ctrl
+        self._qpos[:, self._cube] = cube
 
     def resize_cubes(self, half_size: np.ndarray) -> None:
         """Half the edge of every simulation's cube, (N,) m."""
@@ -325,24 +328,24 @@ class _Simulations:
     def grasp(self) -> None:
         """Close the jaw on the cube where it lies."""
         for k in range(_CLOSE):
-            self._ctrl[:, -1] = JAW_OPEN * (1 - (k + 1) / _CLOSE)
+            self._ctrl[:, -1] = self._arm.jaw_wide * (1 - (k + 1) / _CLOSE)
             self._simulate(1)
-        self._ctrl[:, -1] = self._qpos[:, NUM_JOINTS - 1] - SQUEEZE
+        self._ctrl[:, -1] = self._qpos[:, self._joints][:, -1] - SQUEEZE
         self._simulate(_SETTLE)
         self._keep_grasped()
 
     def lift(self, carry_height: float) -> None:
         """Straight up with the cube, to just above the lift height."""
-        tcp, _ = self._kinematics.forward(self._qpos[:, :NUM_JOINTS])
+        tcp, _ = self._kinematics.forward(self._qpos[:, self._joints])
         low = tcp[:, 2].copy()
-        rise = carry_height + HELD_MARGIN - self._qpos[:, _CUBE][:, 2]
+        rise = carry_height + HELD_MARGIN - self._qpos[:, self._cube][:, 2]
         for k in range(_LIFT):
             tcp[:, 2] = low + rise * (k + 1) / _LIFT
             self._ctrl[:, :-1] = self._kinematics.solve(tcp, self._ctrl, iterations=3)
             self._simulate(1)
         self._simulate(_SETTLE)
         self._keep_grasped()
-        self._valid &= self._qpos[:, _CUBE][:, 2] > carry_height
+        self._valid &= self._qpos[:, self._cube][:, 2] > carry_height
 
     @property
     def valid(self) -> np.ndarray:
@@ -361,5 +364,5 @@ class _Simulations:
 
     def _keep_grasped(self) -> None:
         touching = (self._sensordata[:, self._fingers] > 0).all(axis=1)
-        jaw = self._qpos[:, NUM_JOINTS - 1] - jaw_excess(self._half_size)
-        self._valid &= touching & (jaw < JAW_CLOSED)
+        jaw = self._qpos[:, self._joints][:, -1] - self._arm.jaw_excess(self._half_size)
+        self._valid &= touching & (jaw < self._arm.jaw_closed)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.arm.joints import JOINTS
+from so101_robobase.arm.model import SO101, ArmModel
 
 IMAGE_SIZE = 84
 """Edge of the square pictures that the policy sees, pixels."""
@@ -41,13 +41,19 @@ PALETTE = np.array(
 )
 """(8, 3) colours in which people are shown the classes, a task's own behind `CLASSES`."""
 
-PROPRIOCEPTION_NAMES = (
-    *(f"{joint}.pos" for joint in JOINTS),  # rad
-    *(f"{joint}.vel" for joint in JOINTS),  # rad/s
-    *(f"tcp.{axis}" for axis in ("x", "y", "z")),  # m, base frame
-    *(f"tcp.{angle}" for angle in ("roll", "pitch", "yaw")),  # rad, base frame
-)
-"""Names of the 18 numbers of `low_dim_state`, in order. The cube is not among them."""
+
+def proprioception_names(arm: ArmModel) -> tuple[str, ...]:
+    """Names of the numbers of `low_dim_state`, in order. The cube is not among them."""
+    return (
+        *(f"{joint}.pos" for joint in arm.joint_names),  # rad
+        *(f"{joint}.vel" for joint in arm.joint_names),  # rad/s
+        *(f"tcp.{axis}" for axis in ("x", "y", "z")),  # m, base frame
+        *(f"tcp.{angle}" for angle in ("roll", "pitch", "yaw")),  # rad, base frame
+    )
+
+
+PROPRIOCEPTION_NAMES = proprioception_names(SO101)
+"""Of the SO-101's 18 numbers."""
 
 
 def center_crop(image: np.ndarray, axes: tuple[int, int] = (-2, -1)) -> np.ndarray:
@@ -131,7 +137,7 @@ def rgb(image: np.ndarray, size: int = IMAGE_SIZE) -> np.ndarray:
 def proprioception(
     joint_pos: np.ndarray, joint_vel: np.ndarray, tcp_pos: np.ndarray, tcp_rpy: np.ndarray
 ) -> np.ndarray:
-    """(N, 6) rad, (N, 6) rad/s, (N, 3) m, (N, 3) rad -> (N, 18) float32 `low_dim_state`."""
+    """(N, J) rad, (N, J) rad/s, (N, 3) m, (N, 3) rad -> (N, 2 J + 6) float32 `low_dim_state`."""
     return np.concatenate([joint_pos, joint_vel, tcp_pos, tcp_rpy], axis=-1, dtype=np.float32)
 
 

@@ -18,7 +18,7 @@ import robot_success
 from _audit import Call, Findings, Look, Read, Witness
 from _fault_plan import ALL, AT_CONNECT, plan
 from _fault_trials import Report, finish, holds, is_about_it
-from _robot import POLICY, KeptSight
+from _robot import POLICY, KeptStream
 from _trouble import Rollout, Torque, longest
 from robot_faults import remarks, rows
 from robot_success import Score
@@ -27,7 +27,7 @@ from so101_robobase.robot.emulator.faults import KINDS
 from so101_robobase.robot.emulator.shared import EVENT, LIMP
 from so101_robobase.robot.loop.driver import Reading
 from so101_robobase.robot.loop.ticker import Timing
-from so101_robobase.robot.person.arguments import SIM
+from so101_robobase.robot.person.arm_arguments import SIM
 
 
 def load(name):
@@ -207,7 +207,7 @@ def test_a_kept_sight_is_opened_once_and_anew_after_a_failure():
             closed.append(self)
 
     opened, closed = [], []
-    sight = KeptSight(Once)
+    sight = KeptStream(Once)
     for _ in range(2):
         sight.start()
         sight.latest()

@@ -22,10 +22,10 @@ from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.scenes import Pool
 from so101_robobase.perception.segmentation import config as segmentation
 from so101_robobase.perception.segmentation.sources import open_source
-from so101_robobase.robot.align.joints import POSES, fit_joints, load_readings, save_readings
+from so101_robobase.robot.align.joint_fit import POSES, fit_joints, load_readings, save_readings
 from so101_robobase.robot.align.overlay import Frame, load_frames, save_frames
-from so101_robobase.robot.emulator.calibration import calibrate
 from so101_robobase.robot.emulator.schedule import load_schedule
+from so101_robobase.robot.emulator.servo_calibration import calibrate
 from so101_robobase.robot.real.lerobot_calibration import Calibration
 from so101_robobase.robot.recording.episode_log import EpisodeLog, read
 from so101_robobase.robot.safety import limits

@@ -7,6 +7,7 @@ from robobase.errors import UserError
 from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.control import ControlConfig, make_controller
 from so101_robobase.arm.kinematics import Kinematics, rotation_error, rpy
+from so101_robobase.arm.model import SO101
 from so101_robobase.sim.scene import build_scene
 
 DOWN = np.array([0.0, 0.15, 0.25, 1.17, 1.5708, 0.8])  # points down above (0.24, 0)
@@ -170,7 +171,8 @@ def test_a_restored_controller_continues_bit_for_bit(make, mode):
             {"mode": "torque"},
             "mode=torque is not allowed; give joint_delta or cartesian_delta",
         ),
-        ({"joint_scale": (0.1, 0.1)}, "give a list of 6, each a number above 0 and at most 1"),
+        ({"joint_scale": (0, 0.1)}, "give a list of 1 to 100, each a number above 0"),
+        ({"joint_scale": (0.1, 0.1)}, "joint_scale has 2 numbers, the arm 6 joints: shoulder_pan"),
         ({"cartesian_scale": -1}, "cartesian_scale=-1 is not allowed; give a number above 0"),
         ({"floor": -0.1}, "floor=-0.1 is not allowed; give a number from 0 to 0.2, or null"),
         ({"floor": float("nan")}, "floor=nan is not allowed"),
@@ -181,7 +183,7 @@ def test_a_restored_controller_continues_bit_for_bit(make, mode):
 )
 def test_bad_settings_are_named(config, message):
     with pytest.raises(UserError, match=message):
-        ControlConfig(**config)
+        ControlConfig(**config).of(SO101)
 
 
 PRESSING = {

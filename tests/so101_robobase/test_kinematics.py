@@ -6,6 +6,7 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.arm.kinematics import Kinematics, rotation_error, rpy, yaw_rotation
+from so101_robobase.arm.model import ArmModel
 from so101_robobase.sim.scene import build_scene
 
 
@@ -126,4 +127,4 @@ def test_rotation_error_turns_one_frame_into_the_other():
 
 def test_a_site_outside_the_arm_is_refused(model):
     with pytest.raises(UserError, match="it must be"):
-        Kinematics.from_model(model, "moving_fingertip")
+        Kinematics.from_model(model, ArmModel(tcp_site="moving_fingertip"))

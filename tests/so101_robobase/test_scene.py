@@ -6,19 +6,15 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.arm.control import CONTROL_PERIOD
-from so101_robobase.arm.joints import JOINTS, TCP_SITE
+from so101_robobase.arm.model import SO101
+from so101_robobase.sim.robot import default_robot_xml
 from so101_robobase.sim.scene import (
     CUBE,
     MOVING_FINGER_SENSOR,
-    MOVING_FINGERTIP_SITE,
-    MOVING_PAD_GEOM,
     STATIC_FINGER_SENSOR,
-    STATIC_FINGERTIP_SITE,
-    STATIC_PAD_GEOM,
     WRIST_CAMERA,
     SceneConfig,
     build_scene,
-    default_robot_xml,
 )
 from so101_robobase.vision.observation import ClassId
 
@@ -37,10 +33,11 @@ def data(scene):
 
 def test_qpos_holds_the_joints_in_order_then_the_cube(scene):
     for model in (scene.model, scene.render_model):
-        assert [model.joint(name).qposadr[0] for name in JOINTS] == list(range(6))
+        assert [model.joint(name).qposadr[0] for name in SO101.joint_names] == list(range(6))
         assert model.joint("cube").qposadr[0] == 6
         assert model.nq == 13
-    assert [scene.model.actuator(index).name for index in range(scene.model.nu)] == list(JOINTS)
+    actuators = [scene.model.actuator(index).name for index in range(scene.model.nu)]
+    assert actuators == list(SO101.joint_names)
 
 
 def test_physics_options_are_the_original_scenes(scene):
@@ -69,7 +66,7 @@ def test_another_camera_pose_is_not_overruled_by_the_files_euler_angles():
 
 
 def test_the_tool_centre_point_at_home_is_where_the_original_has_it(data):
-    np.testing.assert_allclose(data.site(TCP_SITE).xpos, [0.391, 0, 0.234], atol=1e-3)
+    np.testing.assert_allclose(data.site(SO101.tcp_site).xpos, [0.391, 0, 0.234], atol=1e-3)
 
 
 def test_both_models_place_bodies_and_cameras_alike(scene):
@@ -106,7 +103,7 @@ def test_each_pad_has_its_own_contact_sensor(scene, data):
     def pads(jaw):
         data.qpos[:6] = [0, -0.5, 0.3, 1.2, 1.57, jaw]
         mujoco.mj_forward(scene.model, data)
-        return data.geom(STATIC_PAD_GEOM).xpos.copy(), data.geom(MOVING_PAD_GEOM).xpos.copy()
+        return data.geom(SO101.static_pad).xpos.copy(), data.geom(SO101.moving_pad).xpos.copy()
 
     def touched_by_a_cube_at(position):
         data.qpos[6:9] = position
@@ -126,8 +123,8 @@ def test_each_pad_has_its_own_contact_sensor(scene, data):
 
 def test_fingertip_sites_lie_on_the_pads(data):
     for site, pad in (
-        (STATIC_FINGERTIP_SITE, STATIC_PAD_GEOM),
-        (MOVING_FINGERTIP_SITE, MOVING_PAD_GEOM),
+        (SO101.static_fingertip, SO101.static_pad),
+        (SO101.moving_fingertip, SO101.moving_pad),
     ):
         assert np.linalg.norm(data.site(site).xpos - data.geom(pad).xpos) < 0.006
 
@@ -196,7 +193,10 @@ def test_a_contact_slides_with_the_cubes_friction_where_that_is_the_larger():
 
 @pytest.mark.parametrize(
     ("xml", "complaint"),
-    [("<mujoco><worldbody>", "cannot be read"), ("<mujoco/>", "has joints ()")],
+    [
+        ("<mujoco><worldbody>", "cannot be read"),
+        ("<mujoco/>", "has no joint shoulder_pan (or 1, Rotation), but none"),
+    ],
 )
 def test_a_model_that_is_no_so101_is_refused(tmp_path, xml, complaint):
     path = tmp_path / "arm.xml"

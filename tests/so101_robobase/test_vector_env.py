@@ -16,7 +16,6 @@ from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.looks import VisualRandomization
 from so101_robobase.sim.randomization import RandomizationConfig
-from so101_robobase.sim.scene import CUBE_POS
 from so101_robobase.tasks.lift.config import LiftConfig
 
 RGB = pytest.param("rgb", marks=pytest.mark.opengl)
@@ -131,7 +130,7 @@ def test_an_int_seeds_the_members_one_after_the_other_and_none_goes_on(make):
 def test_moving_the_cube_changes_no_bit_of_low_dim_state(make, observation):
     env = make(4, observation=observation)
     before, _ = env.reset(seed=0)
-    env.task.sim.qpos[:, CUBE_POS] += [0.01, -0.02, 0.05]
+    env.task.sim.cube_pos[:] += [0.01, -0.02, 0.05]
     env.task.sim.batch.forward()
     after = env._observer.observe()
     assert after["low_dim_state"].tobytes() == before["low_dim_state"].tobytes()

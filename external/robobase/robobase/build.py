@@ -17,7 +17,7 @@ from robobase.errors import UserError
 from robobase.method.core import Method
 from robobase.replay_buffer.prioritized_replay_buffer import PrioritizedReplayBuffer
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
-from robobase.settings import readers
+from robobase.settings.readers import surplus
 from robobase.triton_first import load_triton
 
 
@@ -42,7 +42,8 @@ def make_agent(
 ) -> Method:
     """The agent of `cfg.method` in eval mode, with its intrinsic reward module if there is one.
 
-    Left out are the settings that `surplus_settings` names.
+    Left out are the settings that the class of the method does not take: an environment refines
+    the method it chooses, and where the command line chooses another one, they are still there.
     """
     given = {
         "device": device,
@@ -51,7 +52,7 @@ def make_agent(
     }
     intrinsic = cfg.get("intrinsic_reward_module")
     settings: Any = OmegaConf.to_container(cfg.method, resolve=True)
-    for key in surplus_settings(cfg):
+    for key in surplus(cfg, "method"):
         del settings[key]
     agent = instantiate(
         settings,
@@ -99,15 +100,6 @@ def make_envs(cfg: DictConfig, factory: EnvFactory) -> Envs:
     elif cfg.frame_stack_on_channel:  # recurrent agents keep the memory of one evaluation
         many = factory.make_eval_vector_env(cfg, min(cfg.num_eval_episodes, cfg.num_eval_envs))
     return Envs(train, evaluation, many, observation_space, action_space)
-
-
-def surplus_settings(cfg: DictConfig) -> list[str]:
-    """Keys of `cfg.method` that the class of the method does not take.
-
-    An environment refines the method it chooses; where the command line chooses another one, the
-    refinements of the first are still there.
-    """
-    return readers.surplus(cfg, "method")
 
 
 def create_default_envs(cfg: DictConfig) -> EnvFactory:

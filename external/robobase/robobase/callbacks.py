@@ -39,20 +39,15 @@ class Run(Protocol):
     stop: StopRequest  # true as soon as the run is to end early
 
     @property
-    def stride(self) -> int:
-        """Env steps of one iteration."""
+    def stride(self) -> int: ...
 
-    def total_time(self) -> float:
-        """Seconds since the run began."""
+    def total_time(self) -> float: ...
 
-    def due(self, every: int | None) -> bool:
-        """Whether the last iteration reached a multiple of `every` env steps."""
+    def due(self, every: int | None) -> bool: ...
 
-    def evaluate(self, prefix: str = "eval") -> None:
-        """Evaluate, and tell the callbacks."""
+    def evaluate(self, prefix: str = "eval") -> None: ...
 
-    def save_snapshot(self, best: bool = False, with_replay: bool | None = None) -> None:
-        """Write a snapshot, and tell the callbacks."""
+    def save_snapshot(self, best: bool = False, with_replay: bool | None = None) -> None: ...
 
 
 class Callback:

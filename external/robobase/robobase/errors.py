@@ -8,3 +8,9 @@ class UserError(ValueError):
 def one_line(text: object) -> str:
     """`text` for a terminal: on one line, without what would steer the terminal."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+
+
+def short(value: object) -> str:
+    """A stranger's value for a message: one line, no control characters, not long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]} …"

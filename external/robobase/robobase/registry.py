@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from robobase.errors import UserError
+from robobase.errors import UserError, short
 
 
 class Slot(NamedTuple):
@@ -87,13 +87,13 @@ def check(config: Any, where: str, trusted: Sequence[str] = ()) -> None:
         slot = next((slot for place, slot in SLOTS.items() if _matches(path, place)), None)
         if slot is None:
             raise UserError(
-                f"{where} wants something built or run at {_short(key)}: "
-                f"{_short(group.get('_target_'))}; only {', '.join(SLOTS)} hold parts"
+                f"{where} wants something built or run at {short(key)}: "
+                f"{short(group.get('_target_'))}; only {', '.join(SLOTS)} hold parts"
             )
         surplus = special - ({"_target_", "_partial_"} if slot.partial else {"_target_"})
         if surplus or group.get("_partial_", True) is not True:
             raise UserError(
-                f"{where} has {_short(sorted(surplus) or '_partial_')} at {key}, which is not "
+                f"{where} has {short(sorted(surplus) or '_partial_')} at {key}, which is not "
                 "allowed in a stored config"
             )
         _check_name(group.get("_target_"), slot.kind, key, where, trusted)
@@ -107,10 +107,10 @@ def _check_name(name: Any, kind: str, key: str, where: str, trusted: Sequence[st
         held_to_list = {other.split(".")[0] for names in _registered.values() for other in names}
         allowed = package in trusted and package not in held_to_list
         if allowed and (refusal := _why_not(name, kind)):
-            raise UserError(f"{where} wants to run {_short(name)} as {key}, which {refusal}")
+            raise UserError(f"{where} wants to run {short(name)} as {key}, which {refusal}")
     if not allowed:
         raise UserError(
-            f"{where} wants to run {_short(name)} as {key}, which is none of "
+            f"{where} wants to run {short(name)} as {key}, which is none of "
             f"{', '.join(registered(kind))}; if you trust its author, name the package with "
             f"--trust (a class of its own of the kind {kind!r} is then allowed)"
         )
@@ -124,7 +124,7 @@ def _why_not(name: str, kind: str) -> str | None:
     try:
         part = _find(name)
     except Exception as error:  # whatever an import may raise
-        told = f"{type(error).__name__}: {_short(str(error))}"
+        told = f"{type(error).__name__}: {short(str(error))}"
         return f"cannot be imported ({told}); is the folder of {package} on PYTHONPATH?"
     inside = getattr(part, "__module__", "").split(".")[0] == package
     if not (inside and isinstance(part, type) and issubclass(part, _find(base))):
@@ -153,12 +153,6 @@ def _groups(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
 def _matches(path: tuple[str, ...], place: str) -> bool:
     parts = place.split(".")
     return len(parts) == len(path) and all(map(fnmatchcase, path, parts))
-
-
-def _short(value: Any) -> str:
-    """A stranger's text for a message: one line, no control characters."""
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]} …"
 
 
 register(

@@ -27,6 +27,7 @@ from robobase.errors import UserError, one_line
 from robobase.locks import FolderLock
 from robobase.progress import Progress
 from robobase.reading import read_csv
+from robobase.settings.tree import leaves
 
 _MOST_TOLD = 200  # characters of a changed setting
 
@@ -254,19 +255,11 @@ def changed_keys(stored_yaml: Any, cfg: DictConfig) -> list[str]:
         stored = stored_config.parse(stored_yaml, "the snapshot")
     except UserError as error:
         return [f"not compared, {error}"]
-    old, new = _flat(stored), _flat(OmegaConf.to_container(cfg, resolve=True))
+    old = dict(leaves(stored))
+    new = dict(leaves(OmegaConf.to_container(cfg, resolve=True)))
     absent = "(absent)"
     return [
         one_line(f"{key}: {old.get(key, absent)} -> {new.get(key, absent)}")[:_MOST_TOLD]
         for key in sorted((old.keys() | new.keys()) - {"resume_from"})
         if old.get(key, absent) != new.get(key, absent)
     ]
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robobase.errors import UserError
+from robobase.errors import UserError, short
 from robobase.reading import plain_yaml, read_text
 
 FORGOTTEN = ("resume_from", "replay.save_dir", "tb", "wandb", "env_settings")
@@ -101,7 +101,7 @@ class _Resolution:
         if isinstance(node, dict):
             for key in node:
                 if type(key) not in (str, int) or "${" in str(key) or len(str(key)) > 200:
-                    raise ValueError(f"{_at(path)} has the key {_short(key)}")
+                    raise ValueError(f"{_at(path)} has the key {short(key)}")
             return {key: self._resolved(value, (*path, str(key))) for key, value in node.items()}
         if isinstance(node, list):
             return [self._resolved(item, (*path, str(i))) for i, item in enumerate(node)]
@@ -126,7 +126,7 @@ class _Resolution:
             inner = _REFERENCE.search(word)
             if inner is None:
                 raise ValueError(
-                    f"{_at(path)} is {_short(word)}; it may refer to its own keys alone"
+                    f"{_at(path)} is {short(word)}; it may refer to its own keys alone"
                 )
             value = self._value(inner[1], path)
             if isinstance(value, list):
@@ -141,26 +141,21 @@ class _Resolution:
         if name in self._known:
             return self._known[name]
         if name in self._open or len(self._open) > 50:
-            raise ValueError(f"{_at(path)} refers to itself through {_short(name)}")
+            raise ValueError(f"{_at(path)} refers to itself through {short(name)}")
         node: Any = self._tree
         for key in name.split("."):
             if not isinstance(node, dict) or key not in node:
-                raise ValueError(f"{_at(path)} refers to {_short(name)}, which is not there")
+                raise ValueError(f"{_at(path)} refers to {short(name)}, which is not there")
             node = node[key]
         self._open.add(name)
         items = node if isinstance(node, list) else [node]
         values = [self._followed(item, path) if isinstance(item, str) else item for item in items]
         self._open.discard(name)
         if any(isinstance(value, dict | list) or value == MISSING for value in values):
-            raise ValueError(f"{_at(path)} refers to {_short(name)}, which is no value")
+            raise ValueError(f"{_at(path)} refers to {short(name)}, which is no value")
         self._known[name] = values if isinstance(node, list) else values[0]
         return self._known[name]
 
 
 def _at(path: tuple[str, ...]) -> str:
-    return _short(".".join(path)) if path else "its top"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]} …"
+    return short(".".join(path)) if path else "its top"

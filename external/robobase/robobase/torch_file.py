@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from robobase.errors import short
 from robobase.reading import GIB, MIB, check_directory, reason
 
 MOST = 64 * GIB
@@ -127,9 +128,9 @@ def _check_records(archive: zipfile.ZipFile, size: int) -> None:
         raise DamagedFileError("it holds a record twice")
     for record, (_, _, name) in zip(records, names, strict=True):
         if not _RECORD.fullmatch(name):
-            raise DamagedFileError(f"it is not of torch.save: it holds {_short(name)}")
+            raise DamagedFileError(f"it is not of torch.save: it holds {short(name)}")
         if record.compress_type != zipfile.ZIP_STORED or record.compress_size != record.file_size:
-            raise DamagedFileError(f"its record {_short(name)} is packed, which torch never does")
+            raise DamagedFileError(f"its record {short(name)} is packed, which torch never does")
         if name == "data.pkl" and record.file_size > _MOST_PICKLE:
             raise DamagedFileError(f"its data.pkl has {record.file_size:,} bytes")
     if sum(record.file_size for record in records) > size:
@@ -138,7 +139,7 @@ def _check_records(archive: zipfile.ZipFile, size: int) -> None:
         raise DamagedFileError("it is not of torch.save: it holds no data.pkl")
     damaged = archive.testzip()  # torch itself checks no checksum
     if damaged:
-        raise DamagedFileError(f"checksum of {_short(damaged)} does not match")
+        raise DamagedFileError(f"checksum of {short(damaged)} does not match")
 
 
 def _is_zip64(extra: bytes) -> bool:
@@ -155,7 +156,7 @@ def _check_pickle(content: bytes) -> None:
         if opcode.name in ("GLOBAL", "STACK_GLOBAL", "INST") and not _NAMES.fullmatch(
             str(argument)
         ):
-            raise DamagedFileError(f"it names code: {_short(argument)}")
+            raise DamagedFileError(f"it names code: {short(argument)}")
 
 
 def _check_content(content: Any, size: int, records: set[int]) -> None:
@@ -175,7 +176,7 @@ def _check_content(content: Any, size: int, records: set[int]) -> None:
             elif type(value) in (dict, OrderedDict):
                 for key in value:
                     if type(key) not in (str, int) or (isinstance(key, str) and len(key) > 1000):
-                        raise DamagedFileError(f"it has the key {_short(key)}")
+                        raise DamagedFileError(f"it has the key {short(key)}")
                 deeper.extend(value.values())
             elif type(value) in (list, tuple):
                 deeper.extend(value)
@@ -186,7 +187,7 @@ def _check_content(content: Any, size: int, records: set[int]) -> None:
                 if value.bit_length() > _MOST_BITS:
                     raise DamagedFileError(f"it has a number of {value.bit_length():,} bits")
             elif value is not None and type(value) not in (float, bool):
-                raise DamagedFileError(f"it holds a {_short(type(value).__name__)}")
+                raise DamagedFileError(f"it holds a {short(type(value).__name__)}")
         level, depth = deeper, depth + 1
     if total > 4 * size + MIB:  # a few tensors may share their data, not thousands
         raise DamagedFileError("its tensors are larger than the file")
@@ -208,8 +209,3 @@ def _checked_bytes(tensor: torch.Tensor, records: set[int]) -> int:
     if size > tensor.untyped_storage().nbytes():
         raise DamagedFileError(f"a tensor of shape {tuple(tensor.shape)} is larger than its data")
     return size
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]} …"

@@ -7,42 +7,19 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, TransformedDistribution
-from torch.distributions.transforms import TanhTransform
+from torch.distributions.transforms import TanhTransform as TanhTransform
 
-from robobase.envs.env import Demo, DemoEnv
-from robobase.schedules import schedule
-
-if TYPE_CHECKING:
-    from robobase.replay_buffer.replay_buffer import ReplayBuffer
-
-__all__ = [
-    "Demo",
-    "DemoEnv",
-    "DemoMergedIterator",
-    "Every",
-    "SquashedNormal",
-    "TanhTransform",
-    "Timer",
-    "TruncatedNormal",
-    "Until",
-    "add_demo_to_replay_buffer",
-    "eval_mode",
-    "independent_seeds",
-    "merge_replay_demo_iter",
-    "rescale_demo_actions",
-    "schedule",
-    "set_seed_everywhere",
-    "soft_update_params",
-    "uniform_weight_init",
-    "weight_init",
-]
+from robobase.envs.env import Demo as Demo
+from robobase.envs.env import DemoEnv as DemoEnv
+from robobase.replay_buffer.replay_buffer import ReplayBuffer
+from robobase.schedules import schedule as schedule
 
 
 @contextmanager
@@ -227,7 +204,7 @@ def rescale_demo_actions(
     return demos
 
 
-def add_demo_to_replay_buffer(wrapped_env: gym.Env, replay_buffer: "ReplayBuffer") -> None:
+def add_demo_to_replay_buffer(wrapped_env: gym.Env, replay_buffer: ReplayBuffer) -> None:
     """Play one demo of a (wrapped) `DemoEnv` to its end and add it as one episode.
 
     The executed actions are the recorded ones and must lie in [-1, 1] (`AssertionError`).

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from robobase import compute, run_folder, run_state, sanity, snapshot, utils
 from robobase.build import create_default_envs as _create_default_envs
 from robobase.build import create_default_replay_buffer as _create_default_replay_buffer
-from robobase.build import instantiate, make_agent, make_envs, surplus_settings
+from robobase.build import instantiate, make_agent, make_envs
 from robobase.callbacks import Bar, Callback, Evaluation, Logging, Snapshots
 from robobase.closing import Closing
 from robobase.collector import Collector, EnvState
@@ -33,6 +33,7 @@ from robobase.method.core import Metrics
 from robobase.progress import Progress, RunTime
 from robobase.rollout import env_info
 from robobase.run_snapshot import locate
+from robobase.settings.readers import surplus
 from robobase.signals import StopRequest
 
 _SAVING = "the snapshot is not complete yet, without its replay buffer a resumed run is not exact"
@@ -86,9 +87,9 @@ class Workspace:
         self.device = compute.pick_device(cfg.num_gpus)
         cfg.num_threads = compute.share_threads(cfg.num_threads)
         print(f"device {compute.describe(self.device, cfg.num_threads)}; run folder {folder}")
-        surplus = surplus_settings(cfg)
-        if surplus:
-            print(f"not used by {cfg.method._target_}: method.{{{','.join(surplus)}}}")
+        unused = surplus(cfg, "method")
+        if unused:
+            print(f"not used by {cfg.method._target_}: method.{{{','.join(unused)}}}")
         envs = make_envs(cfg, self.env_factory)
         self.train_envs = envs.train
         self.observation_space, self.action_space = envs.observation_space, envs.action_space

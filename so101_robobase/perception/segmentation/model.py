@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robobase.errors import UserError
-from so101_robobase.perception.extras import require
+from so101_robobase.base.extras import require_perception
 from so101_robobase.perception.quiet import quiet
 from so101_robobase.vision.observation import CLASSES
 
@@ -96,8 +96,8 @@ def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _create(spec: ModelSpec, pretrained: bool) -> nn.Module:
-    timm = require("timm")
-    smp = require("segmentation_models_pytorch")
+    timm = require_perception("timm")
+    smp = require_perception("segmentation_models_pytorch")
     decoders = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
     if spec.decoder.lower() not in decoders:
         raise UserError(f"model.decoder={spec.decoder!r} is unknown; known: {', '.join(decoders)}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from robobase.errors import UserError
-from so101_robobase.perception.extras import require
+from so101_robobase.base.extras import require_perception
 
 ENCODER_WEIGHTS = ("auto", "imagenet", "none")
 _TIMEOUT = 5  # seconds; the hub's own client tries for 45
@@ -62,7 +62,7 @@ def _hub_answers() -> bool:
 
 @contextlib.contextmanager
 def _from_cache_only() -> Iterator[None]:
-    constants: Any = require("huggingface_hub.constants")
+    constants: Any = require_perception("huggingface_hub.constants")
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
     try:

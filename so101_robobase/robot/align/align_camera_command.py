@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
 from so101_robobase.base.arguments import NETWORK, Device, Input, Number
-from so101_robobase.robot.person.arguments import add_arm, add_camera
+from so101_robobase.robot.person.arm_arguments import add_arm, add_camera
 
 if TYPE_CHECKING:
     from so101_robobase.arm.alignment import Alignment, CameraPose, Units
     from so101_robobase.robot.align.live_overlay import Screen
     from so101_robobase.robot.align.overlay import Frame
-    from so101_robobase.robot.cameras import WristCamera
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+    from so101_robobase.robot.real.wrist_camera import RatedCamera
     from so101_robobase.sim.scene import Scene
 
 LIVE_PNG = Path("live_overlay.png")
@@ -229,12 +229,12 @@ def _screen(args: argparse.Namespace) -> Screen:
 @contextmanager
 def _arm(
     args: argparse.Namespace, alignment: Alignment
-) -> Iterator[tuple[LeRobotDriver, WristCamera]]:
+) -> Iterator[tuple[LeRobotDriver, RatedCamera]]:
     """Arm and camera, open and checked; closed at the end."""
     from so101_robobase.arm.alignment import check_same_arm
     from so101_robobase.base.arguments import parse_frame_size
-    from so101_robobase.robot.cameras import make_camera
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
+    from so101_robobase.robot.real.wrist_camera import make_camera
 
     if args.port is None or args.calibration is None or args.camera is None:
         raise UserError("an arm needs --port, --calibration and --camera")

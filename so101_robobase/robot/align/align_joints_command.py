@@ -5,7 +5,7 @@ from pathlib import Path
 
 from robobase.errors import UserError
 from so101_robobase.base.arguments import Input
-from so101_robobase.robot.person.arguments import add_arm
+from so101_robobase.robot.person.arm_arguments import add_arm
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     from so101_robobase.arm import alignment as alignments
     from so101_robobase.base.files import checked_output
-    from so101_robobase.robot.align.joints import (
+    from so101_robobase.robot.align.joint_fit import (
         draw_poses,
         fit_joints,
         load_readings,

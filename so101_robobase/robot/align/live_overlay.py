@@ -10,12 +10,12 @@ import numpy as np
 from robobase.errors import UserError
 from so101_robobase.arm.alignment import CameraPose, Units
 from so101_robobase.base.files import checked_output
-from so101_robobase.robot.align.joints import let_go, read_patiently
+from so101_robobase.robot.align.joint_fit import read_patiently, torque_off
 from so101_robobase.robot.align.overlay import Overlay, nudged, outlined
 from so101_robobase.robot.loop.driver import Driver
 from so101_robobase.robot.person.keys import ESCAPE, Keys
 from so101_robobase.robot.recording.display import VIEWER, import_rerun, open_recording
-from so101_robobase.robot.rollout.sight import Camera
+from so101_robobase.robot.rollout.policy_camera import Camera
 from so101_robobase.sim.scene import Scene
 from so101_robobase.vision.picture_files import write_png
 from so101_robobase.vision.pictures import strip
@@ -198,7 +198,7 @@ def live_overlay(
     Raises:
         UserError: torque stays on, the arm does not answer, or the camera has failed.
     """
-    let_go(driver)
+    torque_off(driver)
     overlay: Overlay | None = None
     try:
         while not editor.done:

@@ -14,10 +14,10 @@ from robobase.errors import UserError
 from robobase.reading import read_json
 from so101_robobase.arm.alignment import CameraPose, Units
 from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.base.cma_es import CMAES
 from so101_robobase.base.files import inside, written_whole
-from so101_robobase.robot.align.joints import let_go, read_patiently
+from so101_robobase.robot.align.joint_fit import read_patiently, torque_off
 from so101_robobase.robot.loop.driver import Driver
-from so101_robobase.robot.search import CMAES
 from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import Scene, SceneConfig
@@ -113,7 +113,7 @@ def capture(
 
     Raises UserError where torque stays on or the arm does not answer.
     """
-    let_go(driver)
+    torque_off(driver)
     frames = []
     for number in range(1, count + 1):
         ask(

@@ -17,7 +17,7 @@ from robobase.errors import UserError
 def main() -> int:
     """Run one emulator; returns the exit code."""
     args = _arguments()
-    from so101_robobase.robot.emulator.config import EmulatorConfig
+    from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
     from so101_robobase.robot.emulator.server import Server
 
     signals.leave_to_parent()  # which ends stdin, or, before that is watched, this:

@@ -1,18 +1,17 @@
 """To an emulator that somebody else has started: by the path of its port."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from robobase.errors import UserError
-from so101_robobase.robot.emulator.client import BusState, state_of
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.emulator.control import SOCKET_FILE, ControlClient
-from so101_robobase.robot.emulator.shared import CONFIG_FILE, StateReader
-from so101_robobase.robot.words import MARKER
+from so101_robobase.base.closing import Closing
+from so101_robobase.robot.emulator.control_socket import SOCKET_FILE, ControlClient
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
+from so101_robobase.robot.emulator.shared import CONFIG_FILE, BusState, StateReader
+from so101_robobase.robot.person.hints import MARKER
 
 
-class Emulator:
+class Emulator(Closing):
     """The emulator whose port is at `link`. Raises UserError where there is none.
 
     Attributes:
@@ -33,7 +32,7 @@ class Emulator:
 
     def state(self) -> BusState:
         """The newest state."""
-        return state_of(self._state)
+        return self._state.read()
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """The reply to one request. Raises UserError."""
@@ -47,14 +46,3 @@ class Emulator:
     def close(self) -> None:
         """Hang up."""
         self._control.close()
-
-    def __enter__(self) -> "Emulator":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

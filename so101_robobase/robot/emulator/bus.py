@@ -63,7 +63,7 @@ class Bus:
         answers = []
         for servo, data, delay in replies:
             self._free += len(data) * byte_time + (delay * _DELAY_UNIT if self.timing else 0.0)
-            lateness, sent = self.faults.spoil(data, servo, now)
+            lateness, sent = self.faults.corrupt(data, servo, now)
             late = max(late, lateness)  # a servo waits for the answer before its own
             answers += [Answer(self._free + late, piece) for piece in sent]
         return answers
@@ -127,8 +127,8 @@ def _execute(servo: Servo, code: int, data: bytes, everyone: bool) -> Packet | N
         servo.action()
     else:
         return None
-    return None if everyone or level == 0 else Packet(number, int(servo.complaints))
+    return None if everyone or level == 0 else Packet(number, int(servo.alarms))
 
 
 def _status(servo: Servo, data: bytes = b"") -> Packet:
-    return Packet(servo.id, int(servo.complaints), data)
+    return Packet(servo.id, int(servo.alarms), data)

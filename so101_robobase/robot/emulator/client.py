@@ -11,57 +11,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.robot.emulator.calibration import write_calibration
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.emulator.control import SOCKET_FILE, ControlClient
+from so101_robobase.base.closing import Closing
+from so101_robobase.robot.emulator.control_socket import SOCKET_FILE, ControlClient
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.emulator.shared import EVENT, GOAL, StateReader, read_events
+from so101_robobase.robot.emulator.servo_calibration import write_calibration
+from so101_robobase.robot.emulator.shared import EVENT, GOAL, BusState, StateReader, read_events
 
 _START = 180.0  # s, at most; a busy machine needs many for the scene
 _STOP = 5.0  # s, before a process that does not end is killed
 _STEP = 0.5  # s, between two reports of progress
 
 
-class BusState(NamedTuple):
-    """Where the emulated world is. Joints in `JOINTS` order."""
-
-    time: float  # s, monotonic clock
-    simulated: float  # s of physics since the start
-    qpos: np.ndarray  # (nq,) joints rad, the cube's position m and quaternion, marks m
-    qvel: np.ndarray  # (6,) rad/s
-    target: np.ndarray  # (6,) rad, where servos with torque drive
-    limp: np.ndarray  # (6,) bool, without torque
-    complaints: np.ndarray  # (6,) uint8, bits of `protocol.Complaint`
-    met: bool  # the task's goal
-    succeeded: bool
-    held: float  # s, for how long it has been
-    plugged: bool  # the port is there
-    slips: int  # how often physics could not keep up
-    slipped: float  # s left out then
-    camera: int  # what is wrong with it: place in `faults.CAMERA`, from 1; 0: nothing
-    camera_every: int  # pictures, of which one is spoilt
-    packets: int  # instruction packets that arrived whole
-    rejected: int  # those that did not
-    events: int
-
-
-def state_of(reader: StateReader) -> BusState:
-    """The newest state that `reader` gives."""
-    record = reader.read()
-    values = (record[name] for name in BusState._fields)
-    state = BusState._make(
-        value if isinstance(value, np.ndarray) else value.item() for value in values
-    )
-    return state._replace(qpos=state.qpos[: record["nq"]])
-
-
-class EmulatedBus:
+class EmulatedBus(Closing):
     """An emulated arm in a process of its own; ends with this object or its process.
 
     Args:
@@ -117,7 +84,7 @@ class EmulatedBus:
 
     def state(self) -> BusState:
         """The newest state; costs microseconds and does not disturb the emulator."""
-        return state_of(self._state)
+        return self._state.read()
 
     def events(self) -> np.ndarray:
         """Goals and changes of torque so far, (n,) of type `shared.EVENT`; also after `close`."""
@@ -136,7 +103,7 @@ class EmulatedBus:
         """Arm and cube as episode `seed` begins; servos with torque hold that pose."""
         self._ask("begin", seed=seed)
 
-    def lead(self, goals: Mapping[str, float], seconds: float = 1.0) -> None:
+    def guide(self, goals: Mapping[str, float], seconds: float = 1.0) -> None:
         """Let a hand bring joints without torque to their goals, rad. Raises ValueError."""
         self._ask("hand", goals=dict(goals), seconds=seconds)
 
@@ -181,17 +148,6 @@ class EmulatedBus:
         self._closed = True
         self._log.close()
         self._temporary.cleanup()
-
-    def __enter__(self) -> "EmulatedBus":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, do: str, **request: Any) -> dict[str, Any]:
         assert self._control is not None

@@ -53,7 +53,7 @@ class EmulatedCamera:
         came = time.monotonic()
         self._count += 1
         noisy = np.clip(frame + self._noise[self._count % _BANK], 0, 255).astype(np.uint8)
-        return came, self._faults.spoil(noisy)
+        return came, self._faults.corrupt(noisy)
 
     def close(self) -> None:
         """Stop it; may be repeated."""

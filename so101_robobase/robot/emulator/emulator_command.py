@@ -53,7 +53,11 @@ def run(args: argparse.Namespace) -> int:
     """Starts the emulator, says how to use it, and shows how it is until Ctrl-C."""
     if args.emulator_command == "hand":
         return hand_command.run(args)
-    from so101_robobase.robot.emulator.session import run_session
+    from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
+    from so101_robobase.robot.emulator.emulator_session import run_session
+    from so101_robobase.robot.emulator.schedule import load_schedule
 
-    run_session(args)
+    faults = load_schedule(args.faults) if args.faults else []
+    config = EmulatorConfig(seed=args.seed, arm=args.arm, faults=faults)
+    run_session(config, args.link, args.id, args.calibration_dir)
     return 0

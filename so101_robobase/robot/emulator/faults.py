@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.robot.emulator.protocol import CONTENT, Complaint
+from so101_robobase.robot.emulator.protocol import NO_ALARM, Alarm
 from so101_robobase.robot.emulator.registers import REGISTERS
 from so101_robobase.robot.emulator.servo import NORMAL, VOLTAGE, Conditions
 
@@ -224,10 +224,10 @@ class Faults:
             for present in self._present
             if present.fault.concerns(servo)
         }
-        complaints = CONTENT
+        alarms = NO_ALARM
         for kind in ("overload", "overcurrent", "angle"):
             if kind in here:
-                complaints |= Complaint[kind.upper()]
+                alarms |= Alarm[kind.upper()]
         model, firmware = here.get("model"), here.get("firmware")
         kept = {
             present.fault.register: int(present.fault.amount())
@@ -239,7 +239,7 @@ class Faults:
             powered="dead" not in here and "brown_out" not in here,
             voltage=here.get("low_voltage", VOLTAGE),
             temperature=here.get("overheat"),
-            complaints=complaints,
+            alarms=alarms,
             model=None if model is None else int(model),
             firmware=None if firmware is None else int(firmware),
         )
@@ -252,7 +252,7 @@ class Faults:
             lost |= {servo for servo in servos if fault.concerns(servo)}
         return lost
 
-    def spoil(self, answer: bytes, servo: int, now: float) -> tuple[float, list[bytes]]:
+    def corrupt(self, answer: bytes, servo: int, now: float) -> tuple[float, list[bytes]]:
         """What becomes of a status packet of `servo`: how late it is in s, and what is sent."""
         sent = [answer]
         if self._striking("drop", {servo}, now):

@@ -20,7 +20,7 @@ class Hand:
         self._to: np.ndarray = np.zeros(NUM_JOINTS)
         self._began, self._seconds = 0.0, 1.0
 
-    def lead(
+    def guide(
         self,
         goals: Mapping[int, float],
         seconds: float,
@@ -51,11 +51,11 @@ class Hand:
         self._began, self._seconds = now, seconds
         self.holds = limp.copy()
 
-    def give_way(self, limp: np.ndarray) -> None:
+    def release_stiff(self, limp: np.ndarray) -> None:
         """Servos with torque are stronger."""
         self.holds &= limp
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Of all joints."""
         self.holds[:] = False
 

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _goals(args: argparse.Namespace, present: np.ndarray) -> dict[str, float]:
     """Joint -> servo units. Raises UserError for a pose that nobody knows."""
-    from so101_robobase.robot.align.joints import OPEN, POSES
+    from so101_robobase.robot.align.joint_fit import OPEN, POSES
 
     if args.joint is not None:
         here = float(present[JOINTS.index(args.joint)])

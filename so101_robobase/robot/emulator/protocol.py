@@ -25,7 +25,7 @@ class Instruction(IntEnum):
     SYNC_WRITE = 0x83
 
 
-class Complaint(IntFlag):
+class Alarm(IntFlag):
     """Bits of the code of a packet from a servo."""
 
     VOLTAGE = 1
@@ -35,12 +35,12 @@ class Complaint(IntFlag):
     OVERLOAD = 32
 
 
-CONTENT = Complaint(0)
-"""No complaint."""
+NO_ALARM = Alarm(0)
+"""None."""
 
 
 class Packet(NamedTuple):
-    """One packet; `code` is an instruction, or a servo's complaints."""
+    """One packet; `code` is an instruction, or a servo's alarms."""
 
     id: int
     code: int

@@ -12,15 +12,15 @@ import numpy as np
 
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.bus import Bus
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.emulator.control import SOCKET_FILE, ControlServer, Request
+from so101_robobase.robot.emulator.control_socket import SOCKET_FILE, ControlServer, Request
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Faults
 from so101_robobase.robot.emulator.port import Port, check_free
 from so101_robobase.robot.emulator.protocol import Packet, Parser
 from so101_robobase.robot.emulator.schedule import make_fault
 from so101_robobase.robot.emulator.shared import CONFIG_FILE, STATE, EventWriter, StateWriter
 from so101_robobase.robot.emulator.world import World
-from so101_robobase.robot.words import MARKER
+from so101_robobase.robot.person.hints import MARKER
 
 _PATIENCE = 0.02  # s without a byte, after which a packet that has begun is given up
 
@@ -56,7 +56,7 @@ class Server:
                 "faults": lambda _: {"faults": self.faults.report()},
                 "place_cube": lambda request: self._place(self._world.place_cube, request),
                 "begin": lambda request: self._place(self._world.begin, request),
-                "hand": self._lead,
+                "hand": self._guide,
                 "release_hand": lambda _: self._release_hand(),
                 "status": lambda _: self._status(),
                 "quit": lambda _: self._quit(),
@@ -167,16 +167,16 @@ class Server:
         self._publish()
         return {}
 
-    def _lead(self, request: Request) -> dict[str, Any]:
+    def _guide(self, request: Request) -> dict[str, Any]:
         goals = {JOINTS.index(name): float(angle) for name, angle in request["goals"].items()}
         seconds = float(request["seconds"])
         if not 0.01 <= seconds <= 600 or not np.isfinite(list(goals.values())).all():
             raise ValueError(f"goals={request['goals']} and seconds={seconds} must be finite")
-        self._world.lead(goals, seconds)
+        self._world.guide(goals, seconds)
         return {}
 
     def _release_hand(self) -> dict[str, Any]:
-        self._world.hand.let_go()
+        self._world.hand.release()
         return {}
 
     def _status(self) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from so101_robobase.robot.emulator.calibration import COUNT, COUNTS, MIDDLE, ServoCalibration
-from so101_robobase.robot.emulator.protocol import CONTENT, Complaint
+from so101_robobase.robot.emulator.protocol import NO_ALARM, Alarm
 from so101_robobase.robot.emulator.registers import Memory
+from so101_robobase.robot.emulator.servo_calibration import COUNT, COUNTS, MIDDLE, ServoCalibration
 
 VOLTAGE = 7.4  # V, of the supply
 AMBIENT = 25.0  # degrees Celsius
@@ -27,7 +27,7 @@ class Conditions:
     powered: bool = True
     voltage: float = VOLTAGE
     temperature: float | None = None  # degrees Celsius; None: from what the servo does
-    complaints: Complaint = CONTENT
+    alarms: Alarm = NO_ALARM
     model: int | None = None
     firmware: int | None = None  # minor version
     registers: tuple[tuple[str, int], ...] = ()  # that somebody has written, by name
@@ -46,7 +46,7 @@ class Servo:
     Attributes:
         memory: the registers; `Present_*` are brought up to date by `read`.
         target: rad, where the servo drives its joint unless it is `limp`.
-        conditions: what it suffers; set by `suffer`.
+        conditions: what the world does to it; set by `set_conditions`.
     """
 
     def __init__(
@@ -87,30 +87,30 @@ class Servo:
         return self._heat if forced is None else forced
 
     @property
-    def complaints(self) -> Complaint:
+    def alarms(self) -> Alarm:
         """What every status packet carries."""
-        complaints = self.conditions.complaints
+        alarms = self.conditions.alarms
         lowest, highest = self.memory["Min_Voltage_Limit"], self.memory["Max_Voltage_Limit"]
         if not lowest <= round(10 * self.conditions.voltage) <= highest:
-            complaints |= Complaint.VOLTAGE
+            alarms |= Alarm.VOLTAGE
         if self.temperature > self.memory["Max_Temperature_Limit"]:
-            complaints |= Complaint.OVERHEAT
-        return complaints
+            alarms |= Alarm.OVERHEAT
+        return alarms
 
     @property
     def limp(self) -> bool:
         """No torque, whatever the reason."""
         off = not self.conditions.powered or not self.memory["Torque_Enable"]
-        return off or bool(self.complaints & self.memory["Unloading_Condition"])
+        return off or bool(self.alarms & self.memory["Unloading_Condition"])
 
-    def feel(self, angle: float, velocity: float, load: float, seconds: float) -> None:
+    def update(self, angle: float, velocity: float, load: float, seconds: float) -> None:
         """The joint after `seconds`: rad, rad/s, share of the greatest torque from -1 to 1."""
         self._angle, self._velocity = angle, velocity
         self._load = 0.0 if self.limp else float(np.clip(load, -1, 1))
         goes_to = AMBIENT + _HEATING * self._load**2
         self._heat += (goes_to - self._heat) * -np.expm1(-seconds / _COOLING_TIME)
 
-    def suffer(self, conditions: Conditions) -> None:
+    def set_conditions(self, conditions: Conditions) -> None:
         """Other conditions from now on; without power the RAM is lost."""
         if self.conditions.powered and not conditions.powered:
             self.memory.power_cycle()
@@ -195,7 +195,7 @@ class Servo:
         memory["Present_Current"] = int(_STALL_CURRENT * self._load)
         memory["Present_Voltage"] = round(10 * self.conditions.voltage)
         memory["Present_Temperature"] = round(self.temperature)
-        memory["Status"] = self.complaints
+        memory["Status"] = self.alarms
         memory["Moving"] = int(abs(speed) > _MOVING)
         model, firmware = self.conditions.model, self.conditions.firmware
         memory["Model_Number"] = 777 if model is None else model

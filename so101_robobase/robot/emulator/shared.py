@@ -7,6 +7,7 @@ this machine's monotonic clock, in s.
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,7 @@ STATE = np.dtype(
         ("qvel", "f8", NUM_JOINTS),  # rad/s
         ("target", "f8", NUM_JOINTS),  # rad, of servos with torque
         ("limp", "?", NUM_JOINTS),  # no torque
-        ("complaints", "u1", NUM_JOINTS),  # bits of `protocol.Complaint`
+        ("alarms", "u1", NUM_JOINTS),  # bits of `protocol.Alarm`
         ("met", "?"),
         ("succeeded", "?"),
         ("held", "f8"),  # s, for how long the goal has been met
@@ -39,6 +40,30 @@ STATE = np.dtype(
         ("events", "u8"),  # length of the event file
     ]
 )
+
+
+class BusState(NamedTuple):
+    """Where the emulated world is; fields as in `STATE`."""
+
+    time: float
+    simulated: float
+    qpos: np.ndarray
+    qvel: np.ndarray
+    target: np.ndarray
+    limp: np.ndarray
+    alarms: np.ndarray
+    met: bool
+    succeeded: bool
+    held: float
+    plugged: bool
+    slips: int
+    slipped: float
+    camera: int
+    camera_every: int
+    packets: int
+    rejected: int
+    events: int
+
 
 GOAL, LIMP = 0, 1
 EVENT = np.dtype(
@@ -74,14 +99,16 @@ class StateReader:
     def __init__(self, folder: Path):
         self._shared = np.asarray(np.memmap(folder / STATE_FILE, STATE, "r"))
 
-    def read(self) -> np.void:
+    def read(self) -> BusState:
         """The newest state, whole. Raises TimeoutError if its writer died while writing."""
         give_up = time.monotonic() + 1
         while True:
             before = int(self._shared["version"][0])
             state = self._shared[0].copy()
             if before % 2 == 0 and before == int(self._shared["version"][0]):
-                return state
+                values = (state[name] for name in BusState._fields)
+                found = BusState._make(v if isinstance(v, np.ndarray) else v.item() for v in values)
+                return found._replace(qpos=found.qpos[: state["nq"]])
             if time.monotonic() > give_up:
                 raise TimeoutError("the emulator's state is torn: it died while writing")
             time.sleep(0)

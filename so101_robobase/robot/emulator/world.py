@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.robot.emulator.calibration import calibrate
-from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Faults
 from so101_robobase.robot.emulator.hand import Hand
 from so101_robobase.robot.emulator.servo import Servo
+from so101_robobase.robot.emulator.servo_calibration import calibrate
 from so101_robobase.robot.emulator.shared import GOAL, LIMP, STATE, EventWriter
 from so101_robobase.robot.simulated.body import Body
 
@@ -55,9 +55,9 @@ class World:
     def begin(self, seed: int) -> None:
         """Arm and cube as episode `seed` begins; servos with torque hold that pose."""
         self.body.begin(seed)
-        self.hand.let_go()
+        self.hand.release()
         told = self.body.sim.joint_target[0]
-        self._feel(0)
+        self._update_servos(0)
         for servo, angle in zip(self.servos, told, strict=True):
             servo.hold(float(angle))
 
@@ -68,7 +68,7 @@ class World:
     def advance(self, now: float) -> None:
         """Physics up to `now`, s of the monotonic clock; faults begin and end."""
         self.faults.update(now)
-        self._suffer()
+        self._apply_faults()
         behind = now - self._time
         if behind > _CATCH_UP:
             self.slips += 1
@@ -84,7 +84,7 @@ class World:
             self.body.advance(self._targets, substeps)
             self._time += substeps * timestep
             self.simulated += substeps * timestep
-            self._feel(substeps * timestep)
+            self._update_servos(substeps * timestep)
 
     @property
     def next(self) -> float:
@@ -100,43 +100,43 @@ class World:
         state["qpos"][:, :nq] = body.sim.qpos
         state["qvel"] = body.sim.joint_vel
         state["target"], state["limp"] = [servo.target for servo in self.servos], self._limp
-        state["complaints"] = [servo.complaints for servo in self.servos]
+        state["alarms"] = [servo.alarms for servo in self.servos]
         state["met"], state["succeeded"] = body.judge.met, body.succeeded
         state["held"] = body.held
         state["camera"], state["camera_every"] = self.faults.camera
         state["slips"], state["slipped"] = self.slips, self.slipped
         state["events"] = self._events.count
 
-    def lead(self, goals: Mapping[int, float], seconds: float) -> None:
+    def guide(self, goals: Mapping[int, float], seconds: float) -> None:
         """Let the hand bring joints, by number, to angles in rad. Raises ValueError."""
         present = self.body.joint_pos
-        self.hand.lead(goals, seconds, self._time, present, self._limp)
+        self.hand.guide(goals, seconds, self._time, present, self._limp)
 
     def after_packet(self) -> None:
         """Let torque that a packet switched take effect at once."""
         for servo in self.servos:
             self._switch(servo)
 
-    def _suffer(self) -> None:
+    def _apply_faults(self) -> None:
         for servo in self.servos:
-            servo.suffer(self.faults.conditions(servo.id))
+            servo.set_conditions(self.faults.conditions(servo.id))
             self._switch(servo)
-        self.body.faults.suffer(self.faults.joints(self._ids), self.body.joint_pos)
+        self.body.faults.set_faults(self.faults.joints(self._ids), self.body.joint_pos)
 
     def _switch(self, servo: Servo) -> None:
         limp = servo.limp
         if limp != self._limp[servo.joint]:
             self._limp[servo.joint] = self.body.limp[servo.joint] = limp
-            self.hand.give_way(self._limp)
+            self.hand.release_stiff(self._limp)
             angle = float(self.body.sim.joint_pos[0, servo.joint])
             self._events.add(LIMP, servo.joint, int(limp), angle)
 
-    def _feel(self, seconds: float) -> None:
+    def _update_servos(self, seconds: float) -> None:
         body, velocities = self.body, self.body.sim.joint_vel[0]
         for servo, angle, velocity, share in zip(
             self.servos, body.encoders, velocities, body.load, strict=True
         ):
-            servo.feel(float(angle), float(velocity), float(share), seconds)
+            servo.update(float(angle), float(velocity), float(share), seconds)
 
     def _on_goal(self, joint: int, position: int, angle: float) -> None:
         self._events.add(GOAL, joint, position, angle)
@@ -145,4 +145,4 @@ class World:
         sim = self.body.sim
         sim.qpos[0, :NUM_JOINTS], sim.qvel[0, :NUM_JOINTS] = pose, 0
         sim.put(sim.qpos[:, NUM_JOINTS:].copy())
-        self._feel(0)
+        self._update_servos(0)

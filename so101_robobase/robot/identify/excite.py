@@ -8,9 +8,9 @@ import numpy as np
 from so101_robobase.robot.identify.fit import HOME
 from so101_robobase.robot.loop.arm import Arm
 from so101_robobase.robot.loop.arm_loop import RELEASE, ArmLoop, Ending, Watchdog
+from so101_robobase.robot.person.hints import REAL_ARM, OperatorHints
 from so101_robobase.robot.person.keys import Keys, no_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
-from so101_robobase.robot.words import REAL_ARM, Words
 
 _REST = 50  # ticks, 1 s: an episode begins at rest
 _QUIT = "q"
@@ -36,7 +36,7 @@ class Excite:
         start_watchdog: called before the arm is connected.
         keys: Esc stops at once, q goes slowly back and ends.
         say: prints a line for the person.
-        words: what that person is told to do with this arm.
+        hints: what that person is told to do with this arm.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class Excite:
         start_watchdog: Callable[[], Watchdog] | None = None,
         keys: Keys = no_keys,
         say: Callable[[str], object] = print,
-        words: Words = REAL_ARM,
+        hints: OperatorHints = REAL_ARM,
     ):
         self.arm = arm
         self._excitations = excitations
         self._logger = logger
-        self._loop = ArmLoop(arm, on_stop, start_watchdog, keys, words)
+        self._loop = ArmLoop(arm, on_stop, start_watchdog, keys, hints)
         self._say = say
         self._quit = False
         self._logged = -np.inf  # s of the loop's clock, of the last reading that was kept

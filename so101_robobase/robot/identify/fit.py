@@ -14,18 +14,19 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.arm.model import SO101
 from so101_robobase.arm.servos import MOST_LATENCY, ServoModel
+from so101_robobase.base.cma_es import CMAES
 from so101_robobase.base.settings import from_mapping
 from so101_robobase.robot.identify.tracking import FACTORS, Tracker, TrackingError
 from so101_robobase.robot.recording.episode_log import EpisodeLog
-from so101_robobase.robot.search import CMAES
 from so101_robobase.sim.scene import Scene
 
 POPULATION = 32
 GENERATIONS = (30, 15)
 """Of the search for everything, and of the second with one latency for all."""
 
-HOME = (0.0, -0.5, 0.0, 0.5, 0.0, 0.6)
+HOME = SO101.each("clear")
 """Rad: the pose around which `excitation` moves; the gripper stays 0.13 m above the table."""
 
 _SPREAD = 0.7  # of the first candidates, in logarithms of factors: mostly between a half and double

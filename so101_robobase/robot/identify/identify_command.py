@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.base.arguments import Input, Number, Seed
-from so101_robobase.robot.person.arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
+from so101_robobase.base.arguments import Input, Number, Seed, options
+from so101_robobase.robot.person.arm_arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
 
 if TYPE_CHECKING:
     from so101_robobase.arm.alignment import Alignment
@@ -131,9 +131,9 @@ def run(args: argparse.Namespace) -> int:
     alignment = alignments.load(args.output) if args.output.exists() else Alignment()
     recordings = list(args.recordings)
     if args.record is not None:
-        from so101_robobase.robot.identify.excite_session import record
+        from so101_robobase.robot.identify.excite_session import RecordOptions, record
 
-        if not record(args, alignment):
+        if not record(options(RecordOptions, args), alignment):
             return 1
         if args.no_fit:
             return 0

@@ -9,7 +9,7 @@ from mujoco.batch import Batch
 
 from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.recording.episode_log import EpisodeLog
-from so101_robobase.sim.scene import CUBE_POS, Scene
+from so101_robobase.sim.scene import Scene
 
 FACTORS = ("stiffness", "damping", "joint_damping", "joint_friction")
 """What `ServoModel` has per joint, in the order in which arrays hold it here."""
@@ -83,7 +83,7 @@ class Tracker:
         self._batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE)
         self._qpos[:, :NUM_JOINTS] = log.measured[0]
         cube = log.meta.get("cube") or _OUT_OF_REACH
-        self._qpos[:, CUBE_POS.start : CUBE_POS.start + 7] = cube
+        self._qpos[:, NUM_JOINTS:] = cube
         self._qvel[:] = 0
         self._ctrl[:] = log.measured[0]
         self._batch.forward(stage=mujoco.mjtStage.mjSTAGE_VEL)

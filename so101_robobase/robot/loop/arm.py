@@ -13,7 +13,7 @@ from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.safety.body_watch import BodyWatch
 from so101_robobase.robot.safety.filter import SafetyFilter
 from so101_robobase.robot.safety.limits import Limits
-from so101_robobase.robot.safety.monitor import GO, Monitor, Verdict, gravest
+from so101_robobase.robot.safety.monitor import GO, Monitor, Verdict, worst
 
 _ROUNDING = 1e-6  # s: exactly two ticks are not too long
 
@@ -54,7 +54,7 @@ class Arm:
         self._asked = 0
 
     @property
-    def obeys(self) -> bool:
+    def accepts_commands(self) -> bool:
         """Whether commands move it; in a dry run only a person does."""
         return not isinstance(self.driver, DryRun)
 
@@ -79,7 +79,7 @@ class Arm:
         try:
             self.driver.connect()
         finally:
-            self._tell_mended()
+            self._log_retried()
         self.connected = True
         reading = self.driver.read()
         self._note(reading.time, reading.position)
@@ -100,7 +100,7 @@ class Arm:
         self._look_after()
         self._note(reading.time, reading.position)
         self.monitor.on_reading(True, reading.time)
-        if self.obeys:
+        if self.accepts_commands:
             self.body.on_reading(self.time, self.joint_pos, self.safety.command)
         return True
 
@@ -110,7 +110,7 @@ class Arm:
         if found.kind != GO and found.reason != self._told:
             self.events.add("body", verdict=found.kind, reason=found.reason)
         self._told = found.reason
-        return gravest([self.monitor.verdict(self.clock.now()), found])
+        return worst([self.monitor.verdict(self.clock.now()), found])
 
     def send(self, target: np.ndarray) -> None:
         """Tell the servos `target` (6,) rad, or what safety makes of it.
@@ -148,7 +148,7 @@ class Arm:
             self.events.add("health_failed", motor=JOINTS[joint], error=str(error))
             return
         self.monitor.on_health(health)
-        if self.obeys:
+        if self.accepts_commands:
             self.body.on_health(joint, health)
 
     def release(self) -> list[str]:
@@ -160,11 +160,11 @@ class Arm:
     def _look_after(self) -> None:
         """What the servos complain of, and what did not work at once."""
         self.monitor.on_alarms(self.driver.alarms)
-        self._tell_mended()
+        self._log_retried()
 
-    def _tell_mended(self) -> None:
-        for error in self.driver.mended():
-            self.events.add("mended", error=error)
+    def _log_retried(self) -> None:
+        for error in self.driver.retried():
+            self.events.add("retried", error=error)
 
     def _note(self, time: float, position: np.ndarray) -> None:
         joint_pos = self.units.to_model(position)

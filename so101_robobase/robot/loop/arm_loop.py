@@ -14,10 +14,10 @@ from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.robot.loop.arm import Arm
 from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.loop.ticker import Ticker, Timing
+from so101_robobase.robot.person.hints import REAL_ARM, OperatorHints
 from so101_robobase.robot.person.keys import ESCAPE, Keys, no_keys
 from so101_robobase.robot.safety.joint_path import joint_path
 from so101_robobase.robot.safety.monitor import GO, STOP
-from so101_robobase.robot.words import REAL_ARM, Words
 
 RELEASE, HOLD = "release", "hold"
 _HEALTH_EVERY = 5  # control ticks between two questions to one servo: all six in 0.6 s
@@ -80,7 +80,7 @@ class ArmLoop:
     Args:
         on_stop: `RELEASE` or `HOLD`, what to do with the arm when work is cut short.
         start_watchdog: called before the arm is connected.
-        words: what a person is told to do with this arm.
+        hints: what a person is told to do with this arm.
 
     Attributes:
         key: pressed before the newest tick; None where there was none.
@@ -93,10 +93,10 @@ class ArmLoop:
         on_stop: str = RELEASE,
         start_watchdog: Callable[[], Watchdog] | None = None,
         keys: Keys = no_keys,
-        words: Words = REAL_ARM,
+        hints: OperatorHints = REAL_ARM,
     ):
         self.arm = arm
-        self._words = words
+        self._hints = hints
         self.key: str | None = None
         self.ticker = Ticker(arm.clock, CONTROL_PERIOD)
         self._on_stop = on_stop
@@ -143,7 +143,7 @@ class ArmLoop:
             if ending.unconfirmed:
                 motors = ", ".join(ending.unconfirmed)
                 raise UserError(
-                    f"{error}; torque may still be on in {motors}: {self._words.cut_power}"
+                    f"{error}; torque may still be on in {motors}: {self._hints.cut_power}"
                 ) from error
             raise
         except BaseException as error:
@@ -198,7 +198,7 @@ class ArmLoop:
         An arm that does not obey stays where it is held.
         """
         self.arm.monitor.watch_frames(False)
-        if not self.arm.obeys:
+        if not self.arm.accepts_commands:
             self.tick()
             self.arm.follow()
             return

@@ -62,7 +62,7 @@ class Driver(Protocol):
     def alarms(self) -> Mapping[str, tuple[str, ...]]:
         """Motor -> what it complains of in its newest answer; only motors that do."""
 
-    def mended(self) -> list[str]:
+    def retried(self) -> list[str]:
         """What went wrong since the last call and was put right by asking again; for the log."""
 
     def release(self) -> list[str]:

@@ -32,8 +32,8 @@ class DryRun:
     def alarms(self) -> Mapping[str, tuple[str, ...]]:
         return self._driver.alarms
 
-    def mended(self) -> list[str]:
-        return self._driver.mended()
+    def retried(self) -> list[str]:
+        return self._driver.retried()
 
     def release(self) -> list[str]:
         return self._driver.release()

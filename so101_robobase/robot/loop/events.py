@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
+
+from so101_robobase.base.closing import Closing
 
 MEANINGS = {
     "connected": "the arm was connected, in this pose (degrees)",
@@ -32,7 +33,7 @@ MEANINGS = {
     "read_failed": "the joints did not answer in this tick",
     "write_failed": "the servos could not be told their goals in this tick",
     "health_failed": "a servo did not tell how it is",
-    "mended": "something went wrong on the bus and was put right by asking again",
+    "retried": "something went wrong on the bus and was put right by asking again",
     "body": "a joint moved although nobody told it to, did not answer or bore too much at rest, or "
     "the arm was below the table by its encoders",
     "self_test": "before the first episode each joint turned a little there and back: which share "
@@ -54,7 +55,7 @@ def meanings(counts: Mapping[str, int]) -> str:
     return "\n".join(["events, in events.jsonl:", *lines])
 
 
-class EventLog:
+class EventLog(Closing):
     """Appends to `path` (None: keeps events in memory alone); the file appears with the first one.
 
     A file that somebody removes meanwhile is written again, whole.
@@ -104,17 +105,6 @@ class EventLog:
         if self._file >= 0:
             file, self._file = self._file, -1
             os.close(file)
-
-    def __enter__(self) -> "EventLog":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _restore(self, path: Path) -> None:
         """Write a file that was removed once more. Raises OSError."""

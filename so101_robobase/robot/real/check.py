@@ -16,23 +16,23 @@ from robobase.errors import UserError
 from so101_robobase.arm.alignment import GRIPPER, Units
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.align.directions import Item, Person, check_joint
-from so101_robobase.robot.cameras import WristCamera
 from so101_robobase.robot.loop.driver import DriverError
+from so101_robobase.robot.person.hints import OperatorHints, hints_for
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.lerobot_bus import LeRobotBus, uncalibrated
 from so101_robobase.robot.real.lerobot_calibration import Calibration, kept_by
 from so101_robobase.robot.real.servo_registers import (
     PRESENT_POSITION,
     TORQUE_ENABLE,
-    Settings,
-    State,
+    ServoSettings,
+    ServoState,
     parse_position,
     unfit,
 )
 from so101_robobase.robot.real.servo_setup import repair
+from so101_robobase.robot.real.wrist_camera import RatedCamera
 from so101_robobase.robot.rollout.frame_watch import flaw_of
 from so101_robobase.robot.rollout.picture import REMEDIES, Flaw
-from so101_robobase.robot.words import Words, words_for
 
 _READS = 200  # for the loop's rate
 _SLOWEST_READ = 0.010  # s, half a control tick
@@ -43,11 +43,11 @@ _WARM = 10.0  # degrees Celsius below a servo's own limit
 
 
 @dataclass(frozen=True)
-class Servo:
+class CheckedServo:
     """What one servo said."""
 
-    settings: Settings
-    state: State
+    settings: ServoSettings
+    state: ServoState
 
 
 def repair_settings(port: str) -> Iterator[Item]:
@@ -81,13 +81,13 @@ def check_arm(
 ) -> Iterator[Item]:
     """Servos, calibration, rate and, with a `person`, directions of the arm on a usable port."""
     file, problem = load_calibration(calibration)
-    words = words_for(port)
+    hints = hints_for(port)
     bus = uncalibrated(port)
     bus.open()
     with closing(bus):
         servos = {}
         for id_ in ports.IDS:
-            item, servo = check_servo(bus, id_, file, words)
+            item, servo = check_servo(bus, id_, file, hints)
             if servo is not None:
                 servos[ports.name(id_)] = servo
             yield item
@@ -100,12 +100,12 @@ def check_arm(
         yield Item("calibration", problem is None, problem or f"{calibration} is these servos'")
         if len(servos) < len(JOINTS):
             return
-        yield check_rate(bus, words)
+        yield check_rate(bus, hints)
         if person is not None and file is not None and problem is None:
             try:
                 yield from check_directions(bus, file, units, person)
             except DriverError as error:
-                yield Item("directions", False, f"{error}; {words.line}, then go on")
+                yield Item("directions", False, f"{error}; {hints.line}, then go on")
 
 
 def load_calibration(path: Path | None) -> tuple[Calibration | None, str | None]:
@@ -119,8 +119,8 @@ def load_calibration(path: Path | None) -> tuple[Calibration | None, str | None]
 
 
 def check_servo(
-    bus: LeRobotBus, id_: int, file: Calibration | None, words: Words
-) -> tuple[Item, Servo | None]:
+    bus: LeRobotBus, id_: int, file: Calibration | None, hints: OperatorHints
+) -> tuple[Item, CheckedServo | None]:
     """One servo; None where it does not answer. Without a `file` its position is in counts."""
     label = f"servo {id_} {ports.name(id_)}"
     settings = bus.settings(id_)
@@ -132,18 +132,18 @@ def check_servo(
         return Item(
             label,
             False,
-            f"does not answer; {words.line}, or set its id with `lerobot-setup-motors`",
+            f"does not answer; {hints.line}, or set its id with `lerobot-setup-motors`",
         ), None
     facts = (
         f"model {settings.model}, firmware {settings.firmware}, {state.voltage:.1f} V, "
         f"{state.temperature:.0f} °C, load {state.load:+.0%}, at {_place(id_, state, file)}"
     )
-    problem = _problem(id_, settings, state, words)
+    problem = _problem(id_, settings, state, hints)
     text = f"{facts}; {problem}" if problem else facts
-    return Item(label, problem is None, text), Servo(settings, state)
+    return Item(label, problem is None, text), CheckedServo(settings, state)
 
 
-def _place(id_: int, state: State, file: Calibration | None) -> str:
+def _place(id_: int, state: ServoState, file: Calibration | None) -> str:
     if file is None:
         return f"{state.position} counts"
     joint = id_ - 1
@@ -151,16 +151,18 @@ def _place(id_: int, state: State, file: Calibration | None) -> str:
     return f"{place:.1f} {'% open' if joint == GRIPPER else 'degrees'}"
 
 
-def _problem(id_: int, settings: Settings, state: State, words: Words) -> str | None:
+def _problem(
+    id_: int, settings: ServoSettings, state: ServoState, hints: OperatorHints
+) -> str | None:
     if settings.model != ports.MODEL:
         return f"the model must be {ports.MODEL} (STS3215): another servo, or another robot's port"
     if not settings.min_voltage <= state.voltage <= settings.max_voltage:
         return (
             f"the voltage must be {settings.min_voltage:.1f} to {settings.max_voltage:.1f} V: "
-            f"{words.supply}"
+            f"{hints.supply}"
         )
-    if state.complaints:
-        return f"it complains of {' and '.join(state.complaints)}: {words.restart}"
+    if state.alarms:
+        return f"it complains of {' and '.join(state.alarms)}: {hints.restart}"
     if state.temperature > settings.max_temperature - _WARM:
         return f"hot, its limit is {settings.max_temperature:.0f} °C: let it cool, torque off"
     if wrong := list(unfit(ports.name(id_), settings.memory)):
@@ -168,7 +170,7 @@ def _problem(id_: int, settings: Settings, state: State, words: Words) -> str | 
     return None
 
 
-def check_firmware(servos: dict[str, Servo]) -> Item:
+def check_firmware(servos: dict[str, CheckedServo]) -> Item:
     """LeRobot wants one firmware in all servos."""
     versions = {motor: servo.settings.firmware for motor, servo in servos.items()}
     if len(set(versions.values())) == 1:
@@ -177,13 +179,13 @@ def check_firmware(servos: dict[str, Servo]) -> Item:
     return Item("firmware", False, f"{listed}; make them equal with Feetech's software")
 
 
-def difference(file: Calibration, servos: dict[str, Servo]) -> str | None:
+def difference(file: Calibration, servos: dict[str, CheckedServo]) -> str | None:
     """How the servos that answered contradict the file."""
     problem = file.difference(kept_by({m: servo.settings for m, servo in servos.items()}))
     return problem or file.out_of_range({m: servo.state.position for m, servo in servos.items()})
 
 
-def check_rate(bus: LeRobotBus, words: Words) -> Item:
+def check_rate(bus: LeRobotBus, hints: OperatorHints) -> Item:
     """How fast positions can be read."""
     before = bus.failures
     taken = []
@@ -196,19 +198,19 @@ def check_rate(bus: LeRobotBus, words: Words) -> Item:
         taken.append(time.perf_counter() - began)
     lost = bus.failures - before
     if not taken:
-        return Item("loop rate", False, f"no position could be read; {words.line}")
+        return Item("loop rate", False, f"no position could be read; {hints.line}")
     middle, late = np.percentile(taken, (50, 99))
     facts = (
         f"positions in {1e3 * middle:.1f} ms, 99 % within {1e3 * late:.1f} ms, {1 / middle:.0f} a "
         f"second; {lost} of {_READS} questions without a proper answer"
     )
     if lost > _READS // 100:
-        return Item("loop rate", False, f"{facts}: {words.line}")
+        return Item("loop rate", False, f"{facts}: {hints.line}")
     if middle > _SLOWEST_READ:
         return Item(
             "loop rate",
             False,
-            f"{facts}: too slow; {words.slow}",
+            f"{facts}: too slow; {hints.slow}",
         )
     return Item("loop rate", True, facts)
 
@@ -243,7 +245,7 @@ def read_patiently(bus: LeRobotBus) -> np.ndarray:
     return read_counts(bus)
 
 
-def check_camera(camera: WristCamera) -> Item:
+def check_camera(camera: RatedCamera) -> Item:
     """Size, rate and age of its frames, and whether there is something to be seen in them."""
     try:
         camera.open()

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from so101_robobase.base.arguments import ALIGNMENT, Input
-from so101_robobase.robot.person.arguments import add_calibration, add_camera, add_port
+from so101_robobase.robot.person.arm_arguments import add_calibration, add_camera, add_port
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
         _check_arm(args, report)
     if args.camera is not None:
         from so101_robobase.base.arguments import parse_frame_size
-        from so101_robobase.robot.cameras import make_camera
         from so101_robobase.robot.real.check import check_camera
+        from so101_robobase.robot.real.wrist_camera import make_camera
 
         height, width = parse_frame_size(args.camera_size)
         report(check_camera(make_camera(args.camera, width, height, args.camera_fps)))

@@ -14,11 +14,11 @@ from termios import error as TermiosError  # raised by pyserial's flush; no OSEr
 from typing import Any
 
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.robot import extras
+from so101_robobase.base.extras import require_robot
 from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.ports import IDS
-from so101_robobase.robot.real.servo_registers import Settings, State
+from so101_robobase.robot.real.servo_registers import ServoSettings, ServoState
 
 QUIET = 0.002
 """s without a byte after which a late answer is over."""
@@ -32,8 +32,8 @@ _ID, _ERROR, _DATA, _OVERHEAD = 2, 4, 5, 6  # of a status packet
 
 def uncalibrated(port: str) -> "LeRobotBus":
     """The bus of an SO-101 of which no calibration is known yet; positions are in counts."""
-    motors = extras.require("lerobot.motors")
-    feetech = extras.require("lerobot.motors.feetech")
+    motors = require_robot("lerobot.motors")
+    feetech = require_robot("lerobot.motors.feetech")
     mode = motors.MotorNormMode.DEGREES
     named = {
         joint: motors.Motor(id_, "sts3215", mode) for joint, id_ in zip(JOINTS, IDS, strict=True)
@@ -49,17 +49,17 @@ class LeRobotBus:
 
     Attributes:
         bus: LeRobot's.
-        complaints: id -> error bits of the newest answer.
+        alarm_bits: id -> error bits of the newest answer.
         failures: questions that got no, or no proper, answer.
-        mended: what was put right by asking again; whoever reads it empties it.
+        retried: what was put right by asking again; whoever reads it empties it.
     """
 
     def __init__(self, bus: Any, timeout: float = 0.025):
         self.bus, self.timeout = bus, timeout
-        self.complaints: dict[int, int] = {}
+        self.alarm_bits: dict[int, int] = {}
         self.failures = 0
-        self.mended: list[str] = []
-        self._success = extras.require("scservo_sdk").COMM_SUCCESS
+        self.retried: list[str] = []
+        self._success = require_robot("scservo_sdk").COMM_SUCCESS
         self._claim: ports.Claim | None = None
         self._missing: dict[int, float] = {}  # bytes asked for in vain -> when, s
         self._broken = False  # the port failed; open it anew before the next question
@@ -129,20 +129,22 @@ class LeRobotBus:
         """
         self._guarded(lambda: self.bus.sync_write(register, values, normalize=False))
 
-    def settings(self, id_: int, attempts: int = 3) -> Settings | None:
+    def settings(self, id_: int, attempts: int = 3) -> ServoSettings | None:
         """What one servo is and keeps; None where it does not answer."""
         try:
-            return Settings.parse(self.read(id_, Settings.ADDRESS, Settings.LENGTH, attempts))
+            return ServoSettings.parse(
+                self.read(id_, ServoSettings.ADDRESS, ServoSettings.LENGTH, attempts)
+            )
         except DriverError:
             return None
 
-    def state(self, id_: int) -> State:
+    def state(self, id_: int) -> ServoState:
         """How one servo is. Raises DriverError."""
-        return State.parse(self.read(id_, State.ADDRESS, State.LENGTH))
+        return ServoState.parse(self.read(id_, ServoState.ADDRESS, ServoState.LENGTH))
 
     @contextmanager
     def overhearing(self) -> Iterator[list[str]]:
-        """While LeRobot's own calls talk to the servos: what goes wrong there, also to `mended`.
+        """While LeRobot's own calls talk to the servos: what goes wrong there, also to `retried`.
 
         LeRobot lets answers that nobody asked for pass in silence, and forgets failures in which
         it succeeds later.
@@ -170,9 +172,9 @@ class LeRobotBus:
             yield failures
         finally:
             del handler.txPacket, handler.rxPacket
-            self.mended += failures
+            self.retried += failures
             if packets > questions:
-                self.mended.append(f"{packets - questions} answers that LeRobot had not asked for")
+                self.retried.append(f"{packets - questions} answers that LeRobot had not asked for")
 
     def settle(self) -> None:
         """Throw away what has come or comes within `QUIET`. Raises DriverError."""
@@ -195,7 +197,7 @@ class LeRobotBus:
             except DriverError as error:
                 if left == 0 or self._broken:
                     raise
-                self.mended.append(str(error))
+                self.retried.append(str(error))
             else:
                 del self._missing[wanted]
                 return result
@@ -217,7 +219,7 @@ class LeRobotBus:
         port = self.bus.port_handler
         if self._unanswered or port.ser.in_waiting:
             if not self._unanswered:
-                self.mended.append("answers that nobody had asked for were thrown away")
+                self.retried.append("answers that nobody had asked for were thrown away")
             self._settle()
         self._unanswered = True
         sent = time.monotonic()
@@ -228,7 +230,7 @@ class LeRobotBus:
         packet: list[int] = []
         for id_ in ids:
             packet = self._receive(id_, length, packet)
-            self.complaints[id_] = packet[_ERROR]
+            self.alarm_bits[id_] = packet[_ERROR]
             answers.append(bytes(packet[_DATA:-1]))
         self._unanswered = False
         return sent, answers
@@ -244,7 +246,7 @@ class LeRobotBus:
             if packet[_ID] == id_ and received == length:
                 return packet
             if packet == before:
-                self.mended.append(f"the same answer twice from {ports.name(packet[_ID])}")
+                self.retried.append(f"the same answer twice from {ports.name(packet[_ID])}")
                 continue
             if received == length or received not in self._missing:
                 raise DriverError(

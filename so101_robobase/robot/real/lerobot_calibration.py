@@ -10,9 +10,9 @@ from robobase.errors import UserError
 from robobase.reading import read_json
 from so101_robobase.arm.alignment import GRIPPER
 from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot import extras
+from so101_robobase.base.extras import require_robot
 from so101_robobase.robot.real.ports import IDS
-from so101_robobase.robot.real.servo_registers import Settings
+from so101_robobase.robot.real.servo_registers import ServoSettings
 
 GREATEST = 4095
 """Counts of the encoder go from 0 to this; LeRobot takes it for a full turn."""
@@ -25,7 +25,7 @@ _ANOTHER_ARM = 4  # motors with other offsets; a repaired servo explains one
 _MAKE = "make it with `lerobot-calibrate --robot.type=so101_follower --robot.port=… --robot.id=…`"
 
 
-class Kept(NamedTuple):
+class StoredCalibration(NamedTuple):
     """What a servo keeps of its calibration."""
 
     homing_offset: int  # counts, as all
@@ -36,7 +36,7 @@ class Kept(NamedTuple):
         return f"offset {self.homing_offset}, range {self.range_min} to {self.range_max}"
 
 
-FACTORY = Kept(0, 0, GREATEST)
+FACTORY = StoredCalibration(0, 0, GREATEST)
 
 
 class Calibration:
@@ -52,7 +52,7 @@ class Calibration:
         self.path = path
         entries = _entries(path)
         self.kept = tuple(
-            Kept(entry["homing_offset"], entry["range_min"], entry["range_max"])
+            StoredCalibration(entry["homing_offset"], entry["range_min"], entry["range_max"])
             for entry in entries
         )
         self.lower = np.array([kept.range_min for kept in self.kept])  # counts
@@ -77,7 +77,7 @@ class Calibration:
         counts = np.rint(np.asarray(servo, np.float64) / self._scale + self._zero)
         return np.clip(counts, self.lower, self.upper).astype(int)
 
-    def difference(self, found: Mapping[str, Kept]) -> str | None:
+    def difference(self, found: Mapping[str, StoredCalibration]) -> str | None:
         """How motors that keep `found` differ from the file, and what to do; None: not at all."""
         file = dict(zip(JOINTS, self.kept, strict=True))
         wrong = [joint for joint in found if found[joint] != file[joint]]
@@ -120,18 +120,18 @@ class Calibration:
         return None
 
 
-def kept_by(settings: Mapping[str, Settings]) -> dict[str, Kept]:
+def kept_by(settings: Mapping[str, ServoSettings]) -> dict[str, StoredCalibration]:
     """What motors keep of their calibration, of all that they keep."""
     return {
-        motor: Kept(found.homing_offset, found.range_min, found.range_max)
+        motor: StoredCalibration(found.homing_offset, found.range_min, found.range_max)
         for motor, found in settings.items()
     }
 
 
 def default_folder() -> Path:
     """Where LeRobot keeps the calibration files of SO-101 arms. Needs LeRobot."""
-    constants = extras.require("lerobot.utils.constants")
-    name = extras.require("lerobot.robots.so_follower").SO101Follower.name
+    constants = require_robot("lerobot.utils.constants")
+    name = require_robot("lerobot.robots.so_follower").SO101Follower.name
     return Path(constants.HF_LEROBOT_CALIBRATION) / constants.ROBOTS / name
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.robot import extras
+from so101_robobase.base.extras import require_robot
 
 TIMEOUT = 0.5
 """s without a new frame after which a camera counts as dead."""
@@ -52,7 +52,7 @@ class LeRobotCamera:
     def open(self) -> None:
         """Start it and see that frames come as asked for. Raises UserError."""
         self.close()
-        opencv = extras.require("lerobot.cameras.opencv")
+        opencv = require_robot("lerobot.cameras.opencv")
         if isinstance(self.source, Path) and not self.source.exists():
             raise UserError(f"camera {self.source} does not exist; {_there_are()}")
         config = opencv.OpenCVCameraConfig(

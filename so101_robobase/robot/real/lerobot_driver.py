@@ -13,8 +13,9 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
-from so101_robobase.robot import extras
+from so101_robobase.base.extras import require_robot
 from so101_robobase.robot.loop.driver import DriverError, MotorHealth, Reading
+from so101_robobase.robot.person.hints import hints_for
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.lerobot_bus import LeRobotBus
 from so101_robobase.robot.real.lerobot_calibration import Calibration, default_folder, kept_by
@@ -23,12 +24,11 @@ from so101_robobase.robot.real.servo_registers import (
     GOAL_POSITION,
     PRESENT_POSITION,
     TORQUE_ENABLE,
-    Settings,
-    complaints,
+    ServoSettings,
+    alarm_names,
     parse_position,
 )
 from so101_robobase.robot.real.servo_setup import REPAIR, check_set_up, unfit_settings
-from so101_robobase.robot.words import words_for
 
 NO_TORQUE = "torque off"
 """Among a motor's errors: it should hold, but has lost its torque, as after a loss of power."""
@@ -60,7 +60,7 @@ class LeRobotDriver:
         robot: LeRobot's.
         bus: its motors bus, with checked answers.
         calibration: the file.
-        alarms: motor -> complaints in its newest answer; empty where there are none.
+        alarms: motor -> what it complains of in its newest answer; empty where there are none.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class LeRobotDriver:
         calibration = calibration.absolute()
         self.calibration = Calibration(calibration)
         self.port = port
-        extras.require("scservo_sdk")
-        lerobot = extras.require("lerobot.robots.so_follower")
+        require_robot("scservo_sdk")
+        lerobot = require_robot("lerobot.robots.so_follower")
         self.robot = lerobot.SO101Follower(
             lerobot.SO101FollowerConfig(
                 port=port,
@@ -97,7 +97,7 @@ class LeRobotDriver:
 
     @property
     def alarms(self) -> dict[str, tuple[str, ...]]:
-        named = {ports.name(id_): complaints(bits) for id_, bits in self.bus.complaints.items()}
+        named = {ports.name(id_): alarm_names(bits) for id_, bits in self.bus.alarm_bits.items()}
         alarms = {motor: names for motor, names in named.items() if names}
         for motor in self._limp:
             alarms[motor] = (*alarms.get(motor, ()), NO_TORQUE)
@@ -132,7 +132,7 @@ class LeRobotDriver:
             self.close()
             raise
 
-    def check_servos(self) -> dict[str, Settings]:
+    def check_servos(self) -> dict[str, ServoSettings]:
         """Whether the servos on the open port are this arm's, and well; what they keep.
 
         Raises UserError, for registers that keep what they must not too.
@@ -155,7 +155,7 @@ class LeRobotDriver:
             raise UserError(f"{problem}; write what is allowed: {REPAIR.format(port=self.port)}")
         for motor, names in self.alarms.items():
             raise UserError(
-                f"{motor} complains of {' and '.join(names)}: {words_for(self.port).restart}"
+                f"{motor} complains of {' and '.join(names)}: {hints_for(self.port).restart}"
             )
         return known
 
@@ -189,16 +189,16 @@ class LeRobotDriver:
     def health(self, joint: int) -> MotorHealth:
         id_ = IDS[joint]
         state = self.bus.state(id_)
-        errors = set(state.complaints) | set(complaints(self.bus.complaints[id_]))
+        errors = set(state.alarms) | set(alarm_names(self.bus.alarm_bits[id_]))
         if self._torque and not state.torque:
             errors.add(NO_TORQUE)
         return MotorHealth(
             JOINTS[joint], state.temperature, state.voltage, state.load, tuple(sorted(errors))
         )
 
-    def mended(self) -> list[str]:
-        mended, self.bus.mended = self.bus.mended, []
-        return mended
+    def retried(self) -> list[str]:
+        retried, self.bus.retried = self.bus.retried, []
+        return retried
 
     def release(self) -> list[str]:
         """See `Driver`. Takes 10 ms; up to 0.2 s where servos do not answer."""
@@ -258,13 +258,13 @@ class LeRobotDriver:
     def _compare_goals(self, goals: list[int]) -> None:
         """A sync write has no answer: see by the servos' goals whether the last one arrived."""
         if self._goal is not None and self._torque:
-            deaf = [JOINTS[i] for i, goal in enumerate(goals) if goal != self._goal[i]]
-            if deaf:
-                self.bus.mended.append(f"{', '.join(deaf)} did not get the last goal")
+            missed = [JOINTS[i] for i, goal in enumerate(goals) if goal != self._goal[i]]
+            if missed:
+                self.bus.retried.append(f"{', '.join(missed)} did not get the last goal")
             self._goal = None  # told once
 
     def _hold(self, counts: np.ndarray) -> None:
-        """Settings of LeRobot, then torque, with the goal at `counts` (6,) before that."""
+        """ServoSettings of LeRobot, then torque, with the goal at `counts` (6,) before that."""
         self._confirm_goal(counts)
         missed = 0
         for attempt in range(_SET_UPS):
@@ -279,13 +279,13 @@ class LeRobotDriver:
                 if attempt == _SET_UPS - 1 or missed > 1:
                     raise UserError(
                         f"the servos could not be set up ({' '.join(str(error).split())}); "
-                        f"{words_for(self.port).restart}, and try again"
+                        f"{hints_for(self.port).restart}, and try again"
                     ) from error
                 self.bus.settle()
         off = [JOINTS[i] for i, answer in enumerate(self._torque_and_goal()) if answer[0] != 1]
         if off:
             raise UserError(
-                f"{', '.join(off)} did not take torque; {words_for(self.port).restart}, and try "
+                f"{', '.join(off)} did not take torque; {hints_for(self.port).restart}, and try "
                 "again"
             )
 
@@ -297,7 +297,7 @@ class LeRobotDriver:
             ]
             if goals == counts.tolist():
                 return
-            self.bus.mended.append(f"goals {counts.tolist()} arrived as {goals}")
+            self.bus.retried.append(f"goals {counts.tolist()} arrived as {goals}")
         raise DriverError(f"servos did not take their goal: {counts.tolist()} became {goals}")
 
     def _torque_and_goal(self) -> list[bytes]:

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.robot import extras
-from so101_robobase.robot.words import REAL_ARM, words_for
+from so101_robobase.arm.model import SO101
+from so101_robobase.base.extras import require_robot
+from so101_robobase.robot.person.hints import REAL_ARM, hints_for
 
 MODEL = 777
 """Model number of an STS3215 servo."""
 
-IDS = tuple(range(1, len(JOINTS) + 1))
+IDS: tuple[int, ...] = SO101.each("servo")
 """Of the servos on LeRobot's SO-101, in `JOINTS` order."""
 
 _PSEUDO_TERMINALS = "/dev/pts/"
@@ -37,7 +38,7 @@ class Process(NamedTuple):
 
 def available() -> list[str]:
     """Serial ports of this machine with what the system knows of them."""
-    list_ports = extras.require("serial.tools.list_ports")
+    list_ports = require_robot("serial.tools.list_ports")
     return [
         port.device if port.description in ("n/a", None) else f"{port.device} ({port.description})"
         for port in sorted(list_ports.comports())
@@ -109,17 +110,17 @@ def check_servos(port: str, models: Mapping[int, int | None]) -> None:
     """
     missing = [id_ for id_, model in models.items() if model is None]
     if len(missing) == len(models):
-        raise UserError(f"nothing answers on {port}: {words_for(port).silent} {_there_are()}")
+        raise UserError(f"nothing answers on {port}: {hints_for(port).silent} {_there_are()}")
     if missing:
         verb = "does" if len(missing) == 1 else "do"
-        words = words_for(port)
+        hints = hints_for(port)
         remedy = (
             f"check the cable to and from {name(missing[0])}, or set its id with "
             "`lerobot-setup-motors`"
         )
         raise UserError(
             f"{_named(missing)} {verb} not answer on {port}, the other servos do; "
-            f"{remedy if words is REAL_ARM else words.line}"
+            f"{remedy if hints is REAL_ARM else hints.line}"
         )
     wrong = [id_ for id_, model in models.items() if model != MODEL]
     if wrong:

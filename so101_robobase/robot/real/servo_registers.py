@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-GRIPPER = "gripper"
+from so101_robobase.arm.model import SO101
 
-COMPLAINTS = {1: "voltage", 2: "angle", 4: "overheat", 8: "overcurrent", 32: "overload"}
+GRIPPER = SO101.joint_names[-1]
+
+ALARMS = {1: "voltage", 2: "angle", 4: "overheat", 8: "overcurrent", 32: "overload"}
 """Bits of a status packet's error byte and of the register Status."""
 
 TORQUE_ENABLE = 40
@@ -17,7 +19,7 @@ GOAL_POSITION = 42
 PRESENT_POSITION = 56
 
 
-class Register(NamedTuple):
+class Rule(NamedTuple):
     """One register that decides how a servo behaves.
 
     What `robot.configure()` of LeRobot writes is `sets`, and for the gripper `gripper`; before
@@ -62,42 +64,42 @@ class Register(NamedTuple):
 _SAFE = 4 | 8 | 32  # overheat, overcurrent, overload
 
 REGISTERS = (
-    Register("Return_Delay_Time", 7, 250, sets=0),
-    Register("Response_Status_Level", 8, 1, 1, 1, "it does not confirm what it is told"),
-    Register("Max_Temperature_Limit", 13, 70, 50, 80, "it does not protect itself from heat"),
-    Register("Max_Voltage_Limit", 14, 80, 70, 150, "it complains of a good supply, or never"),
-    Register("Min_Voltage_Limit", 15, 40, 35, 100, "it complains of a good supply, or never"),
-    Register(
+    Rule("Return_Delay_Time", 7, 250, sets=0),
+    Rule("Response_Status_Level", 8, 1, 1, 1, "it does not confirm what it is told"),
+    Rule("Max_Temperature_Limit", 13, 70, 50, 80, "it does not protect itself from heat"),
+    Rule("Max_Voltage_Limit", 14, 80, 70, 150, "it complains of a good supply, or never"),
+    Rule("Min_Voltage_Limit", 15, 40, 35, 100, "it complains of a good supply, or never"),
+    Rule(
         "Max_Torque_Limit", 16, 1000, 500, 1000, "it is too weak for the arm", 2, gripper=500
     ),
-    Register(
+    Rule(
         "Phase", 18, 12, 0, 255, "it turns or counts another way, or over several turns", on=8,
         off=1 | 16 | 128,
     ),
-    Register("Unloading_Condition", 19, 44, 0, 47, "it keeps torque when it must let go", on=_SAFE),
-    Register("P_Coefficient", 21, 32, sets=16),
-    Register("D_Coefficient", 22, 32, sets=32),
-    Register("I_Coefficient", 23, 0, sets=0),
-    Register("Minimum_Startup_Force", 24, 16, 0, 100, "it jerks instead of moving slowly", 2),
-    Register("CW_Dead_Zone", 26, 1, 0, 8, "it stops away from its goal"),
-    Register("CCW_Dead_Zone", 27, 1, 0, 8, "it stops away from its goal"),
-    Register(
+    Rule("Unloading_Condition", 19, 44, 0, 47, "it keeps torque when it must let go", on=_SAFE),
+    Rule("P_Coefficient", 21, 32, sets=16),
+    Rule("D_Coefficient", 22, 32, sets=32),
+    Rule("I_Coefficient", 23, 0, sets=0),
+    Rule("Minimum_Startup_Force", 24, 16, 0, 100, "it jerks instead of moving slowly", 2),
+    Rule("CW_Dead_Zone", 26, 1, 0, 8, "it stops away from its goal"),
+    Rule("CCW_Dead_Zone", 27, 1, 0, 8, "it stops away from its goal"),
+    Rule(
         "Protection_Current", 28, 500, 100, 511, "it does not protect itself from current", 2,
         gripper=250,
     ),
-    Register("Angular_Resolution", 30, 1, 1, 1, "its counts are not 1/4096 of a turn"),
-    Register("Operating_Mode", 33, 0, sets=0),
-    Register("Protective_Torque", 34, 20, 5, 50, "it keeps pressing when it is overloaded"),
-    Register("Protection_Time", 35, 200, 10, 250, "it notices overload too late or at once"),
-    Register(
+    Rule("Angular_Resolution", 30, 1, 1, 1, "its counts are not 1/4096 of a turn"),
+    Rule("Operating_Mode", 33, 0, sets=0),
+    Rule("Protective_Torque", 34, 20, 5, 50, "it keeps pressing when it is overloaded"),
+    Rule("Protection_Time", 35, 200, 10, 250, "it notices overload too late or at once"),
+    Rule(
         "Overload_Torque", 36, 80, 25, 90, "it does not notice when it is overloaded", gripper=25
     ),
-    Register(
+    Rule(
         "Over_Current_Protection_Time", 38, 200, 1, 250, "it notices current too late or at once"
     ),
-    Register("Acceleration", 41, 0, sets=254, kept=False),
-    Register("Goal_Time", 44, 0, 0, 0, "it moves at another speed", 2, kept=False),
-    Register("Torque_Limit", 48, 1000, 250, 1000, "it is too weak for the arm", 2, kept=False),
+    Rule("Acceleration", 41, 0, sets=254, kept=False),
+    Rule("Goal_Time", 44, 0, 0, 0, "it moves at another speed", 2, kept=False),
+    Rule("Torque_Limit", 48, 1000, 250, 1000, "it is too weak for the arm", 2, kept=False),
 )  # fmt: skip
 """Every register that matters, but for the calibration's (9, 11, 31), which has a file of its own,
 and for what a servo must have to answer at all. Not those of lamps and of turning without end.
@@ -109,7 +111,7 @@ mean as fast as it can."""
 class Unfit(NamedTuple):
     """A register whose value is not allowed."""
 
-    register: Register
+    register: Rule
     value: int
 
     def __str__(self) -> str:
@@ -123,7 +125,7 @@ def unfit(motor: str, memory: bytes) -> Iterator[Unfit]:
     """Registers of one servo that are not as they must be before LeRobot sets it up.
 
     Args:
-        memory: `Settings.memory`.
+        memory: `ServoSettings.memory`.
     """
     for register in REGISTERS:
         value = register.read(memory)
@@ -131,7 +133,7 @@ def unfit(motor: str, memory: bytes) -> Iterator[Unfit]:
             yield Unfit(register, value)
 
 
-def set_anew(motor: str, memory: bytes) -> Iterator[tuple[Register, int]]:
+def set_anew(motor: str, memory: bytes) -> Iterator[tuple[Rule, int]]:
     """Registers that are not what LeRobot's `configure` writes, and what they are."""
     for register in REGISTERS:
         wanted, value = register.set_by_lerobot(motor), register.read(memory)
@@ -140,7 +142,7 @@ def set_anew(motor: str, memory: bytes) -> Iterator[tuple[Register, int]]:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServoSettings:
     """What a servo is, keeps without power and was told, from `LENGTH` bytes at `ADDRESS`."""
 
     ADDRESS = 0
@@ -157,7 +159,7 @@ class Settings:
     memory: bytes  # as read
 
     @classmethod
-    def parse(cls, data: bytes) -> "Settings":
+    def parse(cls, data: bytes) -> "ServoSettings":
         """From the bytes at `ADDRESS`; more may follow."""
         return cls(
             memory=data[: cls.LENGTH],
@@ -173,7 +175,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class State:
+class ServoState:
     """How a servo is, from `LENGTH` bytes at `ADDRESS`."""
 
     ADDRESS = TORQUE_ENABLE
@@ -185,10 +187,10 @@ class State:
     load: float  # share of the greatest torque, -1 to 1
     voltage: float  # V
     temperature: float  # degrees Celsius
-    complaints: tuple[str, ...]
+    alarms: tuple[str, ...]
 
     @classmethod
-    def parse(cls, data: bytes) -> "State":
+    def parse(cls, data: bytes) -> "ServoState":
         """From the bytes at `ADDRESS`; more may follow."""
         return cls(
             torque=data[0] == 1,
@@ -197,7 +199,7 @@ class State:
             load=signed(_word(data, 20), 10) / 1000,
             voltage=data[22] / 10,
             temperature=float(data[23]),
-            complaints=complaints(data[25]),
+            alarms=alarm_names(data[25]),
         )
 
 
@@ -205,9 +207,9 @@ def _bits(mask: int) -> str:
     return ", ".join(str(1 << n) for n in range(8) if mask & (1 << n))
 
 
-def complaints(bits: int) -> tuple[str, ...]:
+def alarm_names(bits: int) -> tuple[str, ...]:
     """Names of the bits that are set."""
-    return tuple(name for bit, name in COMPLAINTS.items() if bits & bit)
+    return tuple(name for bit, name in ALARMS.items() if bits & bit)
 
 
 def signed(word: int, sign_bit: int) -> int:

@@ -1,4 +1,4 @@
-"""What servos keep, before and after LeRobot sets them up, and how what must not be is mended."""
+"""What servos keep, before and after LeRobot sets them up, and how what must not be is repaired."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,7 +8,7 @@ from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.lerobot_bus import LeRobotBus
 from so101_robobase.robot.real.ports import IDS
-from so101_robobase.robot.real.servo_registers import Settings, set_anew, unfit
+from so101_robobase.robot.real.servo_registers import ServoSettings, set_anew, unfit
 
 REPAIR = "`so101_robobase robot check --port {port} --repair`"
 """The command that puts it right."""
@@ -16,7 +16,7 @@ REPAIR = "`so101_robobase robot check --port {port} --repair`"
 _LOCK = 55  # EEPROM is kept when it is written with this at 0
 
 
-def unfit_settings(known: Mapping[str, Settings]) -> str | None:
+def unfit_settings(known: Mapping[str, ServoSettings]) -> str | None:
     """What motors keep that they must not, in words; None: all are well."""
     found = [
         f"{motor} (id {IDS[JOINTS.index(motor)]}): {problem}"
@@ -26,8 +26,8 @@ def unfit_settings(known: Mapping[str, Settings]) -> str | None:
     return "; ".join(found) or None
 
 
-def check_set_up(bus: LeRobotBus, before: Mapping[str, Settings]) -> None:
-    """Whether what LeRobot has set is there; what it put right goes to `bus.mended`.
+def check_set_up(bus: LeRobotBus, before: Mapping[str, ServoSettings]) -> None:
+    """Whether what LeRobot has set is there; what it put right goes to `bus.retried`.
 
     Args:
         before: what each motor kept until then.
@@ -40,7 +40,9 @@ def check_set_up(bus: LeRobotBus, before: Mapping[str, Settings]) -> None:
         for register, value in set_anew(motor, before[motor].memory):
             if register.kept and value != register.factory:
                 wanted = register.set_by_lerobot(motor)
-                bus.mended.append(f"{motor} kept {register.name}={value}; LeRobot has set {wanted}")
+                bus.retried.append(
+                    f"{motor} kept {register.name}={value}; LeRobot has set {wanted}"
+                )
         settings = _settings(bus, id_)
         for register, value in set_anew(motor, settings.memory):
             raise UserError(
@@ -71,7 +73,7 @@ def repair(bus: LeRobotBus, id_: int) -> Iterator[str]:
         yield f"{motor} (id {id_}): {register.name} was {value}, is {register.factory} now"
 
 
-def _settings(bus: LeRobotBus, id_: int) -> Settings:
+def _settings(bus: LeRobotBus, id_: int) -> ServoSettings:
     settings = bus.settings(id_)
     if settings is None:
         raise DriverError(f"no answer from {ports.name(id_)} (id {id_})")

@@ -12,7 +12,7 @@ MOST_WAITING = 250
 """Ticks that may wait by default: ten seconds, about 240 MB with frames of 640x480."""
 
 
-class BackgroundObserver(ABC):
+class BackgroundListener(ABC):
     """Hands all it is told to a thread, in order; the arrays of a tick must not change later on.
 
     A tick that finds `most_waiting` others waiting is dropped and counted; the beginnings and ends

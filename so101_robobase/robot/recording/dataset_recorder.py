@@ -29,8 +29,8 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundObserver, reason
-from so101_robobase.robot.recording.dataset_store import EpisodeStore
+from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundListener, reason
+from so101_robobase.robot.recording.dataset_store import DatasetStore
 from so101_robobase.robot.recording.records import PolicyTick
 from so101_robobase.vision.observation import PALETTE, colorize_ids
 
@@ -46,7 +46,7 @@ _IMAGE_AXES = ["height", "width", "channels"]
 _MOTOR_NAMES = [f"{joint}.pos" for joint in JOINTS]  # as `so101_follower` calls them
 
 
-class DatasetRecorder(BackgroundObserver):
+class DatasetRecorder(BackgroundListener):
     """Adds the episodes that are kept to the LeRobotDataset in `root`.
 
     A killed recorder leaves a dataset of all earlier episodes. When recording fails, the next
@@ -79,7 +79,7 @@ class DatasetRecorder(BackgroundObserver):
         most_waiting: int = MOST_WAITING,
         say: Callable[[str], object] = print,
     ):
-        self._store = EpisodeStore(root, fps, features(picture, num_actions, frame), robot_type)
+        self._store = DatasetStore(root, fps, features(picture, num_actions, frame), robot_type)
         self._has_camera, self._task, self._say = frame is not None, task, say
         self._episode = 0
         self._held_back: dict[str, Any] | None = None  # whether it is the last is not yet known
@@ -89,7 +89,7 @@ class DatasetRecorder(BackgroundObserver):
     def begin(self, episode: int) -> None:
         """Episode `episode` (from 0) begins. Raises UserError if recording has failed."""
         if self.failure is not None:
-            raise UserError(self._obituary(self.failure))
+            raise UserError(self._failure_line(self.failure))
         super().begin(episode)
 
     def _begin(self, episode: int) -> None:
@@ -126,10 +126,10 @@ class DatasetRecorder(BackgroundObserver):
         )
 
     def _failed(self, error: Exception) -> None:
-        self._say(self._obituary(error))
+        self._say(self._failure_line(error))
         self._store.close()
 
-    def _obituary(self, error: Exception) -> str:
+    def _failure_line(self, error: Exception) -> str:
         # LeRobot hides errors of the disk and stumbles later on.
         why = "the disk is full" if self._store.is_full() else reason(error)
         return (

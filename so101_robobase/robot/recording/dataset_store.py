@@ -39,7 +39,7 @@ _MOST_METADATA = 64 * MIB  # bytes of each of them
 _REMEDY = "record into another folder"
 
 
-class EpisodeStore:
+class DatasetStore:
     """A LeRobotDataset in folder `root`, made or continued, that grows by whole episodes.
 
     Args:

@@ -17,7 +17,7 @@ import numpy as np
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.base.files import checked_output
-from so101_robobase.robot.recording.background import BackgroundObserver, reason
+from so101_robobase.robot.recording.background import BackgroundListener, reason
 from so101_robobase.robot.recording.records import PolicyTick
 from so101_robobase.vision.observation import CLASSES, PALETTE
 
@@ -30,7 +30,7 @@ _RRD = b"RRF"  # what Rerun's files begin with
 _VERDICTS = {True: "success", False: "failure", None: "not judged"}
 
 
-class RerunDisplay(BackgroundObserver):
+class RerunDisplay(BackgroundListener):
     """Shows episodes while they happen. A viewer that fails does not disturb the rollout.
 
     Args:

@@ -67,7 +67,8 @@ class EpisodeLog:
         for name in ("measured", "commanded"):
             shape = getattr(self, name).shape
             if shape != (length, NUM_JOINTS):
-                raise UserError(f"{name} of an episode has shape {shape}, not {(length, 6)}")
+                wanted = (length, NUM_JOINTS)
+                raise UserError(f"{name} of an episode has shape {shape}, not {wanted}")
         for name in _ARRAYS:
             if not np.isfinite(getattr(self, name)).all():
                 raise UserError(f"{name} of an episode holds nan or inf")

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from so101_robobase.base.files import written_whole
-from so101_robobase.robot.recording.background import BackgroundObserver, reason
+from so101_robobase.robot.recording.background import BackgroundListener, reason
 from so101_robobase.robot.recording.records import PolicyTick
 from so101_robobase.vision import pictures
 from so101_robobase.vision.observation import center_crop
@@ -19,7 +19,7 @@ _EVERY = 0.2  # s at least between two of them
 _EDGE = 168  # pixels of a tile
 
 
-class LastPictures(BackgroundObserver):
+class LastPictures(BackgroundListener):
     """Writes `episode_000_failed.png` … into `folder` for episodes that were no success.
 
     Columns are moments, the last one to the right; rows are the camera, where there is one, and

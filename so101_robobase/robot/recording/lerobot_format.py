@@ -11,8 +11,8 @@ import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import MIB, read_json, reason
+from so101_robobase.base.extras import require_robot
 from so101_robobase.base.files import inside
-from so101_robobase.robot.extras import require
 
 INFO = Path("meta/info.json")
 """What makes a folder a dataset."""
@@ -116,7 +116,7 @@ def files_in_use(root: Path, count: int, videos: Sequence[str]) -> set[str]:
 
 def check_metadata(path: Path) -> None:
     """UserError unless LeRobot can read the whole parquet file without running out of memory."""
-    parquet = require("pyarrow.parquet")
+    parquet = require_robot("pyarrow.parquet")
     try:
         with parquet.ParquetFile(path) as file:
             metadata = file.metadata
@@ -142,7 +142,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> dict[str, Any]:
 
     Raises UserError: pyarrow (LeRobot) is missing, or the file is damaged, too large, or lacks one.
     """
-    parquet = require("pyarrow.parquet")
+    parquet = require_robot("pyarrow.parquet")
     try:
         if not path.is_file():
             raise UserError(f"{path} is missing or no regular file")

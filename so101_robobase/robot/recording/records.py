@@ -40,7 +40,7 @@ class PolicyTick:
     value: float | None  # the critic's estimate of the return, where the agent has one
 
 
-class Observer(Protocol):
+class EpisodeListener(Protocol):
     """Records or shows episodes. Its methods are called between ticks and must return at once."""
 
     def begin(self, episode: int) -> None:

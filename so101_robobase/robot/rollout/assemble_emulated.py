@@ -1,6 +1,5 @@
 """`--robot emulated`: LeRobot's driver on emulated servos, whose arm is simulated in real time."""
 
-import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -10,36 +9,40 @@ from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.robot.arms import emulated_arm
+from so101_robobase.robot.arm_parts import emulated_arm
 from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import JOINT, Fault
 from so101_robobase.robot.emulator.schedule import load_schedule
-from so101_robobase.robot.rollout.parts import Parts
-from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
+from so101_robobase.robot.rollout.parts import RolloutParts
+from so101_robobase.robot.rollout.picture_stream import BackgroundPictures
+from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
+from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyPolicyCamera
 from so101_robobase.tasks.config import TaskConfig
 
 _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
 
 
 def assemble(
-    args: argparse.Namespace,
+    options: RolloutOptions,
     config: TaskConfig,
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,
-) -> Parts:
+) -> RolloutParts:
     """The parts of a rollout on emulated servos."""
-    faults = load_schedule(args.faults) if args.faults is not None else []
-    arm, bus = emulated_arm(config, args.seed, alignment, folder, resources)
+    faults = load_schedule(options.faults) if options.faults is not None else []
+    arm, bus = emulated_arm(config, options.seed, alignment, folder, resources)
     mirror = Mirror(config)
-    eyes = SimulatedEyes(mirror.sim, mirror.config, arm.clock, partial(mirror.follow, bus))
-    faulty = FaultyEyes(eyes, CameraFaults(bus.state))
-    return Parts(
+    camera = SimulatedPolicyCamera(
+        mirror.sim, mirror.config, arm.clock, partial(mirror.follow, bus)
+    )
+    faulty = FaultyPolicyCamera(camera, CameraFaults(bus.state))
+    return RolloutParts(
         arm=arm,
-        sight=BackgroundSight(faulty, arm.clock, _CAMERA_INTERVAL),
-        scene=EmulatedScene(bus, mirror, args.seed, faults),
+        stream=BackgroundPictures(faulty, arm.clock, _CAMERA_INTERVAL),
+        workcell=EmulatedWorkcell(bus, mirror, options.seed, faults),
         state=lambda: {"cube": bus.state().qpos[NUM_JOINTS:].tolist()},
     )
 
@@ -68,7 +71,7 @@ class Mirror(Body):
         self.sim.steps[0] = int(seconds / CONTROL_PERIOD)
 
 
-class EmulatedScene:
+class EmulatedWorkcell:
     """The table in the emulator; cube positions are those of evaluation episodes from `seed`."""
 
     asks = False

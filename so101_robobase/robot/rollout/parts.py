@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from so101_robobase.robot.arms import ArmParts
-from so101_robobase.robot.rollout.scenes import Scene
-from so101_robobase.robot.rollout.sight import Sight
+from so101_robobase.robot.arm_parts import ArmParts
+from so101_robobase.robot.rollout.picture_stream import PictureStream
+from so101_robobase.robot.rollout.workcell import Workcell
 
 
 @dataclass(frozen=True)
-class Parts:
+class RolloutParts:
     """One arm and its surroundings."""
 
     arm: ArmParts
-    sight: Sight
-    scene: Scene
+    stream: PictureStream
+    workcell: Workcell
     state: Callable[[], dict[str, Any]]  # what is known of the scene when an episode begins

@@ -1,4 +1,4 @@
-"""Between sight and policy: only pictures that can be believed are acted on, the others count."""
+"""Between camera and policy: only pictures that can be believed are acted on, the others count."""
 
 from collections import deque
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.robot.loop.arm import Arm
+from so101_robobase.robot.person.hints import REAL_ARM, OperatorHints
 from so101_robobase.robot.rollout.picture import REMEDIES, Flaw, Picture
-from so101_robobase.robot.rollout.sight import Sight
-from so101_robobase.robot.words import REAL_ARM, Words
+from so101_robobase.robot.rollout.picture_stream import PictureStream
 
 _MEMORY = 100  # readings of the joints, 2 s
 _AT_REST = 0.005  # rad: three steps of an encoder
@@ -19,7 +19,7 @@ _POLL = 0.05  # s
 
 
 class PictureGuard:
-    """Takes pictures from `sight` and tells the monitor of `arm`, and its log, what they are worth.
+    """Takes pictures from `stream`; tells the monitor of `arm`, and its log, what they are worth.
 
     A picture that is the same as one before is frozen where the arm has moved between the two; of
     an arm at rest a simulated camera gives many that are alike.
@@ -28,8 +28,8 @@ class PictureGuard:
         flawed: how many pictures had which flaw.
     """
 
-    def __init__(self, sight: Sight, arm: Arm, words: Words = REAL_ARM):
-        self._sight, self._arm, self._words = sight, arm, words
+    def __init__(self, stream: PictureStream, arm: Arm, hints: OperatorHints = REAL_ARM):
+        self._stream, self._arm, self._hints = stream, arm, hints
         self._poses: deque[tuple[float, np.ndarray]] = deque(maxlen=_MEMORY)
         self._good: Picture | None = None
         self._newest: float | None = None  # when the picture that was judged last was taken
@@ -41,9 +41,9 @@ class PictureGuard:
     def await_good(self) -> None:
         """Wait until there is one, before the arm is connected. Raises UserError if none comes."""
         ends = self._arm.clock.now() + _PATIENCE
-        while (flaw := self._sight.latest().flaw) is not None:
+        while (flaw := self._stream.latest().flaw) is not None:
             if self._arm.clock.now() >= ends:
-                remedy = REMEDIES[flaw] if self._words is REAL_ARM else self._words.line
+                remedy = REMEDIES[flaw] if self._hints is REAL_ARM else self._hints.line
                 raise UserError(f"the camera's pictures are {flaw}: {remedy}")
             self._arm.clock.wait_until(self._arm.clock.now() + _POLL)
 
@@ -55,7 +55,7 @@ class PictureGuard:
     def look(self) -> Picture:
         """The newest good picture; its time is -inf where there is none yet."""
         self._poses.append((self._arm.time, self._arm.joint_pos.copy()))
-        picture = self._sight.latest()
+        picture = self._stream.latest()
         if picture.time != self._newest:
             self._newest = picture.time
             self._judge(picture)

@@ -11,21 +11,21 @@ from so101_robobase.arm.control import CONTROL_PERIOD, make_controller
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.robot.loop.arm import Arm
 from so101_robobase.robot.loop.arm_loop import RELEASE, ArmLoop, Ending, Watchdog
+from so101_robobase.robot.person.hints import REAL_ARM, OperatorHints
 from so101_robobase.robot.person.keys import Keys, no_keys
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
-from so101_robobase.robot.recording.records import Observer, PolicyTick, ticks_per_record
+from so101_robobase.robot.recording.records import EpisodeListener, PolicyTick, ticks_per_record
 from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.robot.rollout.picture_guard import PictureGuard
-from so101_robobase.robot.rollout.policy import RobotPolicy
-from so101_robobase.robot.rollout.scenes import Scene
-from so101_robobase.robot.rollout.sight import Sight
+from so101_robobase.robot.rollout.picture_stream import PictureStream
+from so101_robobase.robot.rollout.robot_policy import RobotPolicy
+from so101_robobase.robot.rollout.self_test import self_test
 from so101_robobase.robot.rollout.step_line import step_line
-from so101_robobase.robot.self_test import self_test
-from so101_robobase.robot.words import REAL_ARM, Words
+from so101_robobase.robot.rollout.workcell import Workcell
 
 
 @dataclass(frozen=True)
-class Settings:
+class RolloutSettings:
     """How to run. Times in s."""
 
     num_episodes: int = 1
@@ -58,38 +58,38 @@ class Rollout:
     """Runs `policy` on `arm`.
 
     Args:
-        sight: the policy's pictures.
-        scene: the table in front of the arm.
+        stream: the policy's pictures.
+        workcell: the table in front of the arm.
         start: (6,) rad, where episodes begin.
         observers: who records and shows.
         logger: keeps every control tick.
         start_watchdog: called before the arm is connected.
         say: prints a line for the person.
-        words: what that person is told to do with this arm.
+        hints: what that person is told to do with this arm.
     """
 
     def __init__(
         self,
         arm: Arm,
-        sight: Sight,
+        stream: PictureStream,
         policy: RobotPolicy,
-        scene: Scene,
+        workcell: Workcell,
         kinematics: Kinematics,
         start: np.ndarray,
-        settings: Settings,
-        observers: Sequence[Observer] = (),
+        settings: RolloutSettings,
+        observers: Sequence[EpisodeListener] = (),
         logger: EpisodeLogger | None = None,
         start_watchdog: Callable[[], Watchdog] | None = None,
         keys: Keys = no_keys,
         say: "Say" = print,
-        words: Words = REAL_ARM,
+        hints: OperatorHints = REAL_ARM,
     ):
-        self.arm, self.sight, self.policy, self.scene = arm, sight, policy, scene
-        self._pictures = PictureGuard(sight, arm, words)
+        self.arm, self.stream, self.policy, self.workcell = arm, stream, policy, workcell
+        self._pictures = PictureGuard(stream, arm, hints)
         self.settings, self.start = settings, start
         self._observers = list(observers)
         self._logger = logger
-        self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys, words)
+        self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys, hints)
         self._say = say
         config = policy.config
         self._controller = make_controller(
@@ -109,8 +109,8 @@ class Rollout:
         with ExitStack() as at_the_end:
             for observer in self._observers:
                 at_the_end.callback(observer.close)
-            at_the_end.callback(self.sight.close)
-            self.sight.start()
+            at_the_end.callback(self.stream.close)
+            self.stream.start()
             self._pictures.await_good()
             self.policy.warm_up()
             self._loop.run(lambda: self._run_episodes(result), result)
@@ -120,12 +120,12 @@ class Rollout:
         tested = False
         while len(result.outcomes) < self.settings.num_episodes:
             self._loop.move_to(self.start)
-            if self.settings.self_test and not tested and self.arm.obeys:
+            if self.settings.self_test and not tested and self.arm.accepts_commands:
                 self_test(self._loop, self._say)
                 tested = True
             episode = len(result.outcomes)
-            self.scene.prepare(episode)
-            if self.scene.asks and not self._wait_for_person(episode):
+            self.workcell.prepare(episode)
+            if self.workcell.asks and not self._wait_for_person(episode):
                 return
             outcome = self._episode(episode)
             if outcome is not None:
@@ -205,7 +205,7 @@ class Rollout:
                     return over(None, "again", keep=False)
                 case "q":
                     return over(None, "quit")
-            if self.scene.succeeded():
+            if self.workcell.succeeded():
                 return over(True, "lifted and held")
             deciding = ticks % self._repeat == 0
             if deciding or not may_move:  # a hold ends with good pictures, wherever it began
@@ -237,12 +237,12 @@ class Rollout:
                 self._tell(ticks, picture, action, value)
             ticks += 1
         # An arm that nothing was sent to has not failed.
-        judged = self.scene.asks or not self.arm.obeys
+        judged = self.workcell.asks or not self.arm.accepts_commands
         return self._judge_late(over(None if judged else False, "out of time"))
 
     def _judge_late(self, ended: tuple[Outcome, bool]) -> tuple[Outcome, bool]:
         """Where a person judges, hold until they have."""
-        if not self.scene.asks:
+        if not self.workcell.asks:
             return ended
         outcome, _ = ended
         self._say("out of time: s success, f failure, r again")
@@ -269,7 +269,9 @@ class Rollout:
     def _say_step(self, step: int) -> None:
         arm, to_servo = self.arm, self.arm.units.to_servo
         wanted, sent = to_servo(arm.wanted), arm.servo_command
-        self._say(step_line(step, arm.servo_pos, wanted, sent, arm.limited, not arm.obeys))
+        self._say(
+            step_line(step, arm.servo_pos, wanted, sent, arm.limited, not arm.accepts_commands)
+        )
 
     def _tell(self, ticks: int, picture: Picture, action: np.ndarray, value: float | None) -> None:
         now = self.arm.clock.now()

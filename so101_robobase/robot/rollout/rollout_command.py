@@ -12,8 +12,10 @@ from so101_robobase.base.arguments import (
     Input,
     Number,
     Seed,
+    add_trust,
+    options,
 )
-from so101_robobase.robot.person.arguments import (
+from so101_robobase.robot.person.arm_arguments import (
     EMULATED,
     REAL,
     SIM,
@@ -146,13 +148,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="key=value",
         help="changes to the snapshot's config, as of `evaluate`",
     )
-    run.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="package",
-        help="packages beside this project's whose classes the snapshot's config may name",
-    )
+    add_trust(run)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output_dir",
@@ -176,14 +172,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the rollout; returns the exit code."""
     _check(args)
-    from so101_robobase.robot.rollout.session import run_rollout
+    from so101_robobase.robot.rollout.rollout_options import RolloutOptions
+    from so101_robobase.robot.rollout.rollout_session import run_rollout
 
-    return run_rollout(args)
+    return run_rollout(options(RolloutOptions, args))
 
 
 def _check(args: argparse.Namespace) -> None:
+    from so101_robobase.robot.person.hints import REAL_ARM, hints_for
     from so101_robobase.robot.person.keys import has_keys
-    from so101_robobase.robot.words import REAL_ARM, words_for
 
     if args.dry_run and args.on_stop == "hold":
         raise UserError(
@@ -191,7 +188,7 @@ def _check(args: argparse.Namespace) -> None:
         )
     if args.faults is not None and args.robot == REAL:
         raise UserError("--faults need --robot emulated or sim: a real arm has none to order")
-    if args.no_self_test and args.robot == REAL and words_for(args.port) is REAL_ARM:
+    if args.no_self_test and args.robot == REAL and hints_for(args.port) is REAL_ARM:
         raise UserError("--no_self_test is for simulated and emulated arms; leave it out")
     if args.robot == REAL:
         missing = [

@@ -1,6 +1,5 @@
 """What a rollout tells the person before it begins and after it has ended, and rollout.json."""
 
-import argparse
 import json
 import sys
 from dataclasses import asdict
@@ -16,9 +15,10 @@ from so101_robobase.evaluation.statistics import CONFIDENCE, wilson_interval
 from so101_robobase.robot.loop.arm_loop import HOLD, Ending
 from so101_robobase.robot.loop.events import EventLog, meanings
 from so101_robobase.robot.loop.ticker import Timing
-from so101_robobase.robot.person.arguments import REAL, SIM
-from so101_robobase.robot.rollout.rollout import Result, Settings
-from so101_robobase.robot.words import Words
+from so101_robobase.robot.person.arm_arguments import REAL, SIM
+from so101_robobase.robot.person.hints import OperatorHints
+from so101_robobase.robot.rollout.rollout import Result, RolloutSettings
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 
 _CTRL_C = "Ctrl-C"
 _NAMES = {"SIGINT": _CTRL_C, "KeyboardInterrupt": _CTRL_C}
@@ -26,10 +26,10 @@ _LEFT = {"release": "released, its torque is off", "hold": "held, its torque is 
 
 
 def announce(
-    args: argparse.Namespace,
+    options: RolloutOptions,
     what: str,
-    words: Words,
-    settings: Settings,
+    hints: OperatorHints,
+    settings: RolloutSettings,
     start: np.ndarray,
     folder: Path,
     keys: bool,
@@ -40,13 +40,13 @@ def announce(
         start: (6,) rad, where episodes begin.
     """
     print(f"arm: {what}")
-    if args.robot == REAL and args.alignment is None:
+    if options.robot == REAL and options.alignment is None:
         print(
             "no --alignment: the arm is taken to be just like the model; measure how yours differs "
             "with `so101_robobase robot align`"
         )
-    if args.dry_run:
-        print(f"dry run: torque goes off, nothing is sent; {words.hand}")
+    if options.dry_run:
+        print(f"dry run: torque goes off, nothing is sent; {hints.hand}")
     else:
         degrees = " ".join(str(round(angle)) for angle in np.rad2deg(start))
         print(f"start pose (degrees): {degrees}, reached slowly; then back to where the arm is now")
@@ -58,28 +58,28 @@ def announce(
     )
     print(f"log and report: {folder}")
     if keys:
-        names = ["space begin and pause" if args.robot == REAL else "space pause"]
+        names = ["space begin and pause" if options.robot == REAL else "space pause"]
         names += ["n next action"] if settings.step else []
         names += ["s success", "f failure", "r again", "q quit slowly", "Esc stop at once"]
         print(f"keys: {', '.join(names)}")
 
 
-def ask_to_begin(words: Words, prepare: str = "Clear the arm's way") -> None:
+def ask_to_begin(hints: OperatorHints, prepare: str = "Clear the arm's way") -> None:
     """Wait for the person. Raises UserError where they do not want to."""
     try:
-        input(f"{prepare}, {words.ready}press Enter to begin: ")
+        input(f"{prepare}, {hints.ready}press Enter to begin: ")
     except EOFError:
         print()
         raise UserError("not begun, because input ended; nothing has moved") from None
 
 
 def report(
-    args: argparse.Namespace,
-    settings: Settings,
+    options: RolloutOptions,
+    settings: RolloutSettings,
     result: Result,
     events: EventLog,
     folder: Path,
-    words: Words,
+    hints: OperatorHints,
 ) -> bool:
     """Prints figures, how the arm was left and what went wrong; writes rollout.json.
 
@@ -95,21 +95,21 @@ def report(
             [f"{CONFIDENCE:.0%} interval (Wilson)", f"{low:.1%} to {high:.1%}"],
         ]
         summary |= {"successes": sum(judged), "success_interval": [low, high]}
-    if result.timing and args.robot != SIM:
+    if result.timing and options.robot != SIM:
         rows += _timing_rows(result.timing)
-    if args.dry_run and not judged:
+    if options.dry_run and not judged:
         rows += [["success", "a dry run: nothing was sent"]]
     rows += [[f"pictures that were {flaw}", str(n)] for flaw, n in result.bad_frames.items()]
     print(table(rows), flush=True)
     print(meanings(events.counts))
-    tell_what_went_wrong(result, events, words)
+    tell_what_went_wrong(result, events, hints)
     failed = sorted(folder.glob("episode_*_failed.png"))
     if failed:
         print(f"what was seen last: {', '.join(path.name for path in failed)} in {folder}")
     record = {
-        "snapshot": str(args.snapshot.resolve()),
-        "robot": args.robot,
-        "dry_run": args.dry_run,
+        "snapshot": str(options.snapshot.resolve()),
+        "robot": options.robot,
+        "dry_run": options.dry_run,
         "settings": asdict(settings),
         "summary": summary,
         "outcomes": [asdict(outcome) for outcome in result.outcomes],
@@ -135,18 +135,18 @@ def was_interrupted(result: Result) -> bool:
     return result.stopped in _NAMES
 
 
-def tell_what_went_wrong(result: Ending, events: EventLog, words: Words) -> None:
+def tell_what_went_wrong(result: Ending, events: EventLog, hints: OperatorHints) -> None:
     """Prints why work was cut short, how the arm was left, and what may be dangerous."""
     lines = []
     if result.stopped:
         reason = _NAMES.get(result.stopped, result.stopped)
         left = "" if result.unconfirmed else f"; the arm is {_LEFT[result.left]}"
         lines.append(f"stopped: {reason}{left}")
-    if result.left == HOLD and words.before_cut:
-        lines.append(words.before_cut)
+    if result.left == HOLD and hints.before_cut:
+        lines.append(hints.before_cut)
     if result.unconfirmed:
         motors = ", ".join(result.unconfirmed)
-        lines.append(f"torque may still be on in {motors}: {words.cut_power}")
+        lines.append(f"torque may still be on in {motors}: {hints.cut_power}")
     if events.lost:
         lines.append(f"{events.lost} events could not be written to {events.path}")
     for line in lines:

@@ -16,7 +16,7 @@ from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.safety.filter import SafetyLimits
-from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Verdict, gravest
+from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Verdict, worst
 
 Array = NDArray[np.float64]
 
@@ -34,9 +34,9 @@ class BodyLimits:
             within `late`. Weight, contact and swinging moved healthy ones by up to 0.12.
         stray_time: of holding for that, after which it is a stop.
         lead: by which a command is ahead of the joint all the time, while it
-        deaf_speed: is slower than this, rad/s, on average: it does not answer. After
-        deaf_time: that is a stop; healthy ones pressed on cube and table for 0.8 s. After
-        deaf_time_high: already, with the whole arm higher above the table than
+        unresponsive_speed: is slower than this, rad/s, on average: it does not answer. After
+        unresponsive_time: that is a stop; healthy ones pressed on cube and table for 0.8 s. After
+        unresponsive_time_high: already, with the whole arm higher above the table than
         high: where nothing can be in its way. The gripper may be kept from closing, by what it
             grasps, never from opening.
         rest_time: without a new command, after which the arm is at rest.
@@ -52,9 +52,9 @@ class BodyLimits:
     stray_stop: float = 0.2
     stray_time: float = 0.5
     lead: float = 0.08
-    deaf_speed: float = 0.3
-    deaf_time: float = 1.2
-    deaf_time_high: float = 0.4
+    unresponsive_speed: float = 0.3
+    unresponsive_time: float = 1.2
+    unresponsive_time_high: float = 0.4
     high: float = 0.06
     rest_time: float = 1.0
     rest_load: float = 0.4
@@ -89,7 +89,7 @@ class BodyWatch:
     def reset(self) -> None:
         """Forget everything: the arm is connected anew."""
         limits = self.limits
-        self._kept = max(limits.late, limits.deaf_time, limits.low_time, limits.rest_time)
+        self._kept = max(limits.late, limits.unresponsive_time, limits.low_time, limits.rest_time)
         self._ticks: deque[_Tick] = deque()
         self._explained: Array = np.zeros(NUM_JOINTS)  # where each joint has reason to be
         self._stray: Array = np.zeros(NUM_JOINTS)  # rad, beside that
@@ -124,8 +124,8 @@ class BodyWatch:
             return self._stopped
         if not self._ticks:
             return Verdict(GO, "")
-        found = [*self._strays(), *self._deaf(), *self._loads(), *self._floor()]
-        verdict = gravest(found)
+        found = [*self._strays(), *self._unresponsive(), *self._loads(), *self._floor()]
+        verdict = worst(found)
         if verdict.kind == STOP:
             self._stopped = verdict
         return verdict
@@ -162,11 +162,11 @@ class BodyWatch:
                 "told it to move: it is pushed, or its servo or encoder is not as it should be",
             )
 
-    def _deaf(self) -> Iterator[Verdict]:
+    def _unresponsive(self) -> Iterator[Verdict]:
         limits = self.limits
-        ticks = self._last(limits.deaf_time_high)
+        ticks = self._last(limits.unresponsive_time_high)
         if ticks is None or min(tick.height for tick in ticks) <= limits.high:
-            ticks = self._last(limits.deaf_time)
+            ticks = self._last(limits.unresponsive_time)
         if ticks is None:
             return
         seconds = ticks[-1].time - ticks[0].time
@@ -174,7 +174,7 @@ class BodyWatch:
         moved = ticks[-1].joint_pos - ticks[0].joint_pos
         for sign in (1, -1):
             ahead = (sign * leads > limits.lead).all(axis=0)
-            ahead &= sign * moved < limits.deaf_speed * seconds
+            ahead &= sign * moved < limits.unresponsive_speed * seconds
             ahead[_GRIPPER] &= sign > 0
             for joint in np.flatnonzero(ahead):
                 yield Verdict(

@@ -17,7 +17,7 @@ from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.safety.bounds import Bounds, keep_within
 
 
-class Kind(StrEnum):
+class VerdictKind(StrEnum):
     """What the loop may do in this tick."""
 
     GO = "go"
@@ -25,17 +25,17 @@ class Kind(StrEnum):
     STOP = "stop"
 
 
-GO, HOLD, STOP = Kind
+GO, HOLD, STOP = VerdictKind
 
 
 class Verdict(NamedTuple):
     """What to do, and in words why; the reason is empty where all is well."""
 
-    kind: Kind
+    kind: VerdictKind
     reason: str
 
 
-def gravest(found: Iterable[Verdict]) -> Verdict:
+def worst(found: Iterable[Verdict]) -> Verdict:
     """The worst kind of them, with all its reasons; go on where there are none."""
     found = list(found)
     for kind in (STOP, HOLD):
@@ -243,7 +243,7 @@ class Monitor:
             self._passes(now)
             found = [*self._joints(now), *self._frames(now), *self._health(now)]
             found += [*self._complaining(), *self._loop()]
-            verdict = gravest(found)
+            verdict = worst(found)
             if verdict.kind != STOP:
                 return verdict
             self._stopped = verdict

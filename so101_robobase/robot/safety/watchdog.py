@@ -1,7 +1,7 @@
 """Turns torque off when the loop dies, be it by SIGKILL: a small process beside it.
 
-The loop starts one with `Watchdog` and tells it at every tick that it lives. Run as a script, by
-its path, so that it starts without the rest of this package: pyserial is all that it needs.
+The loop starts one with `WatchdogProcess` and tells it at every tick that it lives. Run as a
+script, by its path, so that it starts without the rest of this package: pyserial is all it needs.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _TORQUE_ENABLE = 40
 _STATUS = 7  # bytes of an answer with one byte of data
 
 
-class Watchdog:
+class WatchdogProcess:
     """The loop's side.
 
     Args:

@@ -11,7 +11,6 @@ from so101_robobase.tasks.config import TaskConfig
 from so101_robobase.tasks.entry import entry
 from so101_robobase.tasks.task import make_simulation
 
-_GRIPPER_SHARE = 0.5  # of its torque, to which LeRobot limits the gripper's servo
 _ONLY = np.array([0])
 _EVERY = np.array([True])
 
@@ -95,7 +94,7 @@ class Body:
         """
         bias, passive, constraint = (force[0, :NUM_JOINTS] for force in self._qfrc)
         share = np.clip((bias - passive - constraint) / self._greatest_torque, -1, 1)
-        share[-1] *= _GRIPPER_SHARE
+        share[-1] *= self.sim.scene.arm.gripper_torque
         return np.where(self._limp, 0.0, share)
 
     @property

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from so101_robobase.robot.emulator.client import BusState
 from so101_robobase.robot.emulator.faults import CAMERA
+from so101_robobase.robot.emulator.shared import BusState
 from so101_robobase.robot.rollout.picture import Picture
-from so101_robobase.robot.rollout.sight import Eyes
+from so101_robobase.robot.rollout.policy_camera import PolicyCamera
 from so101_robobase.vision.observation import ClassId
 
 _GREEN = np.array([0, 135, 0], np.uint8)  # what a decoder makes of zeros
@@ -26,8 +26,8 @@ class CameraFaults:
         self._count = 0
         self._last: np.ndarray | None = None
 
-    def spoil(self, picture: np.ndarray) -> np.ndarray:
-        """`picture` (h, w, C) uint8, or what is left of it: C is 3 for colours, else see `sight`.
+    def corrupt(self, picture: np.ndarray) -> np.ndarray:
+        """`picture` (h, w, C) uint8, or what is left of it: C is 3 for colours.
 
         Class ids have no colours: what is black or green has no class, and disparity 0.
         """
@@ -37,30 +37,30 @@ class CameraFaults:
         if kind == "camera_frozen" and self._last is not None:
             return self._last
         if kind and self._count % state.camera_every == 0:
-            picture = _spoilt(picture, kind)
+            picture = _corrupted(picture, kind)
         self._last = picture
         return picture
 
 
-class FaultyEyes:
-    """`eyes` of an emulated arm's camera under its faults."""
+class FaultyPolicyCamera:
+    """An emulated arm's `camera` under its faults."""
 
-    def __init__(self, eyes: Eyes, faults: CameraFaults):
-        self._eyes, self._faults = eyes, faults
+    def __init__(self, camera: PolicyCamera, faults: CameraFaults):
+        self._camera, self._faults = camera, faults
 
     def open(self) -> None:
-        self._eyes.open()
+        self._camera.open()
 
     def look(self) -> Picture:
-        seen = self._eyes.look()
-        picture = self._faults.spoil(np.moveaxis(seen.picture, 0, -1))
+        seen = self._camera.look()
+        picture = self._faults.corrupt(np.moveaxis(seen.picture, 0, -1))
         return seen._replace(picture=np.ascontiguousarray(np.moveaxis(picture, -1, 0)))
 
     def close(self) -> None:
-        self._eyes.close()
+        self._camera.close()
 
 
-def _spoilt(picture: np.ndarray, kind: str) -> np.ndarray:
+def _corrupted(picture: np.ndarray, kind: str) -> np.ndarray:
     half = picture.shape[0] // 2
     spoilt = picture.copy()
     has_colors = picture.shape[-1] == 3

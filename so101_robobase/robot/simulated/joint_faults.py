@@ -24,7 +24,7 @@ class JointFaults:
         self._began = np.zeros(NUM_JOINTS)  # where the joint was then
         self._showed = np.zeros(NUM_JOINTS)  # what its encoder showed
 
-    def suffer(self, faults: Sequence[Mapping[str, float]], joint_pos: np.ndarray) -> None:
+    def set_faults(self, faults: Sequence[Mapping[str, float]], joint_pos: np.ndarray) -> None:
         """From now on each joint, at `joint_pos` (6,), has `faults`, kind -> value."""
         if not (self.any or any(faults)):
             return

@@ -3,13 +3,14 @@
 import numpy as np
 
 from so101_robobase.arm.alignment import Alignment, Units
-from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
+from so101_robobase.arm.joints import JOINTS
+from so101_robobase.arm.model import SO101
 from so101_robobase.robot.emulator.faults import Faults
 from so101_robobase.robot.loop.clock import SimulatedClock
 from so101_robobase.robot.loop.driver import MotorHealth, Reading
 from so101_robobase.robot.simulated.body import Body
 
-IDS = tuple(range(1, NUM_JOINTS + 1))
+IDS = SO101.each("servo")
 RESOLUTION = 360 / 4096  # degrees of one encoder step
 
 
@@ -37,7 +38,7 @@ class SimulatedDriver:
         self._rest = 0.0  # s that do not fill a substep
 
     def connect(self) -> None:
-        self._suffer()
+        self._apply_faults()
         self._goal = self.body.encoders
         self.body.limp = False
         self.connected = True
@@ -58,7 +59,7 @@ class SimulatedDriver:
     def alarms(self) -> dict[str, tuple[str, ...]]:
         return {}
 
-    def mended(self) -> list[str]:
+    def retried(self) -> list[str]:
         return []
 
     def release(self) -> list[str]:
@@ -68,9 +69,9 @@ class SimulatedDriver:
     def close(self) -> None:
         self.connected = False
 
-    def _suffer(self) -> None:
+    def _apply_faults(self) -> None:
         self.faults.update(self.clock.now())
-        self.body.faults.suffer(self.faults.joints(IDS), self.body.joint_pos)
+        self.body.faults.set_faults(self.faults.joints(IDS), self.body.joint_pos)
 
     def _rounded(self, angle: np.ndarray) -> np.ndarray:
         if self._resolution == 0:
@@ -79,6 +80,6 @@ class SimulatedDriver:
 
     def _advance(self, seconds: float) -> None:
         substeps, self._rest = divmod(self._rest + seconds + 1e-9, self.body.timestep)
-        self._suffer()
+        self._apply_faults()
         if substeps:
             self.body.advance(self._goal, int(substeps))

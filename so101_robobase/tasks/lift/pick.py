@@ -7,37 +7,28 @@ says how to go on from there: a learner's teacher judges states that it would ne
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from so101_robobase.arm.control import ControlConfig
-from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.kinematics import Kinematics, rpy, yaw_rotation
-from so101_robobase.tasks.grasp import jaw_excess
+from so101_robobase.tasks.steering import Plan, Steering, distance
 
 Array = NDArray[np.float64]
 
-# Geometry of the grasp, m. The static pad's face lies `PAD_FACE` on the tool's -x side of the TCP.
-# The convex hull of the static finger reaches about 4 mm further in than the pad: with 4 mm of
-# `CLEARANCE` it was seen to land on the cube's edge and stay there.
-PAD_FACE = 0.0076
+# Geometry of the grasp, m. The convex hull of the static finger reaches about 4 mm further in than
+# the pad: with 4 mm of `CLEARANCE` it was seen to land on the cube's edge and stay there.
 CUBE_HALF_SIZE = 0.015
 CLEARANCE = 0.0066
 GRASP_HEIGHT = 0.003  # TCP above the cube's centre; the pads lie 2 mm below the TCP
 HOVER_HEIGHT = 0.045  # TCP above the cube's centre before going down
 LIFT_MARGIN = 0.03  # how far above the lift height the cube is carried
-JAW_OPEN = 0.8  # rad: about 4 cm wider than the cube, with the moving finger not yet far up
-JAW_EMPTY = 0.05  # rad: a jaw that closed this far holds nothing
-JAW_HOLDING = 0.25  # rad: the cube's width holds the jaw at about 0.15
-JAW_MOVED = 0.5  # rad: below this a jaw at rest has met something
 ARRIVED = 0.006  # m above the end of the way down, from where the jaw closes
 BESIDE = 0.008  # m beside it
 FUNNEL = 0.3  # m beside the way down, per m above its end, from which going down is safe
 ALIGNED = 0.3  # rad; the way down turns further
 LOST = 0.03  # m between cube and the middle of the fingers while closing or lifting
-MAX_TRAVEL = 0.008  # m per control step: slow enough for the joints to keep the way straight
 STILL = 0.01  # rad between two calls: the jaw has come to rest
 
 
@@ -50,23 +41,13 @@ class Phase(IntEnum):
     LIFT = 3  # and hold: the goal of the lift is a pose, kept once it is reached
 
 
-class Plan(NamedTuple):
-    """Where N arms should go now; metres, rad, base frame."""
-
-    tcp: Array  # (N, 3) where they are
-    goal: Array  # (N, 3) where they should be
-    tool: Array  # (N, 3, 3) how the gripper should stand
-    jaw: Array  # (N,)
-    beside: Array  # (N, 3) with the open fingers around the cube, at its centre's height
-
-
 class TopDownPick:
     """Hover above the cube, go down, close, lift, and hold; start over where the cube was lost.
 
     Args:
         control: the controller's configuration; gives the meaning of an action.
         kinematics: of the arm.
-        joint_range: (6, 2) joint limits, rad.
+        joint_range: (J, 2) joint limits, rad.
         num_envs: N, the number of arms.
         action_repeat: control steps for which the environment holds each action.
         lift_height: m, height of the cube that the task asks for.
@@ -81,12 +62,8 @@ class TopDownPick:
         action_repeat: int = 2,
         lift_height: float = 0.08,
     ):
-        self._kinematics = kinematics
-        self._joint_delta = control.mode == "joint_delta"
-        self._joint_reach = np.asarray(control.joint_scale, dtype=np.float64) * action_repeat
-        self._reach = control.cartesian_scale * action_repeat
-        self._travel = MAX_TRAVEL * action_repeat
-        self._jaw_range = np.asarray(joint_range, dtype=np.float64)[NUM_JOINTS - 1]
+        self._kinematics, self._arm = kinematics, kinematics.arm
+        self._steering = Steering(control, kinematics, joint_range, action_repeat)
         self._lift_height = lift_height
         self.phase = np.full(num_envs, Phase.ABOVE)
         self._jaw = np.full(num_envs, np.inf)  # rad, at the last call
@@ -121,20 +98,20 @@ class TopDownPick:
         holding: np.ndarray | None = None,
         cube_half_size: np.ndarray | float = CUBE_HALF_SIZE,
     ) -> Array:
-        """The next action (N, 6) or (N, 4), each number in [-1, 1].
+        """The next action (N, J) or (N, 4), each number in [-1, 1].
 
         Args:
-            joint_pos: (N, 6) joint positions, rad.
+            joint_pos: (N, J) joint positions, rad.
             cube_pos: (N, 3) centre of the cube, m, base frame.
             cube_quat: (N, 4) its orientation, unit quaternion w x y z.
-            joint_target: (N, 6) what the servos were last told (`Controller.target`), rad. Actions
+            joint_target: (N, J) what the servos were last told (`Controller.target`), rad. Actions
                 add to it, and steering it instead of the lagging joints does not oscillate.
             holding: (N,) bool, arms whose fingers hold the cube, however that came about: they
                 lift. None: only what this pick grasped is lifted.
             cube_half_size: half the edge of the cube, m, one or (N,).
         """
         plan = self._plan(joint_pos, cube_pos, cube_quat, holding, cube_half_size)
-        return self.towards(plan, joint_target)
+        return self._steering.towards(plan, joint_target)
 
     def _plan(
         self,
@@ -147,14 +124,14 @@ class TopDownPick:
         tcp, tool = self._kinematics.forward(joint_pos)
         heading = rpy(tool)[:, 2]
         skew = _smallest_turn(_yaw(cube_quat) - heading)
-        turn = skew if self._joint_delta else np.zeros_like(skew)  # no action turns the gripper
+        turn = skew if self._steering.turns else np.zeros_like(skew)
         down = yaw_rotation(heading + turn)
         half_width = cube_half_size * (np.cos(skew - turn) + np.abs(np.sin(skew - turn)))
-        beside = cube_pos - (half_width + CLEARANCE - PAD_FACE)[:, None] * down[:, :, 0]
+        beside = cube_pos - (half_width + CLEARANCE - self._arm.pad_face)[:, None] * down[:, :, 0]
         grasp = beside + np.array([0, 0, GRASP_HEIGHT])
         hover = beside + np.array([0, 0, HOVER_HEIGHT])
 
-        jaw = joint_pos[:, -1] - jaw_excess(cube_half_size)
+        jaw = joint_pos[:, -1] - self._arm.jaw_excess(cube_half_size)
         self._advance(tcp, jaw, turn, grasp, hover, cube_pos)
         if holding is not None:
             self._take_over(holding, tcp, cube_pos[:, 2] - cube_half_size)
@@ -166,8 +143,11 @@ class TopDownPick:
             [hover, grasp, self._lift_from],
             lift,
         )
-        jaw_goal = np.where(self.phase >= Phase.CLOSE, self._jaw_range[0], JAW_OPEN)
-        return Plan(tcp, goal, down, jaw_goal, beside)
+        jaw_goal = np.where(
+            self.phase >= Phase.CLOSE, self._steering.jaw_range[0], self._arm.jaw_around
+        )
+        self._tcp, self._beside = tcp, beside
+        return Plan(goal, down, jaw_goal)
 
     def _advance(
         self,
@@ -179,20 +159,22 @@ class TopDownPick:
         cube_pos: np.ndarray,
     ) -> None:
         up = tcp[:, 2] - grasp[:, 2]
-        beside_way = _distance(tcp[:, :2], grasp[:, :2])
+        beside_way = distance(tcp[:, :2], grasp[:, :2])
         above = (
             (self.phase == Phase.ABOVE)
             & (up < hover[:, 2] - grasp[:, 2] + ARRIVED)
             & (beside_way < BESIDE + FUNNEL * np.maximum(up, 0))
             & (np.abs(turn) < ALIGNED)
-            & (np.abs(jaw - JAW_OPEN) < 0.4)
+            & (np.abs(jaw - self._arm.jaw_around) < 0.4)
         )
         arrived = (np.abs(up) < ARRIVED) & (beside_way < BESIDE)
         down = (self.phase == Phase.DOWN) & arrived
         still = np.abs(jaw - self._jaw) < STILL
-        closed = (self.phase == Phase.CLOSE) & still & (jaw < JAW_HOLDING)
-        askew = (self.phase == Phase.CLOSE) & still & (jaw >= JAW_HOLDING) & (jaw < JAW_MOVED)
-        lost = (self.phase >= Phase.CLOSE) & ((jaw < JAW_EMPTY) | (_distance(tcp, cube_pos) > LOST))
+        closing, arm = self.phase == Phase.CLOSE, self._arm
+        closed = closing & still & (jaw < arm.jaw_closed)
+        askew = closing & still & (jaw >= arm.jaw_closed) & (jaw < arm.jaw_moved)
+        empty = (jaw < arm.jaw_empty) | (distance(tcp, cube_pos) > LOST)
+        lost = (self.phase >= Phase.CLOSE) & empty
         self._lift_from[down] = tcp[down]
         self.phase[above] = Phase.DOWN
         self.phase[down] = Phase.CLOSE
@@ -209,32 +191,6 @@ class TopDownPick:
         self.phase[early] = Phase.LIFT
         self._lift_from[early] = tcp[early]
         self._lift_from[early, 2] -= raised[early]
-
-    def towards(self, plan: Plan, joint_target: np.ndarray) -> Array:
-        """The action that moves the target straight to the plan's goal, as far as one can."""
-        goal, tool, jaw_goal = plan.goal, plan.tool, plan.jaw
-        start, _ = self._kinematics.forward(joint_target)
-        way = goal - start
-        way *= np.minimum(1, self._travel / np.maximum(_distance(goal, start), 1e-9))[:, None]
-        if self._joint_delta:
-            arm = self._kinematics.solve(
-                start + way, joint_target, tool, orientation_weight=0.02, damping=0.005
-            )
-            change = np.column_stack([arm, jaw_goal]) - joint_target
-            action = change / self._joint_reach
-            # All arm joints slow down together, so that the way stays straight.
-            largest = np.abs(action[:, :5]).max(axis=1, keepdims=True)
-            action[:, :5] /= np.maximum(largest, 1)
-        else:
-            action = np.empty((len(goal), 4))
-            action[:, :3] = way / self._reach
-            low, high = self._jaw_range
-            action[:, 3] = 2 * (jaw_goal - low) / (high - low) - 1
-        return np.clip(action, -1, 1)
-
-
-def _distance(a: np.ndarray, b: np.ndarray) -> Array:
-    return np.sqrt(((a - b) ** 2).sum(axis=1))
 
 
 def _yaw(quat: np.ndarray) -> Array:

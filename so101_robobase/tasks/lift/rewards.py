@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robobase.errors import UserError
-from so101_robobase.tasks.grasp import CUBE_REST_HEIGHT, JAW_CLOSED
+from so101_robobase.arm.model import SO101
+from so101_robobase.tasks.grasp import CUBE_REST_HEIGHT
 
 CARRY_MARGIN = 0.02  # m above the lift height: where v20 wants the cube
 STILL_SPEED = 0.2  # m/s, at which v20 pays a quarter of what a cube at rest earns
@@ -21,6 +22,7 @@ SUNK_HEIGHT = 0.01  # m, below this the cube is being pressed into the table
 OFF_TABLE_HEIGHT = 0.02  # m
 SMOOTH_HEIGHT = 0.06  # m, above this v11 and v12 charge for changes of action
 RAISED_HEIGHT = 0.04  # m, where the second lift term of v18 and v19 starts
+JAW_CLOSED = SO101.jaw_closed  # rad, for the 3 cm cube
 REACHED = 0.7  # reach term beyond which v17 to v19 also look at the moving finger
 
 Array = NDArray[np.float64]

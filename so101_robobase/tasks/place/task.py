@@ -4,7 +4,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.tasks.judge import Judge
 from so101_robobase.tasks.lift.task import LiftTask
@@ -12,9 +11,6 @@ from so101_robobase.tasks.place.config import PlaceConfig
 from so101_robobase.tasks.place.reward import PLACED_HEIGHT, TERMS, PlaceSignals
 from so101_robobase.tasks.starts import Starts
 from so101_robobase.tasks.task import norm
-
-_CUBE = slice(NUM_JOINTS, NUM_JOINTS + 2)  # of qpos, in the plane
-_TARGET = slice(NUM_JOINTS + 7, NUM_JOINTS + 9)
 
 
 def cube_to_target(sim: Simulation) -> np.ndarray:
@@ -28,12 +24,16 @@ class PlaceStarts(Starts):
     config: PlaceConfig
 
     def arrange(self, qpos: np.ndarray, rng: np.random.Generator) -> None:
-        box, apart = self.config.target_box, self.config.target_apart
+        box, apart, cube = (
+            self.config.target_box,
+            self.config.target_apart,
+            self._sim.scene.cube_pos,
+        )
         while True:
             target = rng.uniform(*box.x), rng.uniform(*box.y)
-            if np.hypot(*(target - qpos[_CUBE])) >= apart:
+            if np.hypot(*(target - qpos[cube][:2])) >= apart:
                 break
-        qpos[_TARGET] = target
+        qpos[self._sim.scene.cube_quat.stop :][:2] = target
 
 
 class PlaceJudge(Judge):

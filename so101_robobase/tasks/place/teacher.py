@@ -6,14 +6,13 @@ import numpy as np
 
 from so101_robobase.tasks.lift.pick import (
     HOVER_HEIGHT,
-    JAW_OPEN,
     LIFT_MARGIN,
     Phase,
-    Plan,
     TopDownPick,
 )
 from so101_robobase.tasks.lift.teacher import LiftTeacher
 from so101_robobase.tasks.place.config import PlaceConfig
+from so101_robobase.tasks.steering import Plan
 
 OVER = 0.008  # m in the plane from the square's middle: where the way down begins
 STEADY = 0.015  # m: where it goes on
@@ -38,7 +37,7 @@ class PickAndPlace(TopDownPick):
     ) -> Plan:
         plan = super()._plan(joint_pos, cube_pos, cube_quat, holding, cube_half_size)
         assert holding is not None
-        tcp, goal, jaw = plan.tcp, plan.goal, plan.jaw
+        tcp, beside, goal = self._tcp, self._beside, plan.goal
         way = self.target - cube_pos[:, :2]
         distance = np.hypot(*way.T)
         height = cube_pos[:, 2] - cube_half_size  # of its lower side
@@ -54,10 +53,10 @@ class PickAndPlace(TopDownPick):
         goal[lowering, :2] = (tcp[:, :2] + way)[lowering]
         goal[lowering, 2] = (tcp[:, 2] - height - PRESSED)[lowering]
         opening = lowering & (height < LANDED)
-        jaw[opening | placed] = JAW_OPEN
-        aside = np.hypot(*(tcp - plan.beside)[:, :2].T)
-        goal[placed, :2] = plan.beside[placed, :2]
-        risen = np.where(aside < CLEAR, plan.beside[:, 2] + 2 * HOVER_HEIGHT, tcp[:, 2])
+        plan.jaw[opening | placed] = self._arm.jaw_around
+        aside = np.hypot(*(tcp - beside)[:, :2].T)
+        goal[placed, :2] = beside[placed, :2]
+        risen = np.where(aside < CLEAR, beside[:, 2] + 2 * HOVER_HEIGHT, tcp[:, 2])
         goal[placed, 2] = risen[placed]
         self.phase[placed] = Phase.ABOVE
         return plan

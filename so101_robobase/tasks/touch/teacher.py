@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from so101_robobase.arm.kinematics import rpy, yaw_rotation
-from so101_robobase.tasks.lift.pick import Plan, TopDownPick
+from so101_robobase.tasks.steering import Plan, Steering
 from so101_robobase.tasks.task import Task
 from so101_robobase.tasks.teacher import Teacher
 from so101_robobase.tasks.touch.task import CLOSED, top
@@ -23,10 +23,7 @@ class TouchTeacher(Teacher):
         super().__init__(task)
         sim, config = task.sim, task.config
         limits = sim.scene.model.actuator_ctrlrange
-        self._steering = TopDownPick(
-            config.control, sim.kinematics, limits, task.num_envs, config.action_repeat
-        )
-        self._jaw_goal = limits[-1, 0]
+        self._steering = Steering(config.control, sim.kinematics, limits, config.action_repeat)
 
     def act(self) -> np.ndarray:
         sim = self._task.sim
@@ -36,8 +33,8 @@ class TouchTeacher(Teacher):
         down = (off < BESIDE) & (sim.joint_pos[:, -1] < CLOSED)
         goal[:, 2] += np.where(down, -PRESSED, OVER)
         goal[self._task.judge.met] = tcp[self._task.judge.met]
-        jaw = np.full(len(tcp), self._jaw_goal)
-        plan = Plan(tcp, goal, yaw_rotation(rpy(tool)[:, 2]), jaw, goal)
+        jaw = np.full(len(tcp), self._steering.jaw_range[0])
+        plan = Plan(goal, yaw_rotation(rpy(tool)[:, 2]), jaw)
         return self._steering.towards(plan, sim.joint_target).astype(np.float32)
 
     def reset(self, ids: np.ndarray | None = None) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
+from so101_robobase.arm.model import SO101
 from so101_robobase.perception import scenes
 from so101_robobase.perception.scenes import Pool, SceneVariation, simulate_pool
 from so101_robobase.sim.randomization import PhysicalRandomization
-from so101_robobase.sim.scene import CUBE, STATIC_PAD_GEOM, build_scene
+from so101_robobase.sim.scene import CUBE, build_scene
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ class Inspector:
 
     def cube_in_gripper(self, qpos):
         self.contacts(qpos)
-        gripper = self.data.body(int(self.model.geom(STATIC_PAD_GEOM).bodyid[0]))
+        gripper = self.data.body(int(self.model.geom(SO101.static_pad).bodyid[0]))
         cube = self.data.body(CUBE)
         frame = gripper.xmat.reshape(3, 3)
         return frame.T @ (cube.xpos - gripper.xpos), frame.T @ cube.xmat.reshape(3, 3)

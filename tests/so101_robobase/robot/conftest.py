@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from so101_robobase.robot.emulator.client import EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment, CameraPose, Units, load, save
 from so101_robobase.base import cli
 from so101_robobase.robot.align import align_joints_command
-from so101_robobase.robot.align.joints import (
+from so101_robobase.robot.align.joint_fit import (
     OPEN,
     POSES,
     draw_poses,

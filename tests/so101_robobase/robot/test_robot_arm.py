@@ -186,7 +186,7 @@ def test_an_arm_that_does_not_answer_at_first_is_an_error(make, driver):
 
 def test_in_a_dry_run_the_command_follows_the_hand(make, driver):
     arm = make(DryRun(driver))
-    assert not arm.obeys
+    assert not arm.accepts_commands
     assert driver.body.limp.all()
     for _ in range(25):  # it sinks, as in a hand
         tick(arm)

@@ -14,7 +14,7 @@ from so101_robobase.robot.loop.arm_loop import ArmLoop, Ending
 from so101_robobase.robot.loop.driver import MotorHealth
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.safety.body_watch import BodyLimits, BodyWatch
-from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Verdict, gravest
+from so101_robobase.robot.safety.monitor import GO, HOLD, STOP, Verdict, worst
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.sim.scene import build_scene
@@ -142,10 +142,10 @@ def test_an_arm_that_rises_from_below_the_table_is_let_rise(watch, clearance):
 
 def test_the_worse_verdict_counts_and_equals_are_both_told():
     go, hold, stop = Verdict(GO, ""), Verdict(HOLD, "a"), Verdict(STOP, "b")
-    assert gravest([go, hold]) == gravest([hold, go]) == hold
-    assert gravest([hold, stop]) == stop
-    assert gravest([hold, Verdict(HOLD, "c")]) == Verdict(HOLD, "a; c")
-    assert gravest([go, go]) == go
+    assert worst([go, hold]) == worst([hold, go]) == hold
+    assert worst([hold, stop]) == stop
+    assert worst([hold, Verdict(HOLD, "c")]) == Verdict(HOLD, "a; c")
+    assert worst([go, go]) == go
 
 
 @pytest.fixture(scope="module")

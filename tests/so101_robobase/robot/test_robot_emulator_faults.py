@@ -7,11 +7,10 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.robot.emulator.bus import Bus
-from so101_robobase.robot.emulator.calibration import ServoCalibration
 from so101_robobase.robot.emulator.faults import KINDS, Fault, Faults
 from so101_robobase.robot.emulator.protocol import (
     BROADCAST,
-    Complaint,
+    Alarm,
     Instruction,
     Packet,
     Parser,
@@ -19,6 +18,7 @@ from so101_robobase.robot.emulator.protocol import (
 )
 from so101_robobase.robot.emulator.schedule import draw_schedule, load_schedule
 from so101_robobase.robot.emulator.servo import Servo
+from so101_robobase.robot.emulator.servo_calibration import ServoCalibration
 
 IDS = range(1, 7)
 READ_ALL = Packet(BROADCAST, Instruction.SYNC_READ, bytes([56, 2, *IDS]))
@@ -46,7 +46,7 @@ def inject(faults, bus, fault, now=0.0):
 def update(faults, bus, now):
     faults.update(now)
     for servo in bus.servos:
-        servo.suffer(faults.conditions(servo.id))
+        servo.set_conditions(faults.conditions(servo.id))
 
 
 def ids(answers):
@@ -193,11 +193,11 @@ def test_registers_that_faults_change(bus, faults, fault, address, expected):
 @pytest.mark.parametrize(
     ("kind", "complaint"),
     [
-        ("overload", Complaint.OVERLOAD),
-        ("overcurrent", Complaint.OVERCURRENT),
-        ("angle", Complaint.ANGLE),
-        ("overheat", Complaint.OVERHEAT),
-        ("low_voltage", Complaint.VOLTAGE),
+        ("overload", Alarm.OVERLOAD),
+        ("overcurrent", Alarm.OVERCURRENT),
+        ("angle", Alarm.ANGLE),
+        ("overheat", Alarm.OVERHEAT),
+        ("low_voltage", Alarm.VOLTAGE),
     ],
 )
 def test_complaints_are_in_every_answer(bus, faults, kind, complaint):

@@ -7,11 +7,11 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.base import cli
-from so101_robobase.robot.cameras import make_camera
 from so101_robobase.robot.emulator.attach import Emulator
 from so101_robobase.robot.emulator.faults import CAMERA, Fault
 from so101_robobase.robot.emulator.hand import Hand
 from so101_robobase.robot.emulator.schedule import make_fault
+from so101_robobase.robot.real.wrist_camera import make_camera
 
 ALL = np.ones(6, bool)
 LONG = 20.0  # s, for a busy machine
@@ -26,7 +26,7 @@ def until(condition):
 
 def test_a_hand_starts_and_ends_gently_and_holds_the_other_joints():
     hand, present = Hand(), np.arange(6.0)
-    hand.lead({2: 5.0}, 2.0, 10.0, present, ALL)
+    hand.guide({2: 5.0}, 2.0, 10.0, present, ALL)
     assert hand.holds.all()
     path = np.array([hand.angles(10 + time) for time in np.linspace(0, 3, 31)])
     np.testing.assert_array_equal(path[0], present)
@@ -40,10 +40,10 @@ def test_a_hand_does_not_fight_servos():
     hand = Hand()
     limp = np.array([True, True, False, True, True, True])
     with pytest.raises(ValueError, match="elbow_flex: the servo has torque"):
-        hand.lead({2: 0.5}, 1.0, 0.0, np.zeros(6), limp)
-    hand.lead({1: 0.5}, 1.0, 0.0, np.zeros(6), limp)
+        hand.guide({2: 0.5}, 1.0, 0.0, np.zeros(6), limp)
+    hand.guide({1: 0.5}, 1.0, 0.0, np.zeros(6), limp)
     np.testing.assert_array_equal(hand.holds, limp)
-    hand.give_way(np.zeros(6, bool))
+    hand.release_stiff(np.zeros(6, bool))
     assert not hand.holds.any()
 
 
@@ -61,7 +61,7 @@ def limp(bus):
 
 
 def test_a_limp_arm_goes_where_it_is_led_stays_there_and_sinks_when_let_go(limp):
-    limp.lead({"shoulder_lift": 0.0, "elbow_flex": -0.5, "wrist_flex": 0.4}, 0.5)
+    limp.guide({"shoulder_lift": 0.0, "elbow_flex": -0.5, "wrist_flex": 0.4}, 0.5)
 
     def is_there():
         return np.abs(limp.state().qpos[1:4] - [0.0, -0.5, 0.4]).max() < 0.02
@@ -77,7 +77,7 @@ def test_a_limp_arm_goes_where_it_is_led_stays_there_and_sinks_when_let_go(limp)
 
 def test_the_command_moves_a_joint_and_refuses_what_no_joint_can(limp, capsys):
     words = ["robot", "emulator", "hand", "--link", limp.port, "--seconds", "0.5"]
-    limp.lead({"shoulder_lift": -0.5, "elbow_flex": 0.0}, 0.5)
+    limp.guide({"shoulder_lift": -0.5, "elbow_flex": 0.0}, 0.5)
     assert cli.main([*words, "--joint", "shoulder_pan", "--to", "30"]) == 0
     assert "shoulder_pan 30.0" in capsys.readouterr().out
     assert cli.main([*words, "--joint", "shoulder_pan", "--to", "300"]) == cli.USER_ERROR

@@ -11,10 +11,10 @@ import pytest
 
 from so101_robobase.arm.alignment import Alignment, Units
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.robot.emulator.calibration import COUNT, calibrate, write_calibration
 from so101_robobase.robot.emulator.client import EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Fault
+from so101_robobase.robot.emulator.servo_calibration import COUNT, calibrate, write_calibration
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.tasks.lift.config import LiftConfig
 

@@ -16,18 +16,18 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
-from so101_robobase.robot.emulator.calibration import COUNT, MIDDLE
 from so101_robobase.robot.emulator.client import EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.emulator.protocol import (
     BROADCAST,
-    Complaint,
+    Alarm,
     Instruction,
     Packet,
     Parser,
     encode,
 )
+from so101_robobase.robot.emulator.servo_calibration import COUNT, MIDDLE
 from so101_robobase.robot.emulator.shared import LIMP
 from so101_robobase.tasks.lift.config import LiftConfig
 
@@ -237,12 +237,12 @@ def test_packet_faults_at_the_port(line, bus):
 def test_complaints_at_the_port(line, bus):
     torque_on(line, bus)
     bus.inject(Fault("overload", servos=(2,)), Fault("low_voltage", servos=(3,)))
-    assert line.ask(Instruction.PING, servo=2) == [Packet(2, Complaint.OVERLOAD)]
-    assert line.ask(Instruction.PING, servo=3) == [Packet(3, Complaint.VOLTAGE)]
+    assert line.ask(Instruction.PING, servo=2) == [Packet(2, Alarm.OVERLOAD)]
+    assert line.ask(Instruction.PING, servo=3) == [Packet(3, Alarm.VOLTAGE)]
     state = bus.state()
-    assert state.complaints.tolist() == [0, Complaint.OVERLOAD, Complaint.VOLTAGE, 0, 0, 0]
+    assert state.alarms.tolist() == [0, Alarm.OVERLOAD, Alarm.VOLTAGE, 0, 0, 0]
     assert state.limp.tolist() == [False, True, False, False, False, False]
-    assert line.write(2, 41, 7) == [Packet(2, Complaint.OVERLOAD)]
+    assert line.write(2, 41, 7) == [Packet(2, Alarm.OVERLOAD)]
     bus.clear()
     assert line.ask(Instruction.READ, 41, 1, servo=2) == [Packet(2, 0, b"\x07")]
     assert not bus.state().limp.any()

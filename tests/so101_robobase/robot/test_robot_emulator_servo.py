@@ -1,12 +1,17 @@
-"""One emulated servo: its memory, its encoder, its torque and its complaints."""
+"""One emulated servo: its memory, its encoder, its torque and its alarms."""
 
 import numpy as np
 import pytest
 
-from so101_robobase.robot.emulator.calibration import COUNT, MIDDLE, ServoCalibration, calibrate
-from so101_robobase.robot.emulator.protocol import Complaint
+from so101_robobase.robot.emulator.protocol import Alarm
 from so101_robobase.robot.emulator.registers import REGISTERS, Memory
 from so101_robobase.robot.emulator.servo import NORMAL, Conditions, Servo
+from so101_robobase.robot.emulator.servo_calibration import (
+    COUNT,
+    MIDDLE,
+    ServoCalibration,
+    calibrate,
+)
 
 CALIBRATION = ServoCalibration(3, 0, -700, 1000, 3095)
 TORQUE, GOAL, LOCK, OFFSET, PRESENT = 40, 42, 55, 31, 56
@@ -20,7 +25,7 @@ def goals():
 @pytest.fixture
 def servo(goals):
     servo = Servo(2, CALIBRATION, 0.0, lambda *goal: goals.append(goal))
-    servo.feel(0.5, 0.0, 0.0, 0.0)
+    servo.update(0.5, 0.0, 0.0, 0.0)
     return servo
 
 
@@ -80,7 +85,7 @@ def test_position_is_actual_minus_offset(servo):
 
 
 def test_positions_wrap_around(servo):
-    servo.feel(np.deg2rad(181), 0.0, 0.0, 0.0)
+    servo.update(np.deg2rad(181), 0.0, 0.0, 0.0)
     assert position(servo) == round(MIDDLE + 181 / 360 * 4096) - 4096
 
 
@@ -114,42 +119,42 @@ def test_torque_128_makes_the_present_position_2048(servo):
     servo.write(TORQUE, bytes([128]))
     assert position(servo) == 2048
     assert servo.limp
-    servo.suffer(Conditions(powered=False))
-    servo.suffer(NORMAL)
+    servo.set_conditions(Conditions(powered=False))
+    servo.set_conditions(NORMAL)
     assert position(servo) == 2048
 
 
 @pytest.mark.parametrize(
     ("conditions", "complaint", "gives_way"),
     [
-        (Conditions(voltage=3.5), Complaint.VOLTAGE, False),
-        (Conditions(voltage=9.0), Complaint.VOLTAGE, False),
-        (Conditions(temperature=85), Complaint.OVERHEAT, True),
-        (Conditions(complaints=Complaint.ANGLE), Complaint.ANGLE, False),
-        (Conditions(complaints=Complaint.OVERCURRENT), Complaint.OVERCURRENT, True),
-        (Conditions(complaints=Complaint.OVERLOAD), Complaint.OVERLOAD, True),
+        (Conditions(voltage=3.5), Alarm.VOLTAGE, False),
+        (Conditions(voltage=9.0), Alarm.VOLTAGE, False),
+        (Conditions(temperature=85), Alarm.OVERHEAT, True),
+        (Conditions(alarms=Alarm.ANGLE), Alarm.ANGLE, False),
+        (Conditions(alarms=Alarm.OVERCURRENT), Alarm.OVERCURRENT, True),
+        (Conditions(alarms=Alarm.OVERLOAD), Alarm.OVERLOAD, True),
     ],
 )
 def test_complaints(servo, conditions, complaint, gives_way):
     servo.write(TORQUE, b"\1")
-    servo.suffer(conditions)
-    assert servo.complaints == complaint
+    servo.set_conditions(conditions)
+    assert servo.alarms == complaint
     assert servo.limp == gives_way
     assert servo.read(65, 1) == bytes([complaint])
     servo.write(GOAL, word(2000))  # still executed
     assert servo.memory["Goal_Position"] == 2000
     servo.write(19, b"\0")  # Unloading_Condition
     assert not servo.limp
-    servo.suffer(NORMAL)
-    assert not servo.complaints
+    servo.set_conditions(NORMAL)
+    assert not servo.alarms
 
 
 def test_without_power_ram_is_lost(servo):
     servo.write(TORQUE, b"\1")
     servo.write(GOAL, word(2000))
-    servo.suffer(Conditions(powered=False))
+    servo.set_conditions(Conditions(powered=False))
     assert servo.limp
-    servo.suffer(NORMAL)
+    servo.set_conditions(NORMAL)
     assert servo.limp
     assert servo.memory["Goal_Position"] == 0
     assert servo.memory["Homing_Offset"] == -700
@@ -157,18 +162,18 @@ def test_without_power_ram_is_lost(servo):
 
 def test_load_speed_and_temperature(servo):
     servo.write(TORQUE, b"\1")
-    servo.feel(0.5, -1.0, -0.25, 0.002)
+    servo.update(0.5, -1.0, -0.25, 0.002)
     assert int.from_bytes(servo.read(60, 2), "little") == 1024 + 250
     assert int.from_bytes(servo.read(58, 2), "little") == 32768 + int(1 / COUNT)
     assert servo.read(66, 1) == b"\1"
     cold = servo.temperature
     for _ in range(1000):
-        servo.feel(0.5, 0.0, 1.0, 1.0)
+        servo.update(0.5, 0.0, 1.0, 1.0)
     assert cold < 30 < 60 < servo.temperature < 70
     assert servo.read(63, 1) == bytes([round(servo.temperature)])
     assert servo.read(66, 1) == b"\0"
     servo.write(TORQUE, b"\0")
-    servo.feel(0.5, 0.0, 1.0, 1.0)
+    servo.update(0.5, 0.0, 1.0, 1.0)
     assert servo.read(60, 2) == bytes(2)
 
 

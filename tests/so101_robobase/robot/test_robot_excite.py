@@ -8,7 +8,7 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment, ServoModel, load, save
 from so101_robobase.robot.emulator.client import EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.identify import excite_session, identify_command
 from so101_robobase.robot.identify.excite import Excite
 from so101_robobase.robot.identify.fit import HOME, excitation

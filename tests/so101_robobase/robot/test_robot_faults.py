@@ -20,10 +20,10 @@ from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.clock import RealClock
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.real.ports import IDS
-from so101_robobase.robot.rollout.policy import Decision
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
-from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.safety.watchdog import Watchdog
+from so101_robobase.robot.rollout.robot_policy import PolicyAction
+from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
+from so101_robobase.robot.rollout.start_pose import start_pose
+from so101_robobase.robot.safety.watchdog import WatchdogProcess
 from so101_robobase.tasks.lift.config import LiftConfig
 
 pytest.importorskip("lerobot")
@@ -47,7 +47,7 @@ class Nodding:
 
     def act(self, picture, joint_pos, joint_vel):
         self._step += 1
-        return Decision(0.5 * np.sin(self._step / np.array([3, 4, 5, 4, 3, 4])), None)
+        return PolicyAction(0.5 * np.sin(self._step / np.array([3, 4, 5, 4, 3, 4])), None)
 
 
 class Trial:
@@ -67,16 +67,16 @@ class Trial:
 
         def start_watchdog():
             bus.inject(*faults)
-            return Watchdog(bus.port, IDS, log=folder / "watchdog.log")
+            return WatchdogProcess(bus.port, IDS, log=folder / "watchdog.log")
 
         self.rollout = Rollout(
             arm=self.arm,
-            sight=Nothing(RealClock()),
+            stream=Nothing(RealClock()),
             policy=Nodding(),
-            scene=Table(),
+            workcell=Table(),
             kinematics=Kinematics.from_model(model),
             start=start_pose(CONFIG),
-            settings=Settings(episode_time=seconds),
+            settings=RolloutSettings(episode_time=seconds),
             start_watchdog=start_watchdog,
             say=lambda line: None,
         )

@@ -12,14 +12,15 @@ from so101_robobase.robot.emulator.faults import CAMERA
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.rollout.frame_watch import FrameWatch, flaw_of
 from so101_robobase.robot.rollout.picture import Flaw, Picture
-from so101_robobase.robot.rollout.policy import Decision
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
-from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.sight import CameraEyes, PromptSight
-from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.rollout.picture_stream import PromptPictures
+from so101_robobase.robot.rollout.policy_camera import RealPolicyCamera
+from so101_robobase.robot.rollout.robot_policy import PolicyAction
+from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
+from so101_robobase.robot.rollout.start_pose import start_pose
+from so101_robobase.robot.rollout.workcell import SimulatedWorkcell
 from so101_robobase.robot.safety.monitor import MonitorLimits
 from so101_robobase.robot.simulated.body import Body
-from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyEyes
+from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyPolicyCamera
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.vision.observation import ClassId
@@ -104,7 +105,9 @@ class Nodding:
     def act(self, picture, joint_pos, joint_vel):
         self._step += 1
         self.acted_on.append(picture.copy())
-        return Decision(self._strength * np.sin(self._step / np.array([3, 4, 5, 4, 3, 4])), None)
+        return PolicyAction(
+            self._strength * np.sin(self._step / np.array([3, 4, 5, 4, 3, 4])), None
+        )
 
 
 class Glance:
@@ -147,12 +150,14 @@ def make():
         camera = SimpleNamespace(camera=0, camera_every=1)
         rollout = Rollout(
             arm=arm,
-            sight=PromptSight(FaultyEyes(eyes(body, driver.clock), CameraFaults(lambda: camera))),
+            stream=PromptPictures(
+                FaultyPolicyCamera(eyes(body, driver.clock), CameraFaults(lambda: camera))
+            ),
             policy=Nodding(config, strength),
-            scene=BodyScene(body, 0),
+            workcell=SimulatedWorkcell(body, 0),
             kinematics=Kinematics.from_model(physics),
             start=start_pose(config),
-            settings=Settings(episode_time=2.0),
+            settings=RolloutSettings(episode_time=2.0),
             say=lambda line: None,
         )
         rollout.camera, rollout.body = camera, body
@@ -268,7 +273,7 @@ def test_a_camera_whose_frames_freeze_is_found_out(make):
 
     def eyes(body, clock):
         cameras.append(Photographs(clock))
-        return CameraEyes(cameras[-1], body.config, None, None)
+        return RealPolicyCamera(cameras[-1], body.config, None, None)
 
     rollout = make("rgb", eyes=eyes)
     assert rollout.run().stopped is None

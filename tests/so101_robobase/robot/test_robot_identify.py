@@ -9,11 +9,11 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment, ServoModel, load, save
 from so101_robobase.arm.joints import JOINTS
+from so101_robobase.base.cma_es import CMAES
 from so101_robobase.robot.identify import identify_command
 from so101_robobase.robot.identify.fit import HOME, excitation, identify
 from so101_robobase.robot.identify.tracking import Tracker
 from so101_robobase.robot.recording.episode_log import EpisodeLog
-from so101_robobase.robot.search import CMAES
 from so101_robobase.sim.scene import SceneConfig, build_scene
 
 RESOLUTION = 2 * np.pi / 4096  # rad, of the encoders

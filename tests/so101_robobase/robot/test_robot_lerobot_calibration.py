@@ -8,8 +8,8 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.robot.emulator.calibration import calibrate, write_calibration
-from so101_robobase.robot.real.lerobot_calibration import FACTORY, Calibration, Kept
+from so101_robobase.robot.emulator.servo_calibration import calibrate, write_calibration
+from so101_robobase.robot.real.lerobot_calibration import FACTORY, Calibration, StoredCalibration
 
 RANGE = np.array([[-1.9, 1.9], [-1.7, 1.7], [-1.6, 1.6], [-1.6, 1.6], [-2.7, 2.8], [-0.2, 1.7]])
 
@@ -23,7 +23,7 @@ def saved(folder: Path, arm: int = 0, **changes: dict[str, int]) -> Path:
     return path
 
 
-def kept(calibration: Calibration) -> dict[str, Kept]:
+def kept(calibration: Calibration) -> dict[str, StoredCalibration]:
     return dict(zip(JOINTS, calibration.kept, strict=True))
 
 
@@ -76,7 +76,7 @@ def test_swapped_servos_are_named_with_what_both_sides_say(tmp_path):
 
 def test_one_exchanged_servo_is_not_another_arm(tmp_path):
     calibration = Calibration(saved(tmp_path))
-    found = kept(calibration) | {"gripper": Kept(3, 10, 900)}
+    found = kept(calibration) | {"gripper": StoredCalibration(3, 10, 900)}
     said = calibration.difference(found)
     assert said.startswith("gripper has offset")
     assert "offset 3, range 10 to 900" in said

@@ -379,12 +379,12 @@ def test_a_lost_answer_is_asked_for_again(bus, driver):
 
 def test_an_answer_that_comes_twice_is_passed_over_and_told(bus, driver, units):
     driver.connect()
-    driver.mended()
+    driver.retried()
     bus.inject(Fault("duplicate", servos=[2, 5]))
     for _ in range(5):
         assert_near(driver.read().position, truth(bus, units), 5)
     assert driver.bus.failures == 0
-    told = driver.mended()
+    told = driver.retried()
     assert len(told) == 10
     assert "twice from shoulder_lift" in told[0]
 
@@ -588,13 +588,13 @@ def test_an_id_is_looked_up_in_lerobots_folder(bus, calibration):
 
 def test_a_question_that_was_asked_again_is_told(bus: EmulatedBus, driver: LeRobotDriver):
     driver.connect()
-    driver.mended()
+    driver.retried()
     driver.read()
-    assert driver.mended() == []
+    assert driver.retried() == []
     bus.inject(Fault("drop", servos=[4], count=1))
     driver.read()
-    assert ["wrist_flex" in told for told in driver.mended()] == [True]
-    assert driver.mended() == []
+    assert ["wrist_flex" in told for told in driver.retried()] == [True]
+    assert driver.retried() == []
 
 
 @pytest.mark.parametrize(
@@ -614,16 +614,16 @@ def test_what_lerobot_puts_right_in_silence_while_it_sets_servos_up_is_told(
 ):
     driver.connect()
     driver.read()
-    driver.mended()
+    driver.retried()
     driver.close()
     driver.connect()
     driver.read()
-    assert driver.mended() == []
+    assert driver.retried() == []
     driver.close()
     in_set_up(fault)
     driver.connect()
     driver.read()
-    assert driver.mended() != []
+    assert driver.retried() != []
 
 
 @pytest.mark.parametrize("where", ["disable_torque", "configure_motors", "enable_torque"])
@@ -633,6 +633,6 @@ def test_a_servo_that_dies_during_set_up_is_not_waited_for_again_and_again(
     in_set_up(Fault("dead", servos=[2]), where)
     with pytest.raises(UserError, match="could not be set up"):
         driver.connect()
-    assert sum("to LeRobot" in told for told in driver.mended()) == 2  # 50 ms each
+    assert sum("to LeRobot" in told for told in driver.retried()) == 2  # 50 ms each
     others = np.arange(6) != 1
     assert bus.state().limp[others].all()

@@ -118,7 +118,7 @@ def lead(emulator, seconds=1.0, **goals):
 
 
 def pose(emulator, name):
-    from so101_robobase.robot.align.joints import OPEN, POSES
+    from so101_robobase.robot.align.joint_fit import OPEN, POSES
     from so101_robobase.sim.scene import build_scene
 
     (wanted,) = [one for one in POSES if one.name == name]

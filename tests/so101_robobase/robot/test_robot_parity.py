@@ -14,14 +14,14 @@ from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.robot.emulator.shared import GOAL
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.clock import RealClock
-from so101_robobase.robot.rollout.policy import Decision, RobotPolicy
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
-from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.sight import PromptSight, SimulatedEyes
-from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.rollout.picture_stream import PromptPictures
+from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
+from so101_robobase.robot.rollout.robot_policy import PolicyAction, RobotPolicy
+from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
+from so101_robobase.robot.rollout.start_pose import start_pose
+from so101_robobase.robot.rollout.workcell import SimulatedWorkcell
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import RESOLUTION, SimulatedDriver
-from so101_robobase.sim.scene import CUBE_POS
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
 
@@ -48,7 +48,7 @@ class Waves:
         pass
 
     def act(self, picture, joint_pos, joint_vel):
-        return Decision(next(self._next), None)
+        return PolicyAction(next(self._next), None)
 
 
 class Diary:
@@ -81,12 +81,12 @@ def make_rollout(model, driver, policy, clock, sight, scene, steps=STEPS):
     """One episode of `steps`; its safety filter, as in every rollout."""
     return Rollout(
         arm=assemble_arm(driver, model, clock),
-        sight=sight,
+        stream=sight,
         policy=policy,
-        scene=scene,
+        workcell=scene,
         kinematics=LiftTask(CONFIG, 1).sim.kinematics,
         start=start_pose(CONFIG),
-        settings=Settings(episode_time=steps * policy.config.action_repeat * 0.02),
+        settings=RolloutSettings(episode_time=steps * policy.config.action_repeat * 0.02),
         say=lambda line: None,
     )
 
@@ -114,7 +114,7 @@ def on_simulated_robot(make_policy, resolution, steps=STEPS, blind=True):
     """
     body = Body(CONFIG)
     driver = SimulatedDriver(body, resolution=resolution)
-    eyes = PromptSight(SimulatedEyes(body.sim, body.config, driver.clock))
+    eyes = PromptPictures(SimulatedPolicyCamera(body.sim, body.config, driver.clock))
     diary = Diary(
         make_policy(body),
         lambda: (body.sim.batch.state[0].copy(), body.qpos),
@@ -126,7 +126,7 @@ def on_simulated_robot(make_policy, resolution, steps=STEPS, blind=True):
         diary,
         driver.clock,
         Nothing(driver.clock) if blind else eyes,
-        Table() if blind else BodyScene(body, 2_000_001),
+        Table() if blind else SimulatedWorkcell(body, 2_000_001),
         steps,
     )
     result = rollout.run()
@@ -158,13 +158,12 @@ def test_a_cube_is_lifted_alike():
     assert "limited" not in events.counts
     qpos, _, task = in_training(diary.config, diary.states[0][0], diary.begun, diary.actions)
     qpos, there = qpos[:-1], np.array([qpos for _, qpos in diary.states])
-    touched = int(np.argmax(np.abs(qpos[:, CUBE_POS] - qpos[0, CUBE_POS]).max(axis=1) > 1e-6))
+    cube = slice(6, 9)
+    touched = int(np.argmax(np.abs(qpos[:, cube] - qpos[0, cube]).max(axis=1) > 1e-6))
     assert 10 < touched < len(qpos)
     np.testing.assert_allclose(there[:touched], qpos[:touched], rtol=0, atol=ROUNDING)
     # Contacts make more of roundings; a cube's turn is no more than 0.2 degrees off.
-    np.testing.assert_allclose(
-        there[:, : CUBE_POS.stop], qpos[:, : CUBE_POS.stop], rtol=0, atol=1e-3
-    )
+    np.testing.assert_allclose(there[:, : cube.stop], qpos[:, : cube.stop], rtol=0, atol=1e-3)
     np.testing.assert_allclose(there, qpos, rtol=0, atol=2e-3)
     assert task.succeeded[0]
 

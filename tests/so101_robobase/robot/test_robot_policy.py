@@ -7,7 +7,7 @@ from tiny_snapshot import save_tiny_snapshot
 
 from robobase.errors import UserError
 from so101_robobase.evaluation.policy import Policy, load_policy
-from so101_robobase.robot.rollout.policy import RobotPolicy
+from so101_robobase.robot.rollout.robot_policy import RobotPolicy
 
 EPISODE = ["env.eval_stage=0", "env.episode_length=40", "env.on_success=continue"]
 NOTHING = np.zeros((1, 84, 84), np.uint8), np.zeros(6), np.zeros(6)

@@ -12,10 +12,10 @@ from so101_robobase.robot.loop.driver import DriverError, MotorHealth
 from so101_robobase.robot.loop.dry_run import DryRun
 from so101_robobase.robot.loop.events import EventLog
 from so101_robobase.robot.rollout.picture import Picture
-from so101_robobase.robot.rollout.policy import Decision
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
-from so101_robobase.robot.rollout.scenes import BodyScene
-from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.rollout.robot_policy import PolicyAction
+from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
+from so101_robobase.robot.rollout.start_pose import start_pose
+from so101_robobase.robot.rollout.workcell import SimulatedWorkcell
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.tasks.lift.config import LiftConfig
@@ -40,11 +40,11 @@ class Nodding:
         self.seen.append((joint_pos, joint_vel))
         wave = np.zeros(6)
         wave[0] = np.sin(len(self.seen) / 5)
-        return Decision(wave if self._action is None else self._action, None)
+        return PolicyAction(wave if self._action is None else self._action, None)
 
 
 class Blank:
-    """Sight of nothing, up to `broken` pictures."""
+    """Pictures of nothing, up to `broken` pictures."""
 
     def __init__(self, clock, broken=None, stuck=None):
         self._clock, self._broken, self._stuck = clock, broken, stuck
@@ -85,7 +85,7 @@ class Flaky(SimulatedDriver):
     def alarms(self):
         return {"elbow_flex": ("overload",)} if self.count >= self.complaints_from else {}
 
-    def mended(self):
+    def retried(self):
         return ["no answer from gripper (id 6)"] if self.count == 50 else []
 
     def release(self):
@@ -154,7 +154,7 @@ def make():
     """make(...) -> (rollout, driver, events), on a fresh simulated arm."""
 
     def build(
-        settings=None, policy=None, sight=None, keys=None, driver=None, dry=False, asks=False
+        settings=None, policy=None, stream=None, keys=None, driver=None, dry=False, asks=False
     ):
         config = LiftConfig(stage=0)
         body = Body(config)
@@ -163,7 +163,7 @@ def make():
         physics = body.sim.scene.model
         used = DryRun(driver) if dry else driver
         arm = assemble_arm(used, physics, driver.clock, events)
-        scene = BodyScene(body, 0)
+        scene = SimulatedWorkcell(body, 0)
         scene.asks = asks
         if asks:
             scene.succeeded = lambda: None
@@ -171,12 +171,12 @@ def make():
         rollout_watchdog = Dog()
         rollout = Rollout(
             arm=arm,
-            sight=(sight or Blank)(driver.clock),
+            stream=(stream or Blank)(driver.clock),
             policy=policy or Nodding(config),
-            scene=scene,
+            workcell=scene,
             kinematics=body.sim.kinematics,
             start=start_pose(config),
-            settings=settings or Settings(episode_time=0.4),
+            settings=settings or RolloutSettings(episode_time=0.4),
             observers=[Notes()],
             start_watchdog=lambda: rollout_watchdog,
             keys=keys or (lambda: None),
@@ -189,7 +189,7 @@ def make():
 
 
 def test_episodes_begin_at_the_start_pose_and_the_arm_goes_back_and_lets_go(make):
-    rollout, driver, events = make(Settings(num_episodes=2, episode_time=0.4))
+    rollout, driver, events = make(RolloutSettings(num_episodes=2, episode_time=0.4))
     found = driver.body.joint_pos
     result = rollout.run()
     assert [outcome.success for outcome in result.outcomes] == [False, False]
@@ -202,12 +202,12 @@ def test_episodes_begin_at_the_start_pose_and_the_arm_goes_back_and_lets_go(make
     for joint_pos, _ in rollout.policy.seen[::10]:
         np.testing.assert_allclose(joint_pos, rollout.start, atol=0.06)
     assert events.counts["released"] == 1
-    assert rollout.sight.closed
+    assert rollout.stream.closed
     assert not driver.connected
 
 
 def test_velocities_are_those_of_the_simulation(make):
-    rollout, driver, _ = make(Settings(episode_time=0.6))
+    rollout, driver, _ = make(RolloutSettings(episode_time=0.6))
     true = []
     act = rollout.policy.act
 
@@ -226,7 +226,7 @@ def test_velocities_are_those_of_the_simulation(make):
 
 
 def test_a_moment_without_answers_is_held_through(make):
-    rollout, driver, events = make(Settings(episode_time=0.6))
+    rollout, driver, events = make(RolloutSettings(episode_time=0.6))
     driver.failing = {20, 40}
     result = rollout.run()
     assert result.stopped is None
@@ -234,7 +234,7 @@ def test_a_moment_without_answers_is_held_through(make):
 
 
 def test_an_arm_that_falls_silent_is_let_go_within_200_ms(make):
-    rollout, driver, events = make(Settings(episode_time=10))
+    rollout, driver, events = make(RolloutSettings(episode_time=10))
     driver.failing = set(range(120, 10**4))
     result = rollout.run()
     assert result.stopped
@@ -248,7 +248,7 @@ def test_an_arm_that_falls_silent_is_let_go_within_200_ms(make):
 
 
 def test_on_stop_hold_keeps_torque(make):
-    rollout, driver, _ = make(Settings(episode_time=10, on_stop=HOLD))
+    rollout, driver, _ = make(RolloutSettings(episode_time=10, on_stop=HOLD))
     driver.failing = set(range(120, 10**4))
     result = rollout.run()
     assert result.left == HOLD
@@ -256,7 +256,7 @@ def test_on_stop_hold_keeps_torque(make):
 
 
 def test_a_hot_servo_ends_the_rollout(make):
-    rollout, driver, _ = make(Settings(episode_time=10))
+    rollout, driver, _ = make(RolloutSettings(episode_time=10))
     driver.hot_from = 150
     result = rollout.run()
     assert "90" in result.stopped
@@ -265,7 +265,7 @@ def test_a_hot_servo_ends_the_rollout(make):
 
 def test_a_lost_camera_ends_the_rollout(make):
     rollout, driver, _ = make(
-        Settings(episode_time=10), sight=lambda clock: Blank(clock, broken=20)
+        RolloutSettings(episode_time=10), stream=lambda clock: Blank(clock, broken=20)
     )
     result = rollout.run()
     assert result.stopped == "camera 0 has failed"
@@ -274,7 +274,7 @@ def test_a_lost_camera_ends_the_rollout(make):
 
 def test_a_camera_that_hangs_holds_then_ends_it(make):
     rollout, driver, events = make(
-        Settings(episode_time=10), sight=lambda clock: Blank(clock, stuck=20)
+        RolloutSettings(episode_time=10), stream=lambda clock: Blank(clock, stuck=20)
     )
     result = rollout.run()
     assert result.stopped
@@ -286,7 +286,7 @@ def test_a_camera_that_hangs_holds_then_ends_it(make):
 @pytest.mark.parametrize("bad", [np.full(6, np.nan), np.full(6, np.inf), np.full(6, 1e9)])
 def test_a_policy_gone_astray_moves_nothing_outside_limits(make, bad):
     config = LiftConfig(stage=0)
-    rollout, driver, events = make(Settings(episode_time=1), policy=Nodding(config, bad))
+    rollout, driver, events = make(RolloutSettings(episode_time=1), policy=Nodding(config, bad))
     result = rollout.run()
     joint_range = driver.body.sim.scene.model.actuator_ctrlrange
     told = np.array([driver.units.to_model(position) for _, position in driver.told])
@@ -302,7 +302,7 @@ def test_a_policy_gone_astray_moves_nothing_outside_limits(make, bad):
 
 
 def test_a_dry_run_sends_nothing(make):
-    rollout, driver, _ = make(Settings(episode_time=0.4), dry=True)
+    rollout, driver, _ = make(RolloutSettings(episode_time=0.4), dry=True)
     found = driver.body.joint_pos
     rollout.run()
     assert driver.told == []
@@ -318,7 +318,7 @@ def pressing(presses):
 
 
 def test_escape_ends_it_at_once(make):
-    rollout, driver, _ = make(Settings(episode_time=10), keys=pressing({60: "\x1b"}))
+    rollout, driver, _ = make(RolloutSettings(episode_time=10), keys=pressing({60: "\x1b"}))
     result = rollout.run()
     assert result.stopped == "Esc pressed"
     assert driver.clock.now() == pytest.approx(61 * 0.02, abs=0.03)
@@ -332,7 +332,7 @@ def test_a_person_starts_judges_and_repeats(make):
         # One key every 30 ticks, once the arm has reached its start pose.
         return next(script, None) if next(calls) % 150 == 149 else None
 
-    rollout, _, _ = make(Settings(num_episodes=3, episode_time=30), keys=keys, asks=True)
+    rollout, _, _ = make(RolloutSettings(num_episodes=3, episode_time=30), keys=keys, asks=True)
     result = rollout.run()
     assert [outcome.success for outcome in result.outcomes] == [True, False]
     ends = [call for call in rollout._observers[0].calls if call[0] == "end"]
@@ -342,9 +342,9 @@ def test_a_person_starts_judges_and_repeats(make):
 
 def test_pause_stops_the_episodes_time(make):
     rollout, driver, _ = make(
-        Settings(episode_time=0.4), keys=pressing({100: " ", 200: " "}), asks=False
+        RolloutSettings(episode_time=0.4), keys=pressing({100: " ", 200: " "}), asks=False
     )
-    quick, other, _ = make(Settings(episode_time=0.4))
+    quick, other, _ = make(RolloutSettings(episode_time=0.4))
     rollout.run()
     quick.run()
     assert len(rollout.policy.seen) == len(quick.policy.seen) == 10
@@ -355,7 +355,7 @@ def test_pause_stops_the_episodes_time(make):
 def test_steps_wait_for_a_key(make):
     calls = itertools.count()
     rollout, _, _ = make(
-        Settings(episode_time=0.2, step=True),
+        RolloutSettings(episode_time=0.2, step=True),
         keys=lambda: "n" if next(calls) % 25 == 24 else None,
     )
     rollout.run()
@@ -384,7 +384,7 @@ def test_an_arm_that_fails_in_connecting_and_may_have_torque_is_left_to_the_watc
             self.deaf = ["gripper"]
             raise error("the servos could not be set up")
 
-    rollout, _, _ = make(Settings(on_stop=on_stop), driver=Halfway)
+    rollout, _, _ = make(RolloutSettings(on_stop=on_stop), driver=Halfway)
     if error is UserError:
         with pytest.raises(UserError, match="set up; torque may still be on in gripper"):
             rollout.run()
@@ -403,12 +403,12 @@ def test_an_arm_that_answers_only_the_connection_is_let_go(make):
 
 
 def test_a_servo_that_complains_ends_it_at_that_tick(make):
-    rollout, driver, events = make(Settings(episode_time=10))
+    rollout, driver, events = make(RolloutSettings(episode_time=10))
     driver.complaints_from = 130
     result = rollout.run()
     assert result.stopped == "elbow_flex is overloaded"
     assert driver.count == 130
-    assert events.counts["mended"] == 1
+    assert events.counts["retried"] == 1
 
 
 def test_the_watchdog_is_told_of_every_tick_and_dismissed(make):
@@ -432,7 +432,7 @@ def test_the_watchdog_goes_on_where_servos_did_not_confirm(make):
 
 
 def test_a_watchdog_that_has_fired_ends_it(make):
-    rollout, driver, _ = make(Settings(episode_time=10))
+    rollout, driver, _ = make(RolloutSettings(episode_time=10))
     rollout.dog.fires_at = 100
     result = rollout.run()
     assert "watchdog" in result.stopped
@@ -446,9 +446,9 @@ def test_an_episode_waits_for_a_picture_of_its_own_table(make):
         def latest(self):
             return super().latest()._replace(time=self._clock.now() - 0.1)
 
-    rollout, _, _ = make(Settings(episode_time=0.4), sight=Slow)
+    rollout, _, _ = make(RolloutSettings(episode_time=0.4), stream=Slow)
     prepared = []
-    rollout.scene.prepare = lambda episode: prepared.append(rollout.arm.clock.now())
+    rollout.workcell.prepare = lambda episode: prepared.append(rollout.arm.clock.now())
     first = []
     act = rollout.policy.act
     rollout.policy.act = lambda *seen: first.append(rollout.arm.clock.now()) or act(*seen)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from robobase.errors import UserError
 from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.control import ControlConfig, make_controller
+from so101_robobase.arm.model import SO101
 from so101_robobase.robot.safety.filter import ALLOWED, Intervention, SafetyFilter, SafetyLimits
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.sim.scene import build_scene
@@ -97,7 +98,7 @@ def test_lists_become_what_the_defaults_are():
 
 
 def test_defaults_let_the_controllers_full_steps_and_leads_pass():
-    control, limits = ControlConfig(), SafetyLimits()
+    control, limits = ControlConfig().of(SO101), SafetyLimits()
     assert (np.array(control.joint_scale) < limits.max_step).all()
     assert (np.array(control.max_lead) < limits.max_lead).all()
 

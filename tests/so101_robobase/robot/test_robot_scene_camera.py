@@ -11,7 +11,7 @@ from so101_robobase.envs.observer import make_sight
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.renderer import make_renderer
-from so101_robobase.sim.scene import CUBE_POS, build_scene
+from so101_robobase.sim.scene import build_scene
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.tasks.lift.task import LiftTask
 from so101_robobase.vision.observation import ClassId
@@ -57,7 +57,7 @@ def test_frames_are_colours_in_opencv_order(task, camera):
 def test_shows_the_state_of_the_moment(task, camera):
     _, before = camera.grab()
     elsewhere = task.sim.qpos[0].copy()
-    elsewhere[CUBE_POS] += [0.02, 0.02, 0]
+    elsewhere[build_scene().cube_pos] += [0.02, 0.02, 0]
     camera._qpos = lambda: elsewhere
     _, after = camera.grab()
     assert (before != after).any()

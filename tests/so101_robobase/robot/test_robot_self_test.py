@@ -9,8 +9,8 @@ from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.arm_loop import ArmLoop, Ending
 from so101_robobase.robot.loop.events import EventLog
-from so101_robobase.robot.rollout.start import start_pose
-from so101_robobase.robot.self_test import TURN, Turn, self_test
+from so101_robobase.robot.rollout.self_test import TURN, Turn, self_test
+from so101_robobase.robot.rollout.start_pose import start_pose
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.tasks.lift.config import LiftConfig

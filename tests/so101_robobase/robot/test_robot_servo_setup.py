@@ -7,7 +7,7 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.emulator.faults import Fault
-from so101_robobase.robot.real.servo_registers import REGISTERS, Register
+from so101_robobase.robot.real.servo_registers import REGISTERS, Rule
 
 pytest.importorskip("lerobot")
 
@@ -35,12 +35,12 @@ def driver(bus, tmp_path):
     driver.close()
 
 
-def spoil(bus, register: Register, motor: str, value: int) -> None:
+def corrupt(bus, register: Rule, motor: str, value: int) -> None:
     servo = JOINTS.index(motor) + 1
     bus.inject(Fault("register", [servo], value=value, register=register.name))
 
 
-def bad_values(register: Register) -> list[int]:
+def bad_values(register: Rule) -> list[int]:
     """Just outside what is allowed, both ways, the most that fits, and each bit that counts."""
     top = 256**register.size - 1
     masks = [bit for bit in range(8) if (register.on | register.off) >> bit & 1]
@@ -67,7 +67,7 @@ def test_an_arm_that_keeps_what_it_must_not_is_refused_with_register_and_repair(
 ):
     for value in bad_values(register):
         before = len(bus.events())
-        spoil(bus, register, "elbow_flex", value)
+        corrupt(bus, register, "elbow_flex", value)
         with pytest.raises(UserError) as refused:
             driver.connect()
         said = str(refused.value)
@@ -80,11 +80,11 @@ def test_an_arm_that_keeps_what_it_must_not_is_refused_with_register_and_repair(
 @pytest.mark.parametrize(("register", "motor"), SET, ids=lambda one: getattr(one, "name", one))
 def test_what_lerobot_sets_itself_is_set_and_told(bus, driver, register, motor):
     value = 3 if register.factory != 3 else 4
-    spoil(bus, register, motor, value)
+    corrupt(bus, register, motor, value)
     driver.connect()
     id_ = JOINTS.index(motor) + 1
     assert register.read(driver.bus.settings(id_).memory) == register.set_by_lerobot(motor)
-    said = "; ".join(driver.mended())
+    said = "; ".join(driver.retried())
     if register.kept:
         assert f"{motor} kept {register.name}={value}" in said
 

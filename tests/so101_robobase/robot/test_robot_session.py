@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 from tiny_snapshot import save_tiny_snapshot
 
 from so101_robobase.base import cli
+from so101_robobase.base.arguments import options
 from so101_robobase.robot.loop.arm_loop import HOLD, RELEASE
 from so101_robobase.robot.loop.events import EventLog
+from so101_robobase.robot.person.hints import REAL_ARM
 from so101_robobase.robot.recording.episode_log import EpisodeLog
-from so101_robobase.robot.rollout.rollout import Outcome, Result, Settings
+from so101_robobase.robot.rollout.rollout import Outcome, Result, RolloutSettings
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 from so101_robobase.robot.rollout.rollout_report import announce, report
-from so101_robobase.robot.words import REAL_ARM
 
 
 @pytest.fixture(scope="module")
@@ -178,34 +181,42 @@ def test_a_real_arm_needs_its_files_and_a_person(seg, tmp_path, capsys):
     assert_one_line(code, capsys.readouterr().err, "a person must be able to stop the arm")
 
 
-def test_the_person_reads_how_the_arm_was_left(rollout_args, tmp_path, capsys):
+def test_the_person_reads_how_the_arm_was_left(asked, tmp_path, capsys):
     result = Result(stopped="SIGINT", left=HOLD, outcomes=[Outcome(None, 1.0, "quit")])
-    report(rollout_args, Settings(on_stop=HOLD), result, EventLog(), tmp_path, REAL_ARM)
+    report(asked, RolloutSettings(on_stop=HOLD), result, EventLog(), tmp_path, REAL_ARM)
     err = capsys.readouterr().err
     assert "stopped: Ctrl-C; the arm is held, its torque is on" in err
     assert "hold the arm before you switch its power off" in err
 
 
-def test_torque_that_may_be_on_is_not_called_off(rollout_args, tmp_path, capsys):
+def test_torque_that_may_be_on_is_not_called_off(asked, tmp_path, capsys):
     result = Result(stopped="the arm does not answer", unconfirmed=["elbow_flex"])
-    report(rollout_args, Settings(), result, EventLog(), tmp_path, REAL_ARM)
+    report(asked, RolloutSettings(), result, EventLog(), tmp_path, REAL_ARM)
     err = capsys.readouterr().err
     assert "torque may still be on in elbow_flex: switch the arm's power off" in err
     assert "is released" not in err
     assert json.loads((tmp_path / "rollout.json").read_text())["unconfirmed"] == ["elbow_flex"]
 
 
-def test_events_that_are_lost_are_counted(rollout_args, tmp_path, capsys):
+def test_events_that_are_lost_are_counted(asked, tmp_path, capsys):
     (tmp_path / "file").touch()
     events = EventLog(tmp_path / "file" / "events.jsonl")
     events.add("hold")
-    report(rollout_args, Settings(), Result(), events, tmp_path, REAL_ARM)
+    report(asked, RolloutSettings(), Result(), events, tmp_path, REAL_ARM)
     assert "1 events could not be written" in capsys.readouterr().err
 
 
-def test_a_dry_run_is_announced_as_one(rollout_args, tmp_path, capsys):
-    rollout_args.dry_run, rollout_args.robot = True, "real"
-    announce(rollout_args, "it", REAL_ARM, Settings(step=True), np.zeros(6), tmp_path, keys=True)
+def test_a_dry_run_is_announced_as_one(asked, tmp_path, capsys):
+    asked = replace(asked, dry_run=True, robot="real")
+    announce(
+        asked,
+        "it",
+        REAL_ARM,
+        RolloutSettings(step=True),
+        np.zeros(6),
+        tmp_path,
+        keys=True,
+    )
     out = capsys.readouterr().out
     assert "dry run: torque goes off, nothing is sent" in out
     assert "start pose" not in out
@@ -214,10 +225,11 @@ def test_a_dry_run_is_announced_as_one(rollout_args, tmp_path, capsys):
 
 
 @pytest.fixture
-def rollout_args(tmp_path):
-    """Parsed arguments of `--robot sim`."""
+def asked(tmp_path):
+    """Those of `--robot sim`."""
     (tmp_path / "0_snapshot.pt").touch()
-    return cli._parse(["robot", "rollout", str(tmp_path / "0_snapshot.pt"), "--robot", "sim"])
+    args = cli._parse(["robot", "rollout", str(tmp_path / "0_snapshot.pt"), "--robot", "sim"])
+    return options(RolloutOptions, args)
 
 
 def assert_one_line(code, err, expected):

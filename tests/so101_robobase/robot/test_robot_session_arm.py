@@ -16,12 +16,12 @@ from tiny_snapshot import save_tiny_snapshot
 
 from so101_robobase.arm.alignment import Alignment, save
 from so101_robobase.base.cli import INTERRUPTED, USER_ERROR
-from so101_robobase.robot.emulator.calibration import calibrate, write_calibration
 from so101_robobase.robot.emulator.client import EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Fault
+from so101_robobase.robot.emulator.servo_calibration import calibrate, write_calibration
 from so101_robobase.robot.real.ports import Claim
-from so101_robobase.robot.rollout.session import CUT_SHORT
+from so101_robobase.robot.rollout.rollout_session import CUT_SHORT
 from so101_robobase.sim.scene import build_scene
 
 pytest.importorskip("lerobot")

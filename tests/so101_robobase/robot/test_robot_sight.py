@@ -14,12 +14,8 @@ from robobase.errors import UserError
 from so101_robobase.envs.observer import make_observer
 from so101_robobase.robot.loop.clock import RealClock, SimulatedClock
 from so101_robobase.robot.rollout.picture import Picture
-from so101_robobase.robot.rollout.sight import (
-    BackgroundSight,
-    CameraEyes,
-    PromptSight,
-    SimulatedEyes,
-)
+from so101_robobase.robot.rollout.picture_stream import BackgroundPictures, PromptPictures
+from so101_robobase.robot.rollout.policy_camera import RealPolicyCamera, SimulatedPolicyCamera
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.sight import SightConfig
@@ -69,7 +65,7 @@ def frames():
 
 @pytest.fixture
 def sight(frames):
-    sight = BackgroundSight(frames, RealClock())
+    sight = BackgroundPictures(frames, RealClock())
     frames.let.release()
     sight.start()
     yield sight
@@ -130,7 +126,7 @@ def test_an_error_at_the_start_reaches_the_starter(frames):
         raise UserError("camera 9 does not exist")
 
     frames.open = broken
-    sight = BackgroundSight(frames, RealClock())
+    sight = BackgroundPictures(frames, RealClock())
     with pytest.raises(UserError, match="camera 9 does not exist"):
         sight.start()
     sight.close()
@@ -138,7 +134,7 @@ def test_an_error_at_the_start_reaches_the_starter(frames):
 
 
 def test_start_gives_up_on_a_camera_without_frames(frames):
-    sight = BackgroundSight(frames, RealClock(), patience=0.2)
+    sight = BackgroundPictures(frames, RealClock(), patience=0.2)
     with pytest.raises(UserError, match=r"no picture within 0\.2 s"):
         sight.start()
     frames.let.release(1000)
@@ -160,7 +156,7 @@ def test_close_does_not_wait_for_a_camera_that_hangs(sight, frames):
 
 def test_a_quick_source_is_asked_at_most_once_per_interval(frames):
     frames.let.release(10**6)
-    sight = BackgroundSight(frames, RealClock(), interval=0.05)
+    sight = BackgroundPictures(frames, RealClock(), interval=0.05)
     began = time.monotonic()
     sight.start()
     time.sleep(0.5)
@@ -169,7 +165,7 @@ def test_a_quick_source_is_asked_at_most_once_per_interval(frames):
 
 
 def test_prompt_sight_looks_when_asked(frames):
-    sight = PromptSight(frames)
+    sight = PromptPictures(frames)
     frames.let.release(10)
     sight.start()
     assert frames.opened
@@ -209,7 +205,7 @@ def test_simulated_eyes_see_what_training_sees(task, kind):
     updates = []
     clock = SimulatedClock(lambda seconds: None)
     clock.wait_until(3.0)
-    eyes = SimulatedEyes(task, clock, lambda: updates.append(1))
+    eyes = SimulatedPolicyCamera(task, clock, lambda: updates.append(1))
     eyes.open()
     picture = eyes.look()
     np.testing.assert_array_equal(picture.picture, expected)
@@ -247,7 +243,7 @@ def test_camera_eyes_see_what_training_sees_through_the_same_networks(task, netw
     sight = SightConfig(segmentation, depth if kind == "seg_depth" else "scene", (160, 120))
     expected = observed(task, observation=kind, sight=sight)
     camera = SceneCamera(task.config, lambda: task.sim.qpos[0], (160, 120))
-    eyes = CameraEyes(camera, task.config, segmentation, depth)
+    eyes = RealPolicyCamera(camera, task.config, segmentation, depth)
     before = time.monotonic()
     eyes.open()
     seen = eyes.look()
@@ -281,7 +277,7 @@ def test_camera_eyes_make_pictures_with_the_functions_of_observation(request, ki
     camera, names = Still(), (None, None)
     if kind != "rgb":
         names = request.getfixturevalue("networks")
-    eyes = CameraEyes(camera, LiftConfig(observation=kind), *names)
+    eyes = RealPolicyCamera(camera, LiftConfig(observation=kind), *names)
     eyes.open()
     seen = eyes.look()
     if kind == "rgb":
@@ -314,7 +310,7 @@ def test_camera_eyes_make_pictures_with_the_functions_of_observation(request, ki
 )
 def test_networks_that_are_needed_must_be_named(kind, names, expected):
     with pytest.raises(UserError, match=expected):
-        CameraEyes(Still(), LiftConfig(observation=kind), *names)
+        RealPolicyCamera(Still(), LiftConfig(observation=kind), *names)
 
 
 LEFT_RUNNING = """
@@ -322,10 +318,11 @@ import sys
 from so101_robobase.tasks.lift.config import LiftConfig
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.loop.clock import RealClock
-from so101_robobase.robot.rollout.sight import BackgroundSight, SimulatedEyes
+from so101_robobase.robot.rollout.picture_stream import BackgroundPictures
+from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
 
 clock = RealClock()
-sight = BackgroundSight(SimulatedEyes(Body(LiftConfig()).task, clock), clock)
+sight = BackgroundPictures(SimulatedPolicyCamera(Body(LiftConfig()).task, clock), clock)
 sight.start()
 print(sight.latest().picture.shape, flush=True)
 raise RuntimeError("something else")

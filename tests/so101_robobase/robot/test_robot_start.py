@@ -5,7 +5,7 @@ import pytest
 
 from robobase.errors import UserError
 from so101_robobase.arm.clearance import Clearance
-from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.rollout.start_pose import start_pose
 from so101_robobase.robot.safety.filter import SafetyFilter, SafetyLimits
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.tasks.lift.config import LiftConfig

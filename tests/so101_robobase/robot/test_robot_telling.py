@@ -16,15 +16,17 @@ from tiny_snapshot import save_tiny_snapshot
 import so101_robobase.robot
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.base import cli
+from so101_robobase.base.arguments import options
 from so101_robobase.robot.loop.events import MEANINGS, EventLog, meanings
+from so101_robobase.robot.person.hints import EMULATED_ARM, REAL_ARM, SIMULATED_ARM, hints_for
 from so101_robobase.robot.recording.episode_log import EpisodeLog
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.last_pictures import LastPictures
 from so101_robobase.robot.recording.records import records_per_second, ticks_per_record
-from so101_robobase.robot.rollout.rollout import Result, Settings
+from so101_robobase.robot.rollout.rollout import Result, RolloutSettings
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 from so101_robobase.robot.rollout.rollout_report import report
 from so101_robobase.robot.rollout.step_line import step_line
-from so101_robobase.robot.words import EMULATED_ARM, REAL_ARM, SIMULATED_ARM, words_for
 
 PAGE = Path(__file__).parents[3] / "docs" / "robot.md"
 
@@ -43,7 +45,8 @@ def roll(snapshot, folder, *words):
 
 def arguments(folder):
     (folder / "0_snapshot.pt").touch()
-    return cli._parse(["robot", "rollout", str(folder / "0_snapshot.pt"), "--robot", "sim"])
+    args = cli._parse(["robot", "rollout", str(folder / "0_snapshot.pt"), "--robot", "sim"])
+    return options(RolloutOptions, args)
 
 
 # steps
@@ -185,7 +188,7 @@ def test_a_report_that_cannot_be_written_is_told_after_everything_else(tmp_path,
     args = arguments(tmp_path)
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "out"
-    assert not report(args, Settings(), Result(), EventLog(), folder, SIMULATED_ARM)
+    assert not report(args, RolloutSettings(), Result(), EventLog(), folder, SIMULATED_ARM)
     assert "report could not be written" in capsys.readouterr().err
 
 
@@ -262,7 +265,9 @@ def test_the_report_explains_what_occurred():
 def test_only_a_real_arm_has_a_power_switch(tmp_path, capsys):
     args = arguments(tmp_path)
     for words, said in ((REAL_ARM, "switch the arm's power off"), (EMULATED_ARM, "its emulator")):
-        report(args, Settings(), Result(unconfirmed=["gripper"]), EventLog(), tmp_path, words)
+        report(
+            args, RolloutSettings(), Result(unconfirmed=["gripper"]), EventLog(), tmp_path, words
+        )
         err = capsys.readouterr().err
         assert f"torque may still be on in gripper: {words.cut_power}" in err
         assert said in err
@@ -272,7 +277,7 @@ def test_only_a_real_arm_has_a_power_switch(tmp_path, capsys):
 
 
 def test_an_arm_is_known_by_its_port(tmp_path):
-    assert words_for(None) is SIMULATED_ARM
-    assert words_for("/dev/ttyACM0") is REAL_ARM
+    assert hints_for(None) is SIMULATED_ARM
+    assert hints_for("/dev/ttyACM0") is REAL_ARM
     (tmp_path / "port.emulator").symlink_to(tmp_path)
-    assert words_for(str(tmp_path / "port")) is EMULATED_ARM
+    assert hints_for(str(tmp_path / "port")) is EMULATED_ARM

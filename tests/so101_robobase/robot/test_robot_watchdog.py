@@ -15,7 +15,13 @@ from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.safety import watchdog
-from so101_robobase.robot.safety.watchdog import DISMISSED, GAVE_UP, RELEASED, TAKEN_OVER, Watchdog
+from so101_robobase.robot.safety.watchdog import (
+    DISMISSED,
+    GAVE_UP,
+    RELEASED,
+    TAKEN_OVER,
+    WatchdogProcess,
+)
 
 serial = pytest.importorskip("serial")
 
@@ -59,8 +65,9 @@ def start(bus: EmulatedBus, log: Path, *arguments: str) -> subprocess.Popen:
 
 LOOP = """
 import sys, time
-from so101_robobase.robot.safety.watchdog import Watchdog
-guard = Watchdog(sys.argv[1], [1, 2, 3, 4, 5, 6], timeout=float(sys.argv[3]), log=sys.argv[2])
+from so101_robobase.robot.safety.watchdog import WatchdogProcess
+ids = [1, 2, 3, 4, 5, 6]
+guard = WatchdogProcess(sys.argv[1], ids, timeout=float(sys.argv[3]), log=sys.argv[2])
 guard.beat()
 print("guarded", flush=True)
 while True:
@@ -108,7 +115,7 @@ def test_torque_goes_off_when_the_loop_hangs(held, tmp_path):
 
 
 def test_a_guarded_loop_keeps_its_torque_and_a_goodbye_ends_it_in_silence(held, tmp_path):
-    guard = Watchdog(held.port, IDS, timeout=2.0, log=tmp_path / "log")
+    guard = WatchdogProcess(held.port, IDS, timeout=2.0, log=tmp_path / "log")
     packets = held.state().packets
     for _ in range(150):
         guard.beat()
@@ -125,7 +132,7 @@ def test_a_guarded_loop_keeps_its_torque_and_a_goodbye_ends_it_in_silence(held, 
 
 
 def test_the_loop_learns_that_it_has_fired(held, tmp_path):
-    guard = Watchdog(held.port, IDS, timeout=0.3, log=tmp_path / "log")
+    guard = WatchdogProcess(held.port, IDS, timeout=0.3, log=tmp_path / "log")
     guard.beat()
     assert until(lambda: guard.fired)
     assert until(lambda: held.state().limp.all())
@@ -145,7 +152,7 @@ def test_signals_do_not_end_it(held, tmp_path, name):
 
 
 def test_it_is_in_a_process_group_of_its_own(held, tmp_path):
-    guard = Watchdog(held.port, IDS, timeout=60, log=tmp_path / "log")
+    guard = WatchdogProcess(held.port, IDS, timeout=60, log=tmp_path / "log")
     assert os.getpgid(guard._process.pid) != os.getpgid(0)
     guard.dismiss()
 
@@ -233,11 +240,11 @@ def test_it_starts_without_the_rest_of_the_package():
 def test_a_process_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setattr(watchdog, "__file__", "/nonexistent.py")
     with pytest.raises(RuntimeError, match="did not start"):
-        Watchdog("/dev/ttyNONE", IDS)
+        WatchdogProcess("/dev/ttyNONE", IDS)
 
 
 def test_abandoned_it_turns_torque_off_and_outlives_the_loop(held: EmulatedBus, tmp_path: Path):
-    dog = Watchdog(held.port, IDS, log=tmp_path / "log")
+    dog = WatchdogProcess(held.port, IDS, log=tmp_path / "log")
     held.inject(Fault("lose"))  # servos hear nothing at first
     dog.abandon()
     log = tmp_path / "log"
@@ -250,7 +257,7 @@ def test_abandoned_it_turns_torque_off_and_outlives_the_loop(held: EmulatedBus, 
 
 def test_a_loop_that_never_begins_is_given_longer(held: EmulatedBus, tmp_path: Path):
     began = time.monotonic()
-    dog = Watchdog(held.port, IDS, timeout=0.1, log=tmp_path / "log")
+    dog = WatchdogProcess(held.port, IDS, timeout=0.1, log=tmp_path / "log")
     assert until(lambda: dog.fired, 3 * watchdog.CONNECTING)
     assert time.monotonic() - began >= watchdog.CONNECTING
     assert until(lambda: held.state().limp.all())

@@ -3,15 +3,21 @@
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
-from robobase.method.core import BatchedActionSequence, Metrics, OffPolicyMethod
-from robobase.method.heads import Actor, Critic, DistributionalCritic
+from robobase.method.core import (
+    Batch,
+    BatchedActionSequence,
+    Metrics,
+    ModelFactory,
+    OffPolicyMethod,
+)
 from robobase.method.utils import (
     CURRENT_IMAGES,
     NEXT_IMAGES,
@@ -20,15 +26,136 @@ from robobase.method.utils import (
     loss_weights,
 )
 from robobase.method.vision import Features, VisionMethod
-from robobase.method.weight_average import WeightAverage
-from robobase.utils import SquashedNormal, TruncatedNormal, soft_update_params
+from robobase.models.fully_connected import FullyConnectedModule
+from robobase.models.utils import from_categorical, to_categorical
+from robobase.utils import SquashedNormal, TruncatedNormal, soft_update_params, weight_init
 
-__all__ = ["Actor", "ActorCritic", "Critic", "DistributionalCritic"]
-
-Batch = dict[str, torch.Tensor]
-ModelFactory = Callable[..., Any]
-"""A partial model, completed with the shapes that only the method knows."""
 Policy = TruncatedNormal | SquashedNormal
+
+
+class Actor(nn.Module):
+    """A deterministic policy pi(s) in [-1, 1], as a distribution."""
+
+    def __init__(self, actor_model: FullyConnectedModule):
+        super().__init__()
+        self.actor_model = actor_model
+
+    def output(
+        self, low_dim_obs: torch.Tensor | None, fused_view_feats: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The model's, `(B, S, ...)`; None stands for an observation there is not."""
+        inputs = {"low_dim_obs": low_dim_obs, "fused_view_feats": fused_view_feats}
+        return self.actor_model({k: v for k, v in inputs.items() if v is not None})
+
+    def forward(
+        self, low_dim_obs: torch.Tensor | None, fused_view_feats: torch.Tensor | None
+    ) -> TruncatedNormal:
+        mu = torch.tanh(self.output(low_dim_obs, fused_view_feats))
+        return TruncatedNormal(mu, torch.zeros_like(mu))
+
+    def reset(self, env_index: int) -> None:
+        """Forget the episode of one environment."""
+        self.actor_model.reset(env_index)
+
+    def set_eval_env_running(self, value: bool) -> None:
+        """Tell the model which environments it acts for."""
+        self.actor_model.eval_env_running = value
+
+
+class Critic(nn.Module):
+    """`num_critics` independent Q-functions of one shape; `critic_model` is the pattern."""
+
+    def __init__(self, critic_model: FullyConnectedModule, num_critics: int):
+        super().__init__()
+        self.qs: Any = nn.ModuleList(copy.deepcopy(critic_model) for _ in range(num_critics))
+        self.qs.apply(weight_init)
+
+    def forward(
+        self,
+        low_dim_obs: torch.Tensor | None,
+        fused_view_feats: torch.Tensor | None,
+        action: torch.Tensor,
+        time_obs: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Q-values `(B, num_critics)` of actions `(B, S, A)`."""
+        inputs = {
+            "low_dim_obs": low_dim_obs,
+            "fused_view_feats": fused_view_feats,
+            "time_obs": time_obs,
+            "action": action.flatten(1),
+        }
+        present = {key: value for key, value in inputs.items() if value is not None}
+        return torch.cat([q(present) for q in self.qs], dim=-1)
+
+    def values(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Q-values `(B, num_critics)` that `forward` stands for."""
+        return outputs
+
+    def errors(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(Q_k(s, a) - y)^2 of each transition, averaged over k: `(B, 1)`."""
+        square = F.mse_loss(outputs, target.expand_as(outputs), reduction="none")
+        return square.mean(1, keepdim=True)
+
+    def reset(self, env_index: int) -> None:
+        """Forget the episode of one environment."""
+        for q in self.qs:
+            q.reset(env_index)
+
+    def set_eval_env_running(self, value: bool) -> None:
+        """Tell the models which environments they judge."""
+        for q in self.qs:
+            q.eval_env_running = value
+
+
+class DistributionalCritic(Critic):
+    """Q-functions that predict a distribution over `atoms` values (Bellemare et al., 2017).
+
+    The atoms lie on [-limit, limit], on the scale of `signed_hyperbolic` if `transform`. The
+    critic model's output shape must be `(atoms, 1)`.
+    """
+
+    def __init__(
+        self,
+        limit: float,
+        atoms: int,
+        transform: bool,
+        critic_model: FullyConnectedModule,
+        num_critics: int,
+    ):
+        super().__init__(critic_model, num_critics)
+        if tuple(critic_model.output_shape) != (atoms, 1):
+            raise ValueError(
+                f"critic_model.output_shape={tuple(critic_model.output_shape)} does not fit "
+                f"distributional_critic_atoms={atoms}; set it to [{atoms}, 1]"
+            )
+        self.limit, self.atoms, self.transform = limit, atoms, transform
+
+    def to_dist(self, value: torch.Tensor) -> torch.Tensor:
+        """Values `(B, k)` to distributions `(B, atoms, k)`."""
+        return to_categorical(
+            value, limit=self.limit, num_atoms=self.atoms, transformation=self.transform
+        )
+
+    def from_dist(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits `(B, atoms, k)` to values `(B, k)`."""
+        return from_categorical(logits, limit=self.limit, transformation=self.transform)
+
+    def values(self, outputs: torch.Tensor) -> torch.Tensor:
+        return self.from_dist(outputs)
+
+    def errors(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = self.compute_distributional_critic_loss(outputs, self.to_dist(target))
+        return loss / len(self.qs)
+
+    def compute_distributional_critic_loss(
+        self, q: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
+        """Cross-entropy of logits `(B, atoms, num_critics)`, summed over critics: `(B, 1)`.
+
+        `target` is a distribution `(B, atoms, 1)`.
+        """
+        log_probabilities = F.log_softmax(q, dim=1)
+        return -(target * log_probabilities).sum(dim=1).sum(dim=-1, keepdim=True)
 
 
 class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
@@ -103,17 +230,14 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         self.always_bootstrap = always_bootstrap
         self.reward_scale = reward_scale
         self.bc_lambda = bc_lambda
+        grid = distributional_critic_limit, distributional_critic_atoms
+        self.distribution = *grid, distributional_critic_transform
         self.distributional_critic = distributional_critic
-        self.distributional_critic_limit = distributional_critic_limit
-        self.distributional_critic_atoms = distributional_critic_atoms
-        self.distributional_critic_transform = distributional_critic_transform
         self.build_encoder(encoder_model)
         self.build_view_fusion(view_fusion_model)
         self.build_critic(critic_model)
         self.build_actor(actor_model)
-        self.average: WeightAverage | None = None
-        if weight_average is not None:
-            self.average = WeightAverage(self, weight_average)
+        self.keep_average(weight_average)
 
     # --- building -------------------------------------------------------------------------------
 
@@ -126,16 +250,6 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         """Also sets `view_fusion_opt`, which is None where the fusion has no parameters."""
         super().build_view_fusion(view_fusion_model)
         self.view_fusion_opt = adamw(self.view_fusion, self.view_fusion_lr, self.weight_decay)
-
-    def get_fully_connected_inputs(self) -> dict[str, tuple[int, ...]]:
-        """Input shapes of the critics, actions aside: `(size,)`, or `(T, size)` for sequences."""
-        sizes = {
-            "fused_view_feats": self.rgb_latent_size,
-            "low_dim_obs": self.low_dim_size,
-            "time_obs": self.time_obs_size,
-        }
-        lead = () if self.frame_stack_on_channel else (self.time_dim,)
-        return {name: (*lead, size) for name, size in sizes.items() if size > 0}
 
     def build_actor_model(self, actor_model: ModelFactory, outputs_per_action: int = 1) -> Any:
         """The actor's network `(B, S, outputs_per_action * A)`, on all inputs but the time."""
@@ -172,13 +286,7 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
     ) -> tuple[Critic, Critic, torch.optim.Optimizer | None]:
         critic: Critic
         if self.distributional_critic:
-            critic = DistributionalCritic(
-                self.distributional_critic_limit,
-                self.distributional_critic_atoms,
-                self.distributional_critic_transform,
-                pattern,
-                self.num_critics,
-            )
+            critic = DistributionalCritic(*self.distribution, pattern, self.num_critics)
         else:
             critic = Critic(pattern, self.num_critics)
         critic = critic.to(self.device)
@@ -205,10 +313,8 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
 
     @torch.no_grad()
     def _act(self, observations: Batch, step: int, eval_mode: bool) -> BatchedActionSequence:
-        if eval_mode and self.average is not None:
-            with self.average.standing_in(self):
-                return self.policy(self.observe(observations), step).mean
-        policy = self.policy(self.observe(observations), step)
+        with self.acting(eval_mode):
+            policy = self.policy(self.observe(observations), step)
         return policy.mean if eval_mode else policy.sample()
 
     @torch.no_grad()
@@ -216,20 +322,9 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         """min_k Q_k(s, a), `(B,)`, of actions `(B, S, A)`, in units of the scaled reward."""
         return self._q_values(self.critic, self.observe(observations), action).min(1).values
 
-    def reset(self, step: int, agents_to_reset: list[int]) -> None:
-        """Clear the recurrent states of environments whose episode ended."""
-        for actor in self._actors():
-            for env_index in agents_to_reset:
-                actor.reset(env_index)
-
     def set_eval_env_running(self, value: bool) -> None:
         super().set_eval_env_running(value)
-        for actor in self._actors():
-            actor.set_eval_env_running(value)
         self.critic.set_eval_env_running(value)
-
-    def _actors(self) -> list[Any]:
-        return [self.actor] if self.average is None else [self.actor, self.average["actor"]]
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -371,19 +466,14 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
         """Fit `critic` to its target: the mean over critics of each one's error, weighted."""
         with torch.no_grad():
             target = self.calculate_target_q(batch, reward, next_features, critic_target, step)
-        q = critic(features.low_dim_obs, features.fused_view_feats, batch["action"],
-                   features.time_obs)  # fmt: skip
-        if isinstance(critic, DistributionalCritic):
-            errors = critic.compute_distributional_critic_loss(q, critic.to_dist(target))
-            errors = errors / self.num_critics
-        else:
-            errors = F.mse_loss(q, target.expand_as(q), reduction="none").mean(1, keepdim=True)
+        outputs = self._judge(critic, features, batch["action"])
+        errors = critic.errors(outputs, target)
         loss = (errors * loss_weights(batch, self.replay_beta).unsqueeze(-1)).mean()
         self._step(loss, self.critic_grad_clip, *opts)
         if not self.logging:
             return {}, errors.detach().squeeze(1)
-        values = critic.from_dist(q) if isinstance(critic, DistributionalCritic) else q
-        metrics = {f"critic_q{k + 1}": value.item() for k, value in enumerate(values.mean(0))}
+        means = critic.values(outputs).mean(0)
+        metrics = {f"critic_q{k + 1}": value.item() for k, value in enumerate(means)}
         metrics |= {"critic_target_q": target.mean().item(), "critic_loss": loss.item()}
         return metrics, errors.detach().squeeze(1)
 
@@ -429,8 +519,10 @@ class ActorCritic(VisionMethod, OffPolicyMethod, ABC):
 
     def _q_values(self, critic: Critic, features: Features, action: torch.Tensor) -> torch.Tensor:
         """Q-values `(B, num_critics)`, of a distributional critic as well."""
-        q = critic(features.low_dim_obs, features.fused_view_feats, action, features.time_obs)
-        return critic.from_dist(q) if isinstance(critic, DistributionalCritic) else q
+        return critic.values(self._judge(critic, features, action))
+
+    def _judge(self, critic: Critic, features: Features, action: torch.Tensor) -> torch.Tensor:
+        return critic(features.low_dim_obs, features.fused_view_feats, action, features.time_obs)
 
     def _step(
         self, loss: torch.Tensor, grad_clip: float | None, *opts: torch.optim.Optimizer | None

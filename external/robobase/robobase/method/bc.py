@@ -1,4 +1,5 @@
-"""Behaviour cloning: regress the actions of demonstrations from observations."""
+"""Behaviour cloning (Pomerleau, "Efficient Training of Artificial Neural Networks for Autonomous
+Navigation", 1991): regress the actions of demonstrations from observations."""
 
 import math
 from collections.abc import Iterator
@@ -12,8 +13,13 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
 from robobase.errors import UserError
-from robobase.method.actor_critic import Batch, ModelFactory
-from robobase.method.core import BatchedActionSequence, ImitationLearningMethod, Metrics
+from robobase.method.core import (
+    Batch,
+    BatchedActionSequence,
+    ImitationLearningMethod,
+    Metrics,
+    ModelFactory,
+)
 from robobase.method.utils import loss_weights
 from robobase.method.vision import Features, VisionMethod
 
@@ -37,13 +43,15 @@ class Actor(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.actor_model({"features": features})
 
-    def reset(self, env_index: int) -> None:
-        """Forget the episode of one environment."""
-        self.actor_model.reset(env_index)
-
 
 class BC(VisionMethod, ImitationLearningMethod):
-    """Mean squared error to the demonstrated actions, through actor, fusion and encoder.
+    """Supervised learning of a deterministic policy pi from demonstrations D.
+
+    What it descends, and where it is done, with h = encoder(x) beside proprioception:
+
+    * loss      L = E_(x, a)~D[|pi(h) - a|^2], the mean over S actions of A numbers       (`update`)
+    * policy    pi(h) = actor(h): not squashed, clamped to the action bounds only to act (`act`)
+    * rate      rises over 100 updates, then falls along a cosine     (`_warm_up_then_cosine`)
 
     Args (those of `Method` come in addition):
         lr: of Adam.
@@ -100,7 +108,7 @@ class BC(VisionMethod, ImitationLearningMethod):
         self, observations: Batch, step: int, eval_mode: bool
     ) -> BatchedActionSequence | tuple[BatchedActionSequence, dict[str, Any]]:
         """The predicted actions `(B, S, A)`, kept within the action bounds."""
-        return self._predict(self.observe(observations)).clamp(-1, 1)
+        return self.predict(self.observe(observations)).clamp(-1, 1)
 
     def update(self, replay_iter: Iterator[Batch], step: int, replay_buffer: Any = None) -> Metrics:
         """One gradient step on one batch; see `Method.update`."""
@@ -109,7 +117,7 @@ class BC(VisionMethod, ImitationLearningMethod):
             for key, value in next(replay_iter).items()
         }
         self.observe_statistics(batch)
-        predicted = self._predict(self.observe(batch, to_learn=True))
+        predicted = self.predict(self.observe(batch, to_learn=True))
         errors = F.mse_loss(predicted, batch["action"], reduction="none").flatten(1).mean(1)
         loss = (errors * loss_weights(batch, self.replay_beta)).mean()
         self.opt.zero_grad(set_to_none=True)
@@ -123,16 +131,8 @@ class BC(VisionMethod, ImitationLearningMethod):
             return {}
         return {"actor_loss": loss.item(), "lr": self.opt.param_groups[0]["lr"]}
 
-    def reset(self, step: int, agents_to_reset: list[int]) -> None:
-        """Clear the recurrent states of environments whose episode ended."""
-        for env_index in agents_to_reset:
-            self.actor.reset(env_index)
-
-    def set_eval_env_running(self, value: bool) -> None:
-        super().set_eval_env_running(value)
-        self.actor.actor_model.eval_env_running = value
-
-    def _predict(self, features: Features) -> torch.Tensor:
+    def predict(self, features: Features) -> torch.Tensor:
+        """pi(h), `(B, S, A)`."""
         parts = [features.low_dim_obs, features.fused_view_feats]
         return self.actor(torch.cat([part for part in parts if part is not None], dim=-1))
 

@@ -1,7 +1,7 @@
 """The interface of every learning method, and what a run needs to save to continue one exactly."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from robobase.learner_state import load_learner
 BatchedActionSequence = torch.Tensor
 """Actions `(B, S, A)`."""
 Metrics = dict[str, Any]
+Batch = dict[str, torch.Tensor]
+ModelFactory = Callable[..., Any]
+"""A partial model, completed with the shapes that only the method knows."""
 
 
 class Method(nn.Module, ABC):

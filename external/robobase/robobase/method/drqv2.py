@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from robobase.method.actor_critic import Actor as DeterministicActor
-from robobase.method.actor_critic import ActorCritic, ModelFactory, Policy
+from robobase.method.actor_critic import ActorCritic, Policy
+from robobase.method.core import ModelFactory
 from robobase.method.utils import adamw
 from robobase.method.vision import Features
 from robobase.utils import TruncatedNormal, schedule
@@ -21,16 +22,17 @@ class Actor(DeterministicActor):
         std: float,
     ) -> TruncatedNormal:
         """The distribution of actions `(B, S, A)` with standard deviation `std`."""
-        mu = self.mean_action(low_dim_obs, fused_view_feats)
+        mu = torch.tanh(self.output(low_dim_obs, fused_view_feats))
         return TruncatedNormal(mu, torch.full_like(mu, std))
 
 
 class DrQV2(ActorCritic):
     """Clipped double Q-learning with DDPG's actor, on randomly shifted images.
 
-    Section 3.1 of the paper, with h = encoder(shift(x)), and where it is done:
+    Section 3.1 of the paper, with h = encoder(shift(x)), and where it is done; one gradient step
+    on each loss, top to bottom, is `ActorCritic.update`:
 
-    * critic loss   L(theta_k, xi) = E[(Q_k(h, a) - y)^2], averaged over k   (`update_critic`)
+    * critic loss   L(theta_k, xi) = E[(Q_k(h, a) - y)^2], averaged over k   (`Critic.errors`)
     * shift         of up to 4 pixels per axis                                      (`augment`)
     * target        y = sum_{i<n} gamma^i r_{t+i} + gamma^n min_k Q'_k(h_{t+n}, a_{t+n}); the
       buffer gives the sum and gamma^n                                    (`calculate_target_q`)

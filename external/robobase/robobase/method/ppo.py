@@ -10,9 +10,14 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from robobase.errors import UserError
-from robobase.method.actor_critic import Batch, ModelFactory
-from robobase.method.core import BatchedActionSequence, Metrics, OnPolicyMethod
-from robobase.method.heads import Actor
+from robobase.method.actor_critic import Actor
+from robobase.method.core import (
+    Batch,
+    BatchedActionSequence,
+    Metrics,
+    ModelFactory,
+    OnPolicyMethod,
+)
 from robobase.method.vision import Features, VisionMethod
 from robobase.models.fully_connected import FullyConnectedModule
 from robobase.utils import SquashedNormal
@@ -35,8 +40,7 @@ class GaussianActor(Actor):
         self, low_dim_obs: torch.Tensor | None, fused_view_feats: torch.Tensor | None
     ) -> SquashedNormal:
         """The distribution of actions `(B, S, A)`."""
-        inputs = {"low_dim_obs": low_dim_obs, "fused_view_feats": fused_view_feats}
-        mean = self.actor_model({k: v for k, v in inputs.items() if v is not None})
+        mean = self.output(low_dim_obs, fused_view_feats)
         return SquashedNormal(mean, self.log_std.exp().expand_as(mean))
 
 
@@ -153,12 +157,7 @@ class PPO(VisionMethod, OnPolicyMethod):
         self.grad_clip, self.reward_scale = grad_clip, reward_scale
         self.build_encoder(encoder_model)
         self.build_view_fusion(view_fusion_model)
-        sizes = {
-            "low_dim_obs": (self.low_dim_size,),
-            "fused_view_feats": (self.rgb_latent_size,),
-            "time_obs": (self.time_obs_size,),
-        }
-        shapes = {name: size for name, size in sizes.items() if size != (0,)}
+        shapes = self.get_fully_connected_inputs()
         self.critic = critic_model(input_shapes=shapes, num_envs=1).to(self.device)
         shapes.pop("time_obs", None)  # a policy on the robot has no episode clock
         action_dim = self.action_space.shape[-1]

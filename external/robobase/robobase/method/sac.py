@@ -7,9 +7,8 @@ from typing import Any
 import torch
 
 from robobase.errors import UserError
-from robobase.method.actor_critic import ActorCritic, Batch, Critic, ModelFactory
-from robobase.method.core import Metrics
-from robobase.method.heads import Actor
+from robobase.method.actor_critic import Actor, ActorCritic, Critic
+from robobase.method.core import Batch, Metrics, ModelFactory
 from robobase.method.utils import adamw, loss_weights
 from robobase.method.vision import Features
 from robobase.models.fully_connected import FullyConnectedModule
@@ -31,9 +30,7 @@ class GaussianActor(Actor):
         self, low_dim_obs: torch.Tensor | None, fused_view_feats: torch.Tensor | None
     ) -> SquashedNormal:
         """The distribution of actions `(B, S, A)`."""
-        inputs = {"low_dim_obs": low_dim_obs, "fused_view_feats": fused_view_feats}
-        output = self.actor_model({k: v for k, v in inputs.items() if v is not None})
-        mean, log_std = output.chunk(2, dim=-1)
+        mean, log_std = self.output(low_dim_obs, fused_view_feats).chunk(2, dim=-1)
         low, high = self.log_std_bounds
         log_std = low + 0.5 * (high - low) * (torch.tanh(log_std) + 1)
         return SquashedNormal(mean, log_std.exp())

@@ -1,7 +1,8 @@
 """From observations to features, for every method that sees: images through encoder and fusion."""
 
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from robobase.method.utils import (
     flatten_time_dim_into_channel_dim,
     stack_tensor_dictionary,
 )
+from robobase.method.weight_average import WeightAverage
 from robobase.models.running_norm import RunningNorm
 
 PRECISIONS = ("float32", "bfloat16", "auto")
@@ -43,7 +45,7 @@ class Features(NamedTuple):
 
 
 class VisionMethod(Method, ABC):
-    """A method with an image encoder and, for several cameras, a view fusion.
+    """A method with an actor, an image encoder and, for several cameras, a view fusion.
 
     Shapes with `frame_stack_on_channel`: images `(B, V, T*C, H, W)` to views `(B, V, F)` to one
     vector `(B, F')`. Without: T is folded into the batch, and fusing gives `(B, T, F')`.
@@ -88,6 +90,7 @@ class VisionMethod(Method, ABC):
             self.learns_in_bfloat16 = encoder_precision == "bfloat16"
         self.encoder: Any = None
         self.view_fusion: Any = None
+        self.average: WeightAverage | None = None
         images = extract_many_from_spec(self.observation_space, IMAGES, missing_ok=True)
         shapes = {key: space.shape for key, space in images.items()}
         if len(set(shapes.values())) > 1:
@@ -140,6 +143,16 @@ class VisionMethod(Method, ABC):
         fusion = view_fusion_model(input_shape=self.encoder.output_shape)
         self.view_fusion = fusion.to(self.device)
         self.rgb_latent_size = int(fusion.output_shape[-1])
+
+    def get_fully_connected_inputs(self) -> dict[str, tuple[int, ...]]:
+        """Input shapes of a head, actions aside: `(size,)`, or `(T, size)` for sequences."""
+        sizes = {
+            "fused_view_feats": self.rgb_latent_size,
+            "low_dim_obs": self.low_dim_size,
+            "time_obs": self.time_obs_size,
+        }
+        lead = () if self.frame_stack_on_channel else (self.time_dim,)
+        return {name: (*lead, size) for name, size in sizes.items() if size > 0}
 
     def extract_low_dim_state(
         self, observations: Mapping[str, torch.Tensor], suffix: str = ""
@@ -219,3 +232,34 @@ class VisionMethod(Method, ABC):
         return Features(
             self.extract_low_dim_state(observations), fused, self.extract_time(observations)
         )
+
+    def keep_average(self, decay: float | None) -> None:
+        """Let an average of encoder, view fusion and actor act in evaluation; None: themselves."""
+        if decay is not None:
+            self.average = WeightAverage(self, decay)
+
+    @contextmanager
+    def acting(self, eval_mode: bool) -> Iterator[None]:
+        """Inside the block encoder, view fusion and actor are those that act."""
+        if not eval_mode or self.average is None:
+            yield
+            return
+        with self.average.standing_in(self):
+            yield
+
+    def reset(self, step: int, agents_to_reset: list[int]) -> None:
+        """Clear the recurrent states of environments whose episode ended."""
+        for model in self._actor_models():
+            for env_index in agents_to_reset:
+                model.reset(env_index)
+
+    def set_eval_env_running(self, value: bool) -> None:
+        super().set_eval_env_running(value)
+        for model in self._actor_models():
+            model.eval_env_running = value
+
+    def _actor_models(self) -> list[Any]:
+        actors: list[Any] = [self.actor]
+        if self.average is not None:
+            actors.append(self.average["actor"])
+        return [actor.actor_model for actor in actors]

@@ -81,8 +81,6 @@ class ImageInput(nn.Module):
         dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
-        if torch.is_autocast_enabled(x.device.type):
-            dtype = torch.get_autocast_dtype(x.device.type)
         values = x[:, self.value_channels].to(dtype)  # a copy, even of the same dtype
         if self.normalise_inputs:
             values = values.mul_(1 / 255).sub_(0.5)

@@ -1,12 +1,10 @@
 """The surface that every replay buffer has, whatever its storage and its way of sampling."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import IterableDataset
 
 Observation = dict[str, np.ndarray]
@@ -56,19 +54,6 @@ class ReplayBuffer(IterableDataset, ABC):
         """Close the episode with the observation after its last action."""
 
     @abstractmethod
-    def add_batch(
-        self,
-        observation: Observation,
-        action: np.ndarray,
-        reward: np.ndarray,
-        terminal: np.ndarray,
-        truncated: np.ndarray,
-        final_observation: Observation | None = None,
-        **extras: np.ndarray,
-    ) -> None:
-        """Add one step of N environments, closing the episodes that end with it."""
-
-    @abstractmethod
     def is_empty(self) -> bool:
         """Nothing was added yet."""
 
@@ -79,18 +64,6 @@ class ReplayBuffer(IterableDataset, ABC):
     @abstractmethod
     def sample(self, batch_size: int | None = None, indices: Any = None) -> dict[str, np.ndarray]:
         """A batch of arrays with leading axis B."""
-
-    @abstractmethod
-    def batches(self, device: torch.device | str = "cpu") -> Iterator[dict[str, torch.Tensor]]:
-        """Endless batches of `batch_size` samples as tensors on `device`."""
-
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on after `load_state_dict`, as plain containers and tensors."""
-
-    @abstractmethod
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the contents saved by `state_dict`."""
 
     @abstractmethod
     def shutdown(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_MOST = 2**53  # additions
+from robobase.resume_checks import expect, has_shape, is_count
 
 
 def check_store(state: Any, capacity: int, row_shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -21,54 +21,40 @@ def check_store(state: Any, capacity: int, row_shapes: Mapping[str, tuple[int, .
         row_shapes: shape of a row of every element by its name.
     """
     counters = state["counters"]
-    _expect(isinstance(counters, list) and len(counters) == 3, "replay: counters")
+    expect(isinstance(counters, list) and len(counters) == 3, "replay: counters")
     added, episodes, finals = counters
-    _expect(all(map(_is_count, counters)) and finals <= capacity, "replay: counters")
-    _expect(episodes <= added, "replay: counters")
+    expect(all(map(is_count, counters)) and finals <= capacity, "replay: counters")
+    expect(episodes <= added, "replay: counters")
     filled = min(added, capacity)
     for name, shape in row_shapes.items():
         for group, rows in (("columns", filled), ("finals", finals)):
             if group == "finals" and name not in state[group]:
                 continue  # not of an observation
             column = state[group][name]
-            _expect(tuple(column.shape) == (rows, *shape), f"replay: {name}")
-            _expect(_is_finite(column), f"replay: {name}")
+            expect(has_shape(column, (rows, *shape)), f"replay: {name}")
     for name, rows in (("links", filled), ("final_links", finals)):
         links = state[name]
-        _expect(links.shape == (3, rows) and links.dtype == torch.int64, f"replay: {name}")
+        expect(links.shape == (3, rows) and links.dtype == torch.int64, f"replay: {name}")
         previous, following, step = links.numpy()
         for rows_of in (previous, following):
             inside = (rows_of >= 0) & (
                 (rows_of < filled) | ((rows_of >= capacity) & (rows_of < capacity + finals))
             )
-            _expect(bool(inside.all()), f"replay: {name}")
-        _expect(bool(((step >= 0) & (step <= added)).all()), f"replay: {name}")
+            expect(bool(inside.all()), f"replay: {name}")
+        expect(bool(((step >= 0) & (step <= added)).all()), f"replay: {name}")
     free = state["free_finals"]
-    _expect(isinstance(free, list) and len(set(free)) == len(free), "replay: free_finals")
-    _expect(all(_is_count(row) and row < finals for row in free), "replay: free_finals")
+    expect(isinstance(free, list) and len(set(free)) == len(free), "replay: free_finals")
+    expect(all(is_count(row) and row < finals for row in free), "replay: free_finals")
     last, serials = state["last_row"], state["last_serial"]
-    _expect(isinstance(last, list) and isinstance(serials, list), "replay: last_row")
-    _expect(len(last) == len(serials) and len(last) < 10**6, "replay: last_row")
-    _expect(all(type(row) is int and -1 <= row < filled for row in last), "replay: last_row")
-    _expect(all(_is_count(serial) and serial <= added for serial in serials), "replay: last_serial")
+    expect(isinstance(last, list) and isinstance(serials, list), "replay: last_row")
+    expect(len(last) == len(serials) and len(last) < 10**6, "replay: last_row")
+    expect(all(type(row) is int and -1 <= row < filled for row in last), "replay: last_row")
+    expect(all(is_count(serial) and serial <= added for serial in serials), "replay: last_serial")
 
 
 def check_priorities(priorities: Any, greatest: Any, filled: int) -> None:
     """Priorities (filled,) of a prioritised buffer, and the greatest there ever was."""
-    _expect(isinstance(priorities, torch.Tensor) and priorities.shape == (filled,), "priorities")
+    expect(isinstance(priorities, torch.Tensor) and priorities.shape == (filled,), "priorities")
     values = priorities.numpy()
-    _expect(bool(np.isfinite(values).all() and (values >= 0).all()), "replay: priorities")
-    _expect(type(greatest) in (int, float) and 0 <= greatest < math.inf, "replay: max_priority")
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _MOST
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
-
-
-def _expect(fits: bool, what: str) -> None:
-    if not fits:
-        raise ValueError(f"its {what} cannot be continued")
+    expect(bool(np.isfinite(values).all() and (values >= 0).all()), "replay: priorities")
+    expect(type(greatest) in (int, float) and 0 <= greatest < math.inf, "replay: max_priority")

@@ -28,8 +28,7 @@ class ActionSequence(EnvWrapper):
     """
 
     def __init__(self, env: gym.Env, sequence_length: int):
-        RecordConstructorArgs.__init__(self, sequence_length=sequence_length)
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env, sequence_length=sequence_length)
         single = env.action_space
         if not isinstance(single, spaces.Box):
             raise UserError(f"ActionSequence needs a Box action space; got {single}")

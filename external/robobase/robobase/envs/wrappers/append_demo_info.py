@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
 
 from robobase.envs.wrappers.core import EnvWrapper, VectorEnvWrapper, vector_counterpart_of
 
 
 class AppendDemoInfo(EnvWrapper):
     """Add `info["demo"] = 0` (vector: zeros `(N,)`) where the environment does not set it."""
-
-    def __init__(self, env: gym.Env):
-        RecordConstructorArgs.__init__(self)
-        gym.Wrapper.__init__(self, env)
 
     def reset(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(*args, **kwargs)
@@ -32,10 +26,6 @@ class AppendDemoInfo(EnvWrapper):
 @vector_counterpart_of(AppendDemoInfo)
 class VectorAppendDemoInfo(VectorEnvWrapper):
     """`AppendDemoInfo` of a vector environment."""
-
-    def __init__(self, env: gym.vector.VectorEnv):
-        RecordConstructorArgs.__init__(self)
-        gym.vector.VectorWrapper.__init__(self, env)
 
     def reset(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         observations, infos = self.env.reset(*args, **kwargs)

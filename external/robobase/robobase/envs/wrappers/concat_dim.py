@@ -8,11 +8,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
 
 from robobase.envs.vector_compat import Observation
 from robobase.envs.wrappers.core import (
-    EnvWrapper,
+    ObservationWrapper,
     VectorObservationWrapper,
     box_entries,
     vector_counterpart_of,
@@ -22,7 +21,7 @@ from robobase.errors import UserError
 ObsStats = Mapping[str, Mapping[str, Any]]
 
 
-class ConcatDim(EnvWrapper):
+class ConcatDim(ObservationWrapper):
     """Concatenate all entries with `shape_length` axes along axis `dim` into `new_name` (float32).
 
     Axes are those of a single environment, also where a vector environment is wrapped. Pieces come
@@ -51,62 +50,23 @@ class ConcatDim(EnvWrapper):
         obs_stats: ObsStats | None = None,
         keys_to_ignore: Collection[str] | None = None,
     ):
-        RecordConstructorArgs.__init__(
-            self,
-            shape_length=shape_length,
-            dim=dim,
-            new_name=new_name,
-            norm_obs=norm_obs,
-            obs_stats=obs_stats,
-            keys_to_ignore=keys_to_ignore,
+        concat = _Concat(
+            env.observation_space, shape_length, dim, new_name, norm_obs, obs_stats, keys_to_ignore
         )
-        gym.Wrapper.__init__(self, env)
-        stats = obs_stats if norm_obs else None
-        self._concat = _Concat(
-            env.observation_space, shape_length, dim, new_name, stats, keys_to_ignore
-        )
-        self.observation_space = self._concat.space
+        super().__init__(env, **concat.arguments)
+        self.observation_space, self._concat = concat.space, concat
 
     def observation(self, observation: Observation) -> Observation:
         return self._concat(observation)
-
-    def reset(self, **kwargs: Any) -> tuple[Observation, dict[str, Any]]:
-        observation, info = self.env.reset(**kwargs)
-        return self._concat(observation), info
-
-    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self._concat(observation), reward, terminated, truncated, info
 
 
 @vector_counterpart_of(ConcatDim)
 class VectorConcatDim(VectorObservationWrapper):
     """`ConcatDim` of a vector environment."""
 
-    def __init__(
-        self,
-        env: gym.vector.VectorEnv,
-        shape_length: int,
-        dim: int,
-        new_name: str,
-        norm_obs: bool = False,
-        obs_stats: ObsStats | None = None,
-        keys_to_ignore: Collection[str] | None = None,
-    ):
-        RecordConstructorArgs.__init__(
-            self,
-            shape_length=shape_length,
-            dim=dim,
-            new_name=new_name,
-            norm_obs=norm_obs,
-            obs_stats=obs_stats,
-            keys_to_ignore=keys_to_ignore,
-        )
-        gym.vector.VectorWrapper.__init__(self, env)
-        stats = obs_stats if norm_obs else None
-        self._concat = _Concat(
-            env.single_observation_space, shape_length, dim, new_name, stats, keys_to_ignore
-        )
+    def __init__(self, env: gym.vector.VectorEnv, *args: Any, **kwargs: Any):
+        self._concat = _Concat(env.single_observation_space, *args, **kwargs)
+        super().__init__(env, **self._concat.arguments)
         self._set_single_observation_space(self._concat.space)
 
     def observations(self, observations: Observation) -> Observation:
@@ -122,9 +82,19 @@ class _Concat:
         shape_length: int,
         dim: int,
         new_name: str,
-        stats: ObsStats | None,
-        keys_to_ignore: Collection[str] | None,
+        norm_obs: bool = False,
+        obs_stats: ObsStats | None = None,
+        keys_to_ignore: Collection[str] | None = None,
     ):
+        self.arguments = {
+            "shape_length": shape_length,
+            "dim": dim,
+            "new_name": new_name,
+            "norm_obs": norm_obs,
+            "obs_stats": obs_stats,
+            "keys_to_ignore": keys_to_ignore,
+        }
+        stats = obs_stats if norm_obs else None
         boxes = box_entries(space, "ConcatDim")
         ignored = set(keys_to_ignore or ())
         self._joined = [

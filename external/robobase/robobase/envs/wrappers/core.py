@@ -59,6 +59,11 @@ class EnvWrapper(SavesState, gym.Wrapper, RecordConstructorArgs, metaclass=ABCMe
     is_vector_env = False
     vector_class: ClassVar[type | None] = None
 
+    def __init__(self, env: gym.Env, **arguments: Any):
+        """`arguments` of the wrapper's constructor are recorded, as gymnasium wants it."""
+        RecordConstructorArgs.__init__(self, **arguments)
+        gym.Wrapper.__init__(self, env)
+
     # `env` has a default because copy and pickle call `__new__` with the class alone.
     def __new__(cls, env: Any = None, *args: Any, **kwargs: Any) -> Any:
         if not is_vector(env):
@@ -71,10 +76,30 @@ class EnvWrapper(SavesState, gym.Wrapper, RecordConstructorArgs, metaclass=ABCMe
         return vector_class(env, *args, **kwargs)
 
 
+class ObservationWrapper(EnvWrapper):
+    """Base of wrappers of single environments that map observations without remembering."""
+
+    def observation(self, observation: Observation) -> Observation:
+        """Map one observation."""
+        raise NotImplementedError
+
+    def reset(self, **kwargs: Any) -> tuple[Observation, dict[str, Any]]:
+        observation, info = self.env.reset(**kwargs)
+        return self.observation(observation), info
+
+    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self.observation(observation), reward, terminated, truncated, info
+
+
 class VectorEnvWrapper(SavesState, gym.vector.VectorWrapper, RecordConstructorArgs):
     """Base of the wrappers of vector environments."""
 
     is_vector_env = True
+
+    def __init__(self, env: gym.vector.VectorEnv, **arguments: Any):
+        RecordConstructorArgs.__init__(self, **arguments)
+        gym.vector.VectorWrapper.__init__(self, env)
 
     def _set_single_observation_space(self, space: spaces.Space) -> None:
         self.single_observation_space = space

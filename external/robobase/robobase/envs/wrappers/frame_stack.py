@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
 
 from robobase.envs.vector_compat import Observation, replace_final_obs, require_same_step
 from robobase.envs.wrappers.core import (
@@ -34,8 +33,7 @@ class FrameStack(EnvWrapper):
     """
 
     def __init__(self, env: gym.Env, num_stack: int):
-        RecordConstructorArgs.__init__(self, num_stack=num_stack)
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env, num_stack=num_stack)
         self.num_stack = num_stack
         self.observation_space = _stacked_space(env.observation_space, num_stack)
         self._window = _Window(env.observation_space, num_stack, stack_axis=0)
@@ -66,8 +64,7 @@ class VectorFrameStack(VectorEnvWrapper):
     """
 
     def __init__(self, env: gym.vector.VectorEnv, num_stack: int):
-        RecordConstructorArgs.__init__(self, num_stack=num_stack)
-        gym.vector.VectorWrapper.__init__(self, env)
+        super().__init__(env, num_stack=num_stack)
         require_same_step(env)
         self.num_stack = num_stack
         self._set_single_observation_space(_stacked_space(env.single_observation_space, num_stack))

@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
 
 from robobase.envs.vector_compat import Observation, replace_final_obs, require_same_step
 from robobase.envs.wrappers.core import (
@@ -35,8 +34,7 @@ class OnehotTime(EnvWrapper):
     PADDING = PADDING
 
     def __init__(self, env: gym.Env, episode_length: int):
-        RecordConstructorArgs.__init__(self, episode_length=episode_length)
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env, episode_length=episode_length)
         self.observation_space = _with_time(env.observation_space, episode_length)
         self._size = episode_length + PADDING
         self._count = np.zeros((), np.int64)
@@ -68,8 +66,7 @@ class VectorOnehotTime(VectorEnvWrapper):
     PADDING = PADDING
 
     def __init__(self, env: gym.vector.VectorEnv, episode_length: int):
-        RecordConstructorArgs.__init__(self, episode_length=episode_length)
-        gym.vector.VectorWrapper.__init__(self, env)
+        super().__init__(env, episode_length=episode_length)
         require_same_step(env)
         self._set_single_observation_space(_with_time(env.single_observation_space, episode_length))
         self._size = episode_length + PADDING

@@ -5,13 +5,12 @@ The conversions are static methods that take a single action `(A,)` or a batch `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
 
 from robobase.envs.wrappers.core import EnvWrapper, VectorEnvWrapper, vector_counterpart_of
 from robobase.errors import UserError
@@ -22,36 +21,36 @@ QUATERNION = slice(3, 7)  # of an end-effector pose: position, quaternion, gripp
 _UNIT_NORM_TOLERANCE = 1e-3
 
 
-class _Rescale(EnvWrapper):
-    """Common part for single environments: the space, and `step` through `action`."""
+class _Conversion:
+    """What a wrapper of one environment and that of a vector environment share.
 
-    def _init_rescale(self, env: gym.Env) -> None:
-        gym.Wrapper.__init__(self, env)
-        self.orig_action_space = _box(env.action_space)
-        self.action_space = _unit_box(self.orig_action_space)
+    `how`: what `transform_from_tanh` takes after the action.
+    """
+
+    transform_from_tanh: Callable[..., np.ndarray]
+    env: Any
+    how: tuple[Any, ...]
 
     def action(self, action: np.ndarray) -> np.ndarray:
         """From [-1, 1] to the wrapped environment's action."""
-        raise NotImplementedError
+        return type(self).transform_from_tanh(action, *self.how)
 
-    def step(self, action: np.ndarray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         return self.env.step(self.action(action))
 
 
-class _VectorRescale(VectorEnvWrapper):
-    """Common part for vector environments."""
+class _Rescale(_Conversion, EnvWrapper):
+    def __init__(self, env: gym.Env, **arguments: Any):
+        super().__init__(env, **arguments)
+        self.orig_action_space = _box(env.action_space)
+        self.action_space = _unit_box(self.orig_action_space)
 
-    def _init_rescale(self, env: gym.vector.VectorEnv) -> None:
-        gym.vector.VectorWrapper.__init__(self, env)
+
+class _VectorRescale(_Conversion, VectorEnvWrapper):
+    def __init__(self, env: gym.vector.VectorEnv, **arguments: Any):
+        super().__init__(env, **arguments)
         self.orig_action_space = _box(env.single_action_space)
         self._set_single_action_space(_unit_box(self.orig_action_space))
-
-    def action(self, action: np.ndarray) -> np.ndarray:
-        """From [-1, 1] to the wrapped environment's actions `(N, A)`."""
-        raise NotImplementedError
-
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        return self.env.step(self.action(actions))
 
 
 class RescaleFromTanh(_Rescale):
@@ -61,12 +60,8 @@ class RescaleFromTanh(_Rescale):
     MAX = 1.0
 
     def __init__(self, env: gym.Env):
-        RecordConstructorArgs.__init__(self)
-        self._init_rescale(env)
-        _require_bounds(self.orig_action_space)
-
-    def action(self, action: np.ndarray) -> np.ndarray:
-        return self.transform_from_tanh(action, self.orig_action_space)
+        super().__init__(env)
+        self.how = (_bounded(self.orig_action_space),)
 
     @staticmethod
     def transform_from_tanh(action: np.ndarray, action_space: spaces.Box) -> np.ndarray:
@@ -85,13 +80,11 @@ class RescaleFromTanh(_Rescale):
 class VectorRescaleFromTanh(_VectorRescale):
     """`RescaleFromTanh` of a vector environment."""
 
-    def __init__(self, env: gym.vector.VectorEnv):
-        RecordConstructorArgs.__init__(self)
-        self._init_rescale(env)
-        _require_bounds(self.orig_action_space)
+    transform_from_tanh = staticmethod(RescaleFromTanh.transform_from_tanh)
 
-    def action(self, action: np.ndarray) -> np.ndarray:
-        return RescaleFromTanh.transform_from_tanh(action, self.orig_action_space)
+    def __init__(self, env: gym.vector.VectorEnv):
+        super().__init__(env)
+        self.how = (_bounded(self.orig_action_space),)
 
 
 class RescaleFromTanhEEPose(RescaleFromTanh):
@@ -122,8 +115,7 @@ class RescaleFromTanhEEPose(RescaleFromTanh):
 class VectorRescaleFromTanhEEPose(VectorRescaleFromTanh):
     """`RescaleFromTanhEEPose` of a vector environment."""
 
-    def action(self, action: np.ndarray) -> np.ndarray:
-        return RescaleFromTanhEEPose.transform_from_tanh(action, self.orig_action_space)
+    transform_from_tanh = staticmethod(RescaleFromTanhEEPose.transform_from_tanh)
 
 
 class RescaleFromTanhWithStandardization(_Rescale):
@@ -137,12 +129,8 @@ class RescaleFromTanhWithStandardization(_Rescale):
     CLIP = 3.0
 
     def __init__(self, env: gym.Env, action_stats: ActionStats):
-        RecordConstructorArgs.__init__(self, action_stats=action_stats)
-        self._init_rescale(env)
-        self.action_stats = _require_stats(action_stats, "mean", "std")
-
-    def action(self, action: np.ndarray) -> np.ndarray:
-        return self.transform_from_tanh(action, self.action_stats)
+        super().__init__(env, action_stats=action_stats)
+        self.how = (_require_stats(action_stats, "mean", "std"),)
 
     @staticmethod
     def transform_from_tanh(action: np.ndarray, action_stats: ActionStats) -> np.ndarray:
@@ -163,13 +151,11 @@ class RescaleFromTanhWithStandardization(_Rescale):
 class VectorRescaleFromTanhWithStandardization(_VectorRescale):
     """`RescaleFromTanhWithStandardization` of a vector environment."""
 
-    def __init__(self, env: gym.vector.VectorEnv, action_stats: ActionStats):
-        RecordConstructorArgs.__init__(self, action_stats=action_stats)
-        self._init_rescale(env)
-        self.action_stats = _require_stats(action_stats, "mean", "std")
+    transform_from_tanh = staticmethod(RescaleFromTanhWithStandardization.transform_from_tanh)
 
-    def action(self, action: np.ndarray) -> np.ndarray:
-        return RescaleFromTanhWithStandardization.transform_from_tanh(action, self.action_stats)
+    def __init__(self, env: gym.vector.VectorEnv, action_stats: ActionStats):
+        super().__init__(env, action_stats=action_stats)
+        self.how = (_require_stats(action_stats, "mean", "std"),)
 
 
 class RescaleFromTanhWithMinMax(_Rescale):
@@ -182,15 +168,8 @@ class RescaleFromTanhWithMinMax(_Rescale):
     """
 
     def __init__(self, env: gym.Env, action_stats: ActionStats, min_max_margin: float = 0.0):
-        RecordConstructorArgs.__init__(
-            self, action_stats=action_stats, min_max_margin=min_max_margin
-        )
-        self._init_rescale(env)
-        self.action_stats = _require_stats(action_stats, "min", "max")
-        self.min_max_margin = min_max_margin
-
-    def action(self, action: np.ndarray) -> np.ndarray:
-        return self.transform_from_tanh(action, self.action_stats, self.min_max_margin)
+        super().__init__(env, action_stats=action_stats, min_max_margin=min_max_margin)
+        self.how = _require_stats(action_stats, "min", "max"), min_max_margin
 
     @staticmethod
     def transform_from_tanh(
@@ -215,20 +194,13 @@ class RescaleFromTanhWithMinMax(_Rescale):
 class VectorRescaleFromTanhWithMinMax(_VectorRescale):
     """`RescaleFromTanhWithMinMax` of a vector environment."""
 
+    transform_from_tanh = staticmethod(RescaleFromTanhWithMinMax.transform_from_tanh)
+
     def __init__(
         self, env: gym.vector.VectorEnv, action_stats: ActionStats, min_max_margin: float = 0.0
     ):
-        RecordConstructorArgs.__init__(
-            self, action_stats=action_stats, min_max_margin=min_max_margin
-        )
-        self._init_rescale(env)
-        self.action_stats = _require_stats(action_stats, "min", "max")
-        self.min_max_margin = min_max_margin
-
-    def action(self, action: np.ndarray) -> np.ndarray:
-        return RescaleFromTanhWithMinMax.transform_from_tanh(
-            action, self.action_stats, self.min_max_margin
-        )
+        super().__init__(env, action_stats=action_stats, min_max_margin=min_max_margin)
+        self.how = _require_stats(action_stats, "min", "max"), min_max_margin
 
 
 def _to_unit(action: np.ndarray, action_space: spaces.Box) -> np.ndarray:
@@ -251,9 +223,10 @@ def _unit_box(space: spaces.Box) -> spaces.Box:
     return spaces.Box(-1.0, 1.0, space.shape, space.dtype.type)
 
 
-def _require_bounds(space: spaces.Box) -> None:
+def _bounded(space: spaces.Box) -> spaces.Box:
     if not space.is_bounded():
         raise UserError(f"RescaleFromTanh needs finite action bounds; got {space}")
+    return space
 
 
 def _require_stats(stats: ActionStats, *names: str) -> ActionStats:

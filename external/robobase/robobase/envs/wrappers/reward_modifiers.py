@@ -7,45 +7,46 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import RecordConstructorArgs
 
 from robobase.envs.wrappers.core import EnvWrapper, VectorEnvWrapper, vector_counterpart_of
 from robobase.errors import UserError
 
 
-class ShapeRewards(EnvWrapper):
-    """Return `reward_shaping_fn(reward)`; for a vector environment it gets the `(N,)` array."""
+class _Shaping:
+    """`step` of both wrappers."""
 
-    def __init__(self, env: gym.Env, reward_shaping_fn: Callable[[Any], Any]):
-        RecordConstructorArgs.__init__(self, reward_shaping_fn=reward_shaping_fn)
-        gym.Wrapper.__init__(self, env)
-        self._shape = reward_shaping_fn
+    env: Any
+    _shape: Callable[[Any], Any]
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, self._shape(reward), terminated, truncated, info
 
 
-@vector_counterpart_of(ShapeRewards)
-class VectorShapeRewards(VectorEnvWrapper):
-    """`ShapeRewards` of a vector environment."""
+class ShapeRewards(_Shaping, EnvWrapper):
+    """Return `reward_shaping_fn(reward)`; for a vector environment it gets the `(N,)` array."""
 
-    def __init__(self, env: gym.vector.VectorEnv, reward_shaping_fn: Callable[[Any], Any]):
-        RecordConstructorArgs.__init__(self, reward_shaping_fn=reward_shaping_fn)
-        gym.vector.VectorWrapper.__init__(self, env)
+    def __init__(self, env: gym.Env, reward_shaping_fn: Callable[[Any], Any], **arguments: Any):
+        super().__init__(env, **(arguments or {"reward_shaping_fn": reward_shaping_fn}))
         self._shape = reward_shaping_fn
 
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        observations, rewards, terminated, truncated, infos = self.env.step(actions)
-        return observations, self._shape(rewards), terminated, truncated, infos
+
+@vector_counterpart_of(ShapeRewards)
+class VectorShapeRewards(_Shaping, VectorEnvWrapper):
+    """`ShapeRewards` of a vector environment."""
+
+    def __init__(
+        self, env: gym.vector.VectorEnv, reward_shaping_fn: Callable[[Any], Any], **arguments: Any
+    ):
+        super().__init__(env, **(arguments or {"reward_shaping_fn": reward_shaping_fn}))
+        self._shape = reward_shaping_fn
 
 
 class ScaleReward(ShapeRewards):
     """Multiply the reward by `scale`."""
 
     def __init__(self, env: gym.Env, scale: float):
-        RecordConstructorArgs.__init__(self, scale=scale)
-        super().__init__(env, lambda reward: reward * scale)
+        super().__init__(env, lambda reward: reward * scale, scale=scale)
 
 
 @vector_counterpart_of(ScaleReward)
@@ -53,16 +54,15 @@ class VectorScaleReward(VectorShapeRewards):
     """`ScaleReward` of a vector environment."""
 
     def __init__(self, env: gym.vector.VectorEnv, scale: float):
-        RecordConstructorArgs.__init__(self, scale=scale)
-        super().__init__(env, lambda reward: reward * scale)
+        super().__init__(env, lambda reward: reward * scale, scale=scale)
 
 
 class ClipReward(ShapeRewards):
     """Clip the reward to `[lower_bound, upper_bound]`."""
 
     def __init__(self, env: gym.Env, lower_bound: float, upper_bound: float):
-        RecordConstructorArgs.__init__(self, lower_bound=lower_bound, upper_bound=upper_bound)
-        super().__init__(env, _clip_to(lower_bound, upper_bound))
+        bounds = {"lower_bound": lower_bound, "upper_bound": upper_bound}
+        super().__init__(env, _clip_to(**bounds), **bounds)
 
 
 @vector_counterpart_of(ClipReward)
@@ -70,8 +70,8 @@ class VectorClipReward(VectorShapeRewards):
     """`ClipReward` of a vector environment."""
 
     def __init__(self, env: gym.vector.VectorEnv, lower_bound: float, upper_bound: float):
-        RecordConstructorArgs.__init__(self, lower_bound=lower_bound, upper_bound=upper_bound)
-        super().__init__(env, _clip_to(lower_bound, upper_bound))
+        bounds = {"lower_bound": lower_bound, "upper_bound": upper_bound}
+        super().__init__(env, _clip_to(**bounds), **bounds)
 
 
 def _clip_to(lower_bound: float, upper_bound: float) -> Callable[[Any], Any]:

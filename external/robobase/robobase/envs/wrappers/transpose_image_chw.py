@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
 
 from robobase.envs.vector_compat import Observation
 from robobase.envs.wrappers.core import (
-    EnvWrapper,
+    ObservationWrapper,
     VectorObservationWrapper,
     box_entries,
     vector_counterpart_of,
 )
 
 
-class TransposeImageCHW(EnvWrapper):
+class TransposeImageCHW(ObservationWrapper):
     """Every Dict entry with three axes `(H, W, C)` becomes `(C, H, W)`, uint8 0..255."""
 
     def __init__(self, env: gym.Env):
-        RecordConstructorArgs.__init__(self)
-        gym.Wrapper.__init__(self, env)
+        super().__init__(env)
         self._images = _image_names(env.observation_space)
         self.observation_space = _chw_space(env.observation_space, self._images)
 
     def observation(self, observation: Observation) -> Observation:
         return _to_chw(observation, self._images)
-
-    def reset(self, **kwargs: Any) -> tuple[Observation, dict[str, Any]]:
-        observation, info = self.env.reset(**kwargs)
-        return self.observation(observation), info
-
-    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self.observation(observation), reward, terminated, truncated, info
 
 
 @vector_counterpart_of(TransposeImageCHW)
@@ -44,8 +32,7 @@ class VectorTransposeImageCHW(VectorObservationWrapper):
     """`TransposeImageCHW` of a vector environment: `(N, H, W, C)` becomes `(N, C, H, W)`."""
 
     def __init__(self, env: gym.vector.VectorEnv):
-        RecordConstructorArgs.__init__(self)
-        gym.vector.VectorWrapper.__init__(self, env)
+        super().__init__(env)
         self._images = _image_names(env.single_observation_space)
         self._set_single_observation_space(_chw_space(env.single_observation_space, self._images))
 

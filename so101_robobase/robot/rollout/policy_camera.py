@@ -1,7 +1,5 @@
-"""Pictures for the policy: made when asked for, or in a thread of their own, the newest wins."""
+"""Cameras that give what the policy sees: a simulated one, or a real one and its networks."""
 
-import atexit
-import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,7 +8,6 @@ import numpy as np
 from robobase.errors import UserError
 from so101_robobase.envs.observer import Observer, make_observer
 from so101_robobase.robot.loop.clock import Clock
-from so101_robobase.robot.rollout.frame_watch import FrameWatch
 from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.sim.sight import SCENE, SIMULATED
 from so101_robobase.sim.simulation import Simulation
@@ -20,7 +17,7 @@ from so101_robobase.vision.observation import rgb, seg, seg_depth
 _ONLY = np.array([0])
 
 
-class Eyes(Protocol):
+class PolicyCamera(Protocol):
     """Makes pictures. One thread calls all methods; errors other than UserError are bugs."""
 
     def open(self) -> None:
@@ -46,7 +43,7 @@ class Camera(Protocol):
         """Stop it; never hangs."""
 
 
-class SimulatedEyes:
+class SimulatedPolicyCamera:
     """The wrist camera of a simulated scene, seen as `config` says (`TaskConfig.sight` included).
 
     Args:
@@ -80,7 +77,7 @@ class SimulatedEyes:
             self._observer = None
 
 
-class CameraEyes:
+class RealPolicyCamera:
     """A real camera and the networks that turn its frames into what the policy was trained on.
 
     Args:
@@ -148,95 +145,3 @@ class CameraEyes:
 
     def close(self) -> None:
         self._camera.close()
-
-
-class Sight(Protocol):
-    """What the loop asks for pictures."""
-
-    def start(self) -> None:
-        """Begin to look; returns when the first picture is there. May be repeated, not after
-        `close`. Raises UserError."""
-
-    def latest(self) -> Picture:
-        """The newest picture, at once; its time says how old it is. Raises UserError."""
-
-    def close(self) -> None:
-        """Stop looking."""
-
-
-class PromptSight:
-    """Looks when asked, in the caller's thread: for clocks that stand still meanwhile."""
-
-    def __init__(self, eyes: Eyes):
-        self._eyes, self._watch = eyes, FrameWatch()
-        self._open = False
-
-    def start(self) -> None:
-        if not self._open:
-            self._eyes.open()
-            self._open = True
-
-    def latest(self) -> Picture:
-        return self._watch.note(self._eyes.look())
-
-    def close(self) -> None:
-        self._eyes.close()
-
-
-class BackgroundSight:
-    """Looks all the time in a thread; whoever asks gets the newest, never waits.
-
-    Args:
-        interval: least time between two looks, s, so that a quick source leaves the cores alone.
-        patience: how long `start` waits for the first picture, s. Cameras and networks have limits
-            of their own; a network may have to be downloaded.
-    """
-
-    def __init__(self, eyes: Eyes, clock: Clock, interval: float = 0.0, patience: float = 600.0):
-        self._eyes, self._watch, self._clock = eyes, FrameWatch(), clock
-        self._interval, self._patience = interval, patience
-        self._newest: Picture | None = None
-        self._error: UserError | None = None
-        self._first = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sight", daemon=True)
-
-    def start(self) -> None:
-        if self._thread.ident is None:
-            self._thread.start()
-        if not self._first.wait(self._patience):
-            raise UserError(f"no picture within {self._patience:g} s; check the camera")
-        if self._error is not None:
-            raise self._error
-        # Before OpenGL is taken from a thread that draws: exit handlers run last in, first out.
-        atexit.register(self.close)
-
-    def latest(self) -> Picture:
-        if self._error is not None:
-            raise self._error
-        assert self._newest is not None, "start first"
-        return self._newest
-
-    def close(self) -> None:
-        atexit.unregister(self.close)
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2)
-
-    def _run(self) -> None:
-        try:
-            self._eyes.open()
-            while not self._stop.is_set():
-                due = self._clock.now() + self._interval
-                self._newest = self._watch.note(self._eyes.look())
-                self._first.set()
-                self._clock.wait_until(due)
-        except UserError as error:
-            self._error = error
-        except Exception as error:
-            self._error = UserError(
-                f"the camera's pictures stopped: {type(error).__name__}: {error}"
-            )
-        finally:
-            self._first.set()
-            self._eyes.close()

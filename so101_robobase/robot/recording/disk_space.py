@@ -8,7 +8,7 @@ from robobase.errors import UserError
 _ENOUGH = 4_000_000  # bytes: log, report, joints and pictures of some twenty episodes
 
 
-def check_room(folder: Path) -> None:
+def check_disk_space(folder: Path) -> None:
     """Write as much into `folder` as a rollout may, and take it away again.
 
     Raises UserError where that cannot be done: a full disk, a quota, a limit of file sizes.

@@ -9,6 +9,7 @@ import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.arm.model import SO101
 from so101_robobase.base.settings import from_mapping
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.tasks.config import TaskConfig
@@ -35,7 +36,7 @@ class EmulatorConfig:
     seed: int = 0
     arm: int = 0
     pose: Sequence[float] | None = None
-    ids: Sequence[int] = tuple(range(1, NUM_JOINTS + 1))
+    ids: Sequence[int] = SO101.each("servo")
     timing: bool = True
     faults: Sequence[Fault] = ()
 

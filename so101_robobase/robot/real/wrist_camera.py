@@ -4,10 +4,10 @@ from typing import Protocol
 
 import numpy as np
 
-from so101_robobase.robot.words import EMULATED_ARM, words_for
+from so101_robobase.robot.person.hints import EMULATED_ARM, hints_for
 
 
-class WristCamera(Protocol):
+class RatedCamera(Protocol):
     """A `sight.Camera` that knows how quick it is."""
 
     frame_rate: float  # frames a second, measured by `open`
@@ -19,9 +19,9 @@ class WristCamera(Protocol):
     def close(self) -> None: ...
 
 
-def make_camera(source: str, width: int, height: int, fps: int) -> WristCamera:
+def make_camera(source: str, width: int, height: int, fps: int) -> RatedCamera:
     """A camera, not open yet: that of the emulator whose port `source` is, or LeRobot's."""
-    if words_for(source) is EMULATED_ARM:
+    if hints_for(source) is EMULATED_ARM:
         from so101_robobase.robot.emulator.emulated_camera import EmulatedCamera
 
         return EmulatedCamera(source, width, height, fps)

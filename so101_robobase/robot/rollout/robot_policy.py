@@ -18,7 +18,7 @@ from so101_robobase.vision.observation import proprioception
 
 
 @dataclass(frozen=True)
-class Decision:
+class PolicyAction:
     """What the policy wants."""
 
     action: np.ndarray  # (A,) in [-1, 1], or nan where the networks have gone astray
@@ -71,7 +71,9 @@ class RobotPolicy:
         agent.train(False)
         agent.reset(TRAINED, [agent.num_train_envs])
 
-    def act(self, picture: np.ndarray, joint_pos: np.ndarray, joint_vel: np.ndarray) -> Decision:
+    def act(
+        self, picture: np.ndarray, joint_pos: np.ndarray, joint_vel: np.ndarray
+    ) -> PolicyAction:
         """The next action.
 
         Args:
@@ -84,7 +86,7 @@ class RobotPolicy:
             actions = self._policy.act(observation)  # (S, A)
             self._planned.add(actions)
             self._value = self._estimate(observation, actions) if self._judges else None
-        return Decision(self._planned.actions.popleft().astype(np.float64), self._value)
+        return PolicyAction(self._planned.actions.popleft().astype(np.float64), self._value)
 
     def warm_up(self) -> None:
         """Act once on nothing, so that the first real step is as quick as the others."""

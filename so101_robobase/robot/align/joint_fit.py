@@ -201,7 +201,7 @@ def measure(
     Raises:
         UserError: torque stays on, the arm does not answer, or it keeps moving.
     """
-    let_go(driver)
+    torque_off(driver)
     readings = []
     for number, pose in enumerate(poses, 1):
         prompt = f"\npose {number} of {len(poses)}, {pose.name}: {pose.words}\nHold still; Enter: "
@@ -215,7 +215,7 @@ def measure(
     return np.stack(readings)
 
 
-def let_go(driver: Driver) -> None:
+def torque_off(driver: Driver) -> None:
     """Torque off. Raises UserError where that is not certain."""
     unconfirmed = driver.release()
     if unconfirmed:

@@ -8,7 +8,7 @@ MARKER = ".emulator"
 
 
 @dataclass(frozen=True)
-class Words:
+class OperatorHints:
     """Parts of sentences; each may stand after a colon or "and"."""
 
     cut_power: str  # where nothing else takes torque away
@@ -22,7 +22,7 @@ class Words:
     ready: str  # before an arm moves; followed by "press Enter"
 
 
-REAL_ARM = Words(
+REAL_ARM = OperatorHints(
     cut_power="switch the arm's power off",
     before_cut="hold the arm before you switch its power off",
     restart="free the joint, check cables and power supply, let it cool, then switch the arm off "
@@ -35,7 +35,7 @@ REAL_ARM = Words(
     ready="keep a hand on the power switch, and ",
 )
 _EMULATED = "see which of its faults are on, or start the emulator again"
-EMULATED_ARM = Words(
+EMULATED_ARM = OperatorHints(
     cut_power="nobody can be hurt, the emulated arm ends with its emulator",
     before_cut="",
     restart=_EMULATED,
@@ -46,7 +46,7 @@ EMULATED_ARM = Words(
     hand="move it with `so101_robobase robot emulator hand`",
     ready="",
 )
-SIMULATED_ARM = Words(
+SIMULATED_ARM = OperatorHints(
     cut_power="nobody can be hurt, the simulated arm ends with this command",
     before_cut="",
     restart="start again",
@@ -59,7 +59,7 @@ SIMULATED_ARM = Words(
 )
 
 
-def words_for(port: str | None) -> Words:
+def hints_for(port: str | None) -> OperatorHints:
     """Those for the arm on serial port `port`, an emulator's or a real one's; None: simulated."""
     if port is None:
         return SIMULATED_ARM

@@ -1,33 +1,34 @@
 """An emulated arm for a person: how to reach it, and how it is."""
 
-import argparse
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
 from robobase.errors import UserError
 from robobase.reading import read_json
-from so101_robobase.robot.emulator.client import BusState, EmulatedBus
-from so101_robobase.robot.emulator.config import EmulatorConfig
-from so101_robobase.robot.emulator.protocol import Complaint
-from so101_robobase.robot.emulator.schedule import load_schedule
-from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.arm.joints import NUM_JOINTS
+from so101_robobase.robot.emulator.client import EmulatedBus
+from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
+from so101_robobase.robot.emulator.protocol import Alarm
+from so101_robobase.robot.emulator.shared import BusState
 
 _REFRESH = 0.2  # s
 
 
-def run_session(args: argparse.Namespace) -> None:
-    """Emulate until Ctrl-C, or raise UserError."""
-    faults = load_schedule(args.faults) if args.faults else []
-    config = EmulatorConfig(LiftConfig(), args.seed, args.arm, faults=faults)
+def run_session(config: EmulatorConfig, link: Path, id: str, folder: Path | None) -> None:
+    """Emulate at `link` until Ctrl-C, or raise UserError.
+
+    `folder` gets LeRobot's calibration of the arm, which it calls `id`.
+    """
 
     def starting(waited: float) -> None:
         _rewrite(f"starting … {waited:.0f} s")
 
-    with EmulatedBus(config, args.link, starting) as bus:
+    with EmulatedBus(config, link, starting) as bus:
         _rewrite("")
-        print(_instructions(args, bus))
+        print(_instructions(bus, id, folder))
         try:
             while bus.alive:
                 _rewrite(status_line(bus.state()))
@@ -40,33 +41,33 @@ def run_session(args: argparse.Namespace) -> None:
 
 def status_line(state: BusState) -> str:
     """How an emulated arm is, in one line."""
-    degrees = " ".join(f"{angle:6.1f}" for angle in np.rad2deg(state.qpos[:6]))
+    degrees = " ".join(f"{angle:6.1f}" for angle in np.rad2deg(state.qpos[:NUM_JOINTS]))
     torque = "".join("-" if limp else "T" for limp in state.limp)
-    complaints = {
-        f"{number}:{Complaint(int(bits)).name or Complaint(int(bits))!s}"
-        for number, bits in enumerate(state.complaints, 1)
+    alarms = {
+        f"{number}:{Alarm(int(bits)).name or Alarm(int(bits))!s}"
+        for number, bits in enumerate(state.alarms, 1)
         if bits
     }
     port = "" if state.plugged else "  UNPLUGGED"
     return (
         f"{state.simulated:7.1f} s  joints {degrees} deg  torque {torque}  "
-        f"packets {state.packets}{port}  {' '.join(sorted(complaints)).lower()}"
+        f"packets {state.packets}{port}  {' '.join(sorted(alarms)).lower()}"
     )
 
 
-def _instructions(args: argparse.Namespace, bus: EmulatedBus) -> str:
+def _instructions(bus: EmulatedBus, id: str, folder: Path | None) -> str:
     where, hint = "", "It needs a calibration: give --calibration_dir for a file that fits.\n"
-    if args.calibration_dir is not None:
-        path = args.calibration_dir / f"{args.id}.json"
+    if folder is not None:
+        path = folder / f"{id}.json"
         if path.exists() and read_json(path, what="calibration") != bus.calibration:
             raise UserError(f"{path} is the calibration of another arm; give another --id")
-        bus.write_calibration(args.calibration_dir, args.id)
+        bus.write_calibration(folder, id)
         hint = ""
-        where = f" --robot.calibration_dir={args.calibration_dir}"
+        where = f" --robot.calibration_dir={folder}"
     return (
         f"An emulated SO-101 listens on {bus.port}. With LeRobot:\n"
         f"  lerobot-teleoperate --robot.type=so101_follower --robot.port={bus.port} "
-        f"--robot.id={args.id}{where} ...\n"
+        f"--robot.id={id}{where} ...\n"
         f"{hint}Ctrl-C stops it."
     )
 

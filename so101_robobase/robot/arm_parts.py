@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment
-from so101_robobase.robot import extras
+from so101_robobase.arm.model import SO101
+from so101_robobase.base.extras import require_robot
 from so101_robobase.robot.emulator.faults import JOINT, Fault
 from so101_robobase.robot.loop.arm_loop import NoWatchdog, Watchdog
 from so101_robobase.robot.loop.clock import Clock, RealClock
 from so101_robobase.robot.loop.driver import Driver
+from so101_robobase.robot.person.hints import REAL_ARM, SIMULATED_ARM, OperatorHints, hints_for
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
-from so101_robobase.robot.words import REAL_ARM, SIMULATED_ARM, Words, words_for
 from so101_robobase.tasks.config import TaskConfig
 
 if TYPE_CHECKING:
     from so101_robobase.robot.emulator.client import EmulatedBus
 
-RESTING = (0.0, -1.7, 1.6, 0.8, 0.0, 0.0)
+RESTING = SO101.each("rest")
 """rad: folded above the table, as a person leaves an arm."""
 
 
@@ -36,7 +37,7 @@ class ArmParts:
     start_watchdog: Callable[[], Watchdog]  # called before the driver is connected
     alignment: Alignment  # of this arm's servo units with the model
     what: str  # a line about it for people
-    words: Words  # what they are told to do with it
+    hints: OperatorHints  # what they are told to do with it
 
 
 def simulated_arm(body: Body, alignment: Alignment, faults: Sequence[Fault] = ()) -> ArmParts:
@@ -57,7 +58,7 @@ def simulated_arm(body: Body, alignment: Alignment, faults: Sequence[Fault] = ()
         start_watchdog=NoWatchdog,
         alignment=alignment,
         what="simulated (MuJoCo), in step with the loop",
-        words=SIMULATED_ARM,
+        hints=SIMULATED_ARM,
     )
 
 
@@ -73,9 +74,9 @@ def emulated_arm(
     Raises:
         UserError: LeRobot is missing.
     """
-    extras.require("lerobot")  # now, not after the emulator's start
+    require_robot("lerobot")  # now, not after the emulator's start
     from so101_robobase.robot.emulator.client import EmulatedBus
-    from so101_robobase.robot.emulator.config import EmulatorConfig
+    from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 
     print("starting the emulated servos, which takes some seconds", flush=True)
@@ -95,7 +96,7 @@ def emulated_arm(
         # Emulated servos are put together as the model's.
         alignment=Alignment(camera=alignment.camera, servos=alignment.servos),
         what=f"LeRobot's driver on emulated servos at {bus.port}",
-        words=words_for(bus.port),
+        hints=hints_for(bus.port),
     )
     return arm, bus
 
@@ -107,10 +108,10 @@ def real_arm(port: str, calibration: Path, alignment: Alignment, folder: Path) -
         UserError: LeRobot is missing, the port cannot be opened, or the servos there are not those
             of `calibration`.
     """
-    extras.require("lerobot")
+    require_robot("lerobot")
     from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 
-    words = words_for(port)
+    hints = hints_for(port)
     driver = LeRobotDriver(port, calibration)
     try:
         driver.bus.open()
@@ -122,8 +123,8 @@ def real_arm(port: str, calibration: Path, alignment: Alignment, folder: Path) -
         clock=RealClock(),
         start_watchdog=_watchdog_of(port, folder),
         alignment=alignment,
-        what=f"SO-101 at {port}" if words is REAL_ARM else f"an emulated SO-101 at {port}",
-        words=words,
+        what=f"SO-101 at {port}" if hints is REAL_ARM else f"an emulated SO-101 at {port}",
+        hints=hints,
     )
 
 
@@ -135,7 +136,7 @@ def _watchdog_of(port: str, folder: Path) -> Callable[[], Watchdog]:
         from so101_robobase.robot.safety import watchdog
 
         try:
-            return watchdog.Watchdog(port, IDS, log=folder / "watchdog.log")
+            return watchdog.WatchdogProcess(port, IDS, log=folder / "watchdog.log")
         except (OSError, RuntimeError) as error:
             raise UserError(f"the arm cannot be watched over: {error}") from error
 

@@ -5,7 +5,7 @@ from typing import Protocol
 from so101_robobase.robot.simulated.body import Body
 
 
-class Scene(Protocol):
+class Workcell(Protocol):
     """The table in front of the arm."""
 
     asks: bool
@@ -18,7 +18,7 @@ class Scene(Protocol):
         """Whether the task was done in this episode; None: only a person can tell."""
 
 
-class PersonsScene:
+class AttendedWorkcell:
     """A real table: a person puts the cube down and says what came of it."""
 
     asks = True
@@ -30,7 +30,7 @@ class PersonsScene:
         return None
 
 
-class BodyScene:
+class SimulatedWorkcell:
     """The table of a simulated body; cubes lie as in evaluation episodes from `seed`."""
 
     asks = False

@@ -1,6 +1,5 @@
 """One rollout from the command line: check, assemble, ask, run, report."""
 
-import argparse
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,6 +14,7 @@ from robobase.run_snapshot import locate
 from so101_robobase.arm import alignment as alignments
 from so101_robobase.arm.alignment import Alignment
 from so101_robobase.arm.control import CONTROL_PERIOD, num_actions
+from so101_robobase.arm.joints import JOINTS
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.base.cli import INTERRUPTED
 from so101_robobase.base.files import claimed, output_folder
@@ -24,23 +24,24 @@ from so101_robobase.evaluation.session import parse_overrides
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.dry_run import DryRun
 from so101_robobase.robot.loop.events import EventLog
-from so101_robobase.robot.person.arguments import EMULATED, REAL, SIM
+from so101_robobase.robot.person.arm_arguments import EMULATED, REAL, SIM
 from so101_robobase.robot.person.keys import has_keys, terminal_keys
-from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundObserver
+from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundListener
+from so101_robobase.robot.recording.disk_space import check_disk_space
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.last_pictures import LastPictures
 from so101_robobase.robot.recording.records import records_per_second
-from so101_robobase.robot.recording.room import check_room
-from so101_robobase.robot.rollout.parts import Parts
-from so101_robobase.robot.rollout.policy import RobotPolicy
-from so101_robobase.robot.rollout.rollout import Rollout, Settings
+from so101_robobase.robot.rollout.parts import RolloutParts
+from so101_robobase.robot.rollout.robot_policy import RobotPolicy
+from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
+from so101_robobase.robot.rollout.rollout_options import RolloutOptions
 from so101_robobase.robot.rollout.rollout_report import (
     announce,
     ask_to_begin,
     report,
     was_interrupted,
 )
-from so101_robobase.robot.rollout.start import start_pose
+from so101_robobase.robot.rollout.start_pose import start_pose
 from so101_robobase.robot.safety.limits import load as load_limits
 from so101_robobase.sim.sight import SCENE, SIMULATED
 from so101_robobase.tasks.config import TaskConfig
@@ -49,8 +50,8 @@ CUT_SHORT = 1
 """Exit code of a rollout that did not come to its end."""
 
 
-def run_rollout(args: argparse.Namespace) -> int:
-    """Runs `args.snapshot` as the command line says.
+def run_rollout(options: RolloutOptions) -> int:
+    """Runs `options.snapshot` as `options` say.
 
     Returns the exit code: 0, `CUT_SHORT` (also where a recording failed) or `INTERRUPTED`.
 
@@ -58,158 +59,165 @@ def run_rollout(args: argparse.Namespace) -> int:
         UserError: any argument that cannot be used, an arm or a camera that is not as it should;
             nothing has moved by then.
     """
-    args.device = str(compute.usable_device(args.device))
-    if args.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
+    options = replace(
+        options,
+        device=str(compute.usable_device(options.device)),
+        snapshot=locate(options.snapshot),
+    )
+    if options.segmentation is None:  # a step of the policy takes milliseconds; threads add jitter
         torch.set_num_threads(1)
-    overrides = _replaced(args) | parse_overrides(args.overrides)
-    args.snapshot = locate(args.snapshot)
-    policy = load_policy(args.snapshot, args.device, overrides, args.trust)
-    config = _task(args, policy)
-    alignment = alignments.load(args.alignment) if args.alignment else Alignment()
-    limits = load_limits(args.limits)
-    physics = config.build_scene().model
-    kinematics = Kinematics.from_model(physics)
-    judge = args.display is not None or args.record is not None
+    overrides = _replaced(options) | parse_overrides(options.overrides)
+    policy = load_policy(options.snapshot, options.device, overrides, options.trust)
+    config = _task(options, policy)
+    alignment = alignments.load(options.alignment) if options.alignment else Alignment()
+    limits = load_limits(options.limits)
+    scene = config.build_scene()
+    if scene.arm.joint_names != JOINTS:
+        raise UserError(
+            f"env.scene.arm={config.scene.arm} has the joints {', '.join(scene.arm.joint_names)}; "
+            "a rollout moves an SO-101"
+        )
+    physics, kinematics = scene.model, Kinematics.from_model(scene.model, scene.arm)
+    judge = options.display is not None or options.record is not None
     robot_policy = RobotPolicy(policy, kinematics, judge)
     start = start_pose(config)
-    settings = Settings(
-        tell_steps=args.step or args.dry_run,
-        num_episodes=args.num_episodes,
-        episode_time=args.episode_time_s or config.episode_length * CONTROL_PERIOD,
-        action_scale=args.action_scale,
-        step=args.step,
-        self_test=not args.no_self_test,
-        on_stop=args.on_stop,
+    settings = RolloutSettings(
+        tell_steps=options.step or options.dry_run,
+        num_episodes=options.num_episodes,
+        episode_time=options.episode_time_s or config.episode_length * CONTROL_PERIOD,
+        action_scale=options.action_scale,
+        step=options.step,
+        self_test=not options.no_self_test,
+        on_stop=options.on_stop,
     )
-    default = output_folder(args.snapshot) / "rollouts"
+    default = output_folder(options.snapshot) / "rollouts"
     marks = ("rollout.json", "events.jsonl"), "a rollout", "--output_dir"
-    with claimed(args.output_dir, default, *marks) as folder, ExitStack() as resources:
-        check_room(folder)  # an arm that moves must not find the disk full
+    with claimed(options.output_dir, default, *marks) as folder, ExitStack() as resources:
+        check_disk_space(folder)  # an arm that moves must not find the disk full
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
-        observers = _observers(args, config, folder, resources)
-        parts = _assemble(args, config, alignment, folder, resources)
-        resources.callback(parts.sight.close)
-        driver = DryRun(parts.arm.driver) if args.dry_run else parts.arm.driver
+        observers = _observers(options, config, folder, resources)
+        parts = _assemble(options, config, alignment, folder, resources)
+        resources.callback(parts.stream.close)
+        driver = DryRun(parts.arm.driver) if options.dry_run else parts.arm.driver
         arm = assemble_arm(driver, physics, parts.arm.clock, events, parts.arm.alignment, limits)
-        if parts.scene.asks:
+        if parts.workcell.asks:
             print("starting the camera and what looks at its pictures", flush=True)
-            parts.sight.start()
-        announce(args, parts.arm.what, parts.arm.words, settings, start, folder, has_keys())
-        if parts.scene.asks and not args.yes:
-            ask_to_begin(parts.arm.words)
+            parts.stream.start()
+        announce(options, parts.arm.what, parts.arm.hints, settings, start, folder, has_keys())
+        if parts.workcell.asks and not options.yes:
+            ask_to_begin(parts.arm.hints)
         rollout = Rollout(
             arm=arm,
-            sight=parts.sight,
+            stream=parts.stream,
             policy=robot_policy,
-            scene=parts.scene,
+            workcell=parts.workcell,
             kinematics=kinematics,
             start=start,
             settings=settings,
             observers=observers,
-            logger=EpisodeLogger(folder, _meta(args, parts.arm.alignment), parts.state),
+            logger=EpisodeLogger(folder, _meta(options, parts.arm.alignment), parts.state),
             start_watchdog=parts.arm.start_watchdog,
-            words=parts.arm.words,
+            hints=parts.arm.hints,
             keys=resources.enter_context(terminal_keys()),
         )
         result = rollout.run()
-    written = report(args, settings, result, events, folder, parts.arm.words)
+    written = report(options, settings, result, events, folder, parts.arm.hints)
     if was_interrupted(result):
         return INTERRUPTED
     failed = any(observer.failure is not None for observer in observers)
     return CUT_SHORT if result.stopped or result.unconfirmed or failed or not written else 0
 
 
-def _replaced(args: argparse.Namespace) -> dict[str, Any]:
+def _replaced(options: RolloutOptions) -> dict[str, Any]:
     """Overrides: what the snapshot names is not opened where the command line names its own."""
     neutral = {
         "segmentation": ("env.sight.segmentation", None),
         "depth": ("env.sight.depth", SCENE),
         "alignment": ("env.scene.alignment", None),
     }
-    return dict(kept for name, kept in neutral.items() if getattr(args, name) is not None)
+    return dict(kept for name, kept in neutral.items() if getattr(options, name) is not None)
 
 
-def _task(args: argparse.Namespace, policy: Policy) -> TaskConfig:
+def _task(options: RolloutOptions, policy: Policy) -> TaskConfig:
     """The snapshot's task; a simulated arm and its camera are as the command line says."""
     config = policy.task()
     for name, what, kinds in (
         ("segmentation", "class ids", ("seg", "seg_depth")),
         ("depth", "disparity", ("seg_depth",)),
     ):
-        if getattr(args, name) is not None and config.observation not in kinds:
+        if getattr(options, name) is not None and config.observation not in kinds:
             raise UserError(
                 f"--{name} finds {what}, which this policy does not see "
                 f"(observation={config.observation}); leave it out"
             )
-    if args.robot == REAL:
+    if options.robot == REAL:
         return config
-    if args.depth not in (None, SCENE, SIMULATED) and args.segmentation is None:
+    if options.depth not in (None, SCENE, SIMULATED) and options.segmentation is None:
         raise UserError("--depth with a network needs --segmentation with one too")
     sight = config.sight
-    if args.segmentation is not None:
-        sight = replace(sight, segmentation=args.segmentation)
-    if args.depth is not None:
-        sight = replace(sight, depth=args.depth)
+    if options.segmentation is not None:
+        sight = replace(sight, segmentation=options.segmentation)
+    if options.depth is not None:
+        sight = replace(sight, depth=options.depth)
     scene = config.scene
-    if args.alignment is not None:
-        scene = replace(scene, alignment=str(args.alignment))
+    if options.alignment is not None:
+        scene = replace(scene, alignment=str(options.alignment))
     return replace(config, sight=sight, scene=scene)
 
 
 def _observers(
-    args: argparse.Namespace, config: TaskConfig, folder: Path, resources: ExitStack
-) -> list[BackgroundObserver]:
-    observers: list[BackgroundObserver] = [LastPictures(folder)]
+    options: RolloutOptions, config: TaskConfig, folder: Path, resources: ExitStack
+) -> list[BackgroundListener]:
+    observers: list[BackgroundListener] = [LastPictures(folder)]
     resources.callback(observers[-1].close)
-    if args.record is not None:
-        from so101_robobase.base.arguments import parse_frame_size
+    if options.record is not None:
         from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
 
         size = config.image_size
         observers.append(
             DatasetRecorder(
-                args.record,
+                options.record,
                 (CHANNELS[config.observation], size, size),
                 num_actions(config.control),
-                parse_frame_size(args.camera_size) if args.robot == REAL else None,
+                options.frame_size if options.robot == REAL else None,
                 fps=records_per_second(config.action_repeat),
-                robot_type="so101_mujoco" if args.robot == SIM else "so101_follower",
+                robot_type="so101_mujoco" if options.robot == SIM else "so101_follower",
                 # A simulation may be quicker; nothing of it is left out.
-                most_waiting=sys.maxsize if args.robot == SIM else MOST_WAITING,
+                most_waiting=sys.maxsize if options.robot == SIM else MOST_WAITING,
             )
         )
         resources.callback(observers[-1].close)
-    if args.display is not None:
+    if options.display is not None:
         from so101_robobase.robot.recording.display import RerunDisplay
 
-        if args.robot == SIM:
-            observers.append(RerunDisplay(args.display, most_waiting=sys.maxsize))
+        if options.robot == SIM:
+            observers.append(RerunDisplay(options.display, most_waiting=sys.maxsize))
         else:
-            observers.append(RerunDisplay(args.display))
+            observers.append(RerunDisplay(options.display))
         resources.callback(observers[-1].close)
     return observers
 
 
 def _assemble(
-    args: argparse.Namespace,
+    options: RolloutOptions,
     config: TaskConfig,
     alignment: Alignment,
     folder: Path,
     resources: ExitStack,
-) -> Parts:
-    if args.robot == SIM:
+) -> RolloutParts:
+    if options.robot == SIM:
         from so101_robobase.robot.rollout.assemble_sim import assemble
-    elif args.robot == EMULATED:
+    elif options.robot == EMULATED:
         from so101_robobase.robot.rollout.assemble_emulated import assemble
     else:
         from so101_robobase.robot.rollout.assemble_real import assemble
-    return assemble(args, config, alignment, folder, resources)
+    return assemble(options, config, alignment, folder, resources)
 
 
-def _meta(args: argparse.Namespace, alignment: Alignment) -> dict[str, Any]:
+def _meta(options: RolloutOptions, alignment: Alignment) -> dict[str, Any]:
     return {
         "alignment": alignments.to_plain(alignment),
         "control_period": CONTROL_PERIOD,
-        "snapshot": str(args.snapshot.resolve()),
-        "source": args.robot,
+        "snapshot": str(options.snapshot.resolve()),
+        "source": options.robot,
     }

@@ -18,7 +18,7 @@ from so101_robobase.robot.safety.filter import SafetyFilter
 
 Array = NDArray[np.float64]
 
-TURN = (0.12, 0.12, 0.12, 0.12, 0.12, 0.15)
+TURN = (*(0.12,) * (NUM_JOINTS - 1), 0.15)
 """rad that each joint turns, 7 degrees, the gripper 9."""
 
 SIZE = 0.3

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from so101_robobase.arm.joints import JOINTS
+from so101_robobase.arm.model import SO101
 from so101_robobase.base.files import written_whole
 
 COUNTS = 4096  # of the encoder, one turn
 COUNT = 2 * np.pi / COUNTS  # rad
 MIDDLE = (COUNTS - 1) / 2  # of every calibrated range
-_FULL_TURN = "wrist_roll"  # calibrated as a full turn by LeRobot
+_FULL_TURN = SO101.roll_joint  # calibrated as a full turn by LeRobot
 _GREATEST_OFFSET = 1500  # counts; the register holds 2047
 
 
@@ -50,7 +51,8 @@ def calibrate(joint_range: np.ndarray, arm: int) -> ArmCalibration:
     joints; the gripper's 0 to 100 are the ends of the model's jaw. Arms differ in where their
     encoders are mounted and so in their homing offsets.
     """
-    offsets = np.random.default_rng(arm).integers(-_GREATEST_OFFSET, _GREATEST_OFFSET + 1, 6)
+    rng = np.random.default_rng(arm)
+    offsets = rng.integers(-_GREATEST_OFFSET, _GREATEST_OFFSET + 1, len(JOINTS))
     servos, middles = [], []
     for index, joint in enumerate(JOINTS):
         lower, upper = (float(limit) for limit in joint_range[index])
