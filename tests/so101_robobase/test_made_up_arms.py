@@ -10,7 +10,7 @@ from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.control import ControlConfig, make_controller, num_actions
 from so101_robobase.arm.kinematics import Kinematics, rotation_error
 from so101_robobase.arm.model import SO101, describe
-from so101_robobase.envs.vector_env import LiftVectorEnv
+from so101_robobase.envs.vector_env import TaskVectorEnv
 from so101_robobase.sim.scene import SceneConfig, build_scene
 from so101_robobase.tasks.lift.config import LiftConfig
 
@@ -107,7 +107,7 @@ def test_controllers_have_as_many_targets_as_joints(scene, kinematics, mode):
 def play(config, steps, **settings):
     """The scripted pick's observations and whether each first episode succeeded."""
     lift = LiftConfig(scene=config, observation="state", teacher=True, **settings)
-    env = LiftVectorEnv(lift, NUM_ENVS)
+    env = TaskVectorEnv(lift, NUM_ENVS)
     observation, info = env.reset(seed=1)
     succeeded, running = np.zeros(NUM_ENVS, bool), np.ones(NUM_ENVS, bool)
     for _ in range(steps):
@@ -131,7 +131,7 @@ def test_the_scripted_pick_lifts_the_cube(config, scene):
 def test_randomised_episodes_go_on_where_they_were_saved(rigid):
     settings = {"scene": {"arm": rigid.arm}, "stage": {0: 1, 4: 1}, "joint_velocity": "differences"}
     settings |= {"randomization": {"physical": {"enabled": True}, "visual": {"enabled": True}}}
-    first, second = (LiftVectorEnv(num_envs=2, image_size=24, **settings) for _ in range(2))
+    first, second = (TaskVectorEnv(num_envs=2, image_size=24, **settings) for _ in range(2))
     first.reset(seed=3)
     second.reset(seed=4)
     for env in (first, second):

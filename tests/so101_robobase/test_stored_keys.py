@@ -33,8 +33,7 @@ WORDS = {  # hold words or numbers that are compared with what is known, and ope
     "env.reward_version",
     "env.on_success",
     "env.scene.servos",  # numbers
-    "env.control.mode",
-    "env.control.floor",
+    "env.control",
     "env.corruption.confusion",
     "env.stddev_schedule",
     "env.channel_kinds",
