@@ -9,6 +9,7 @@ from robobase.errors import UserError
 from so101_robobase.robot.emulator.attach import Emulator
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
+from so101_robobase.sim.scene import build_scene
 
 _NOISE = 2  # of 255, most: a sensor gives no two pictures that are alike
 _BANK = 8  # patterns of noise
@@ -30,7 +31,9 @@ class EmulatedCamera:
         self._emulator = emulator = Emulator(self.source)
         # Drawn at half the size, which a processor without graphics can do in time.
         half = max(1, self.width // 2), max(1, self.height // 2)
-        self._camera = SceneCamera(emulator.config.lift, lambda: emulator.state().qpos, half)
+        lift = emulator.config.lift
+        scene = build_scene(lift.scene)
+        self._camera = SceneCamera(scene, lambda: emulator.state().qpos, half, lift.renderer)
         self._camera.open()
         self._faults = CameraFaults(emulator.state)
         rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.robot.so101_mujoco.config_so101_mujoco import SO101MujocoConfig
+from so101_robobase.sim.scene import build_scene
 from so101_robobase.tasks.lift.config import LiftConfig
 
 WRIST = "wrist"
@@ -51,7 +52,7 @@ class SO101Mujoco(Robot):
         self.cameras: dict[str, SceneCamera] = {}
         if config.camera:
             size = config.camera_width, config.camera_height
-            self.cameras[WRIST] = SceneCamera(task, lambda: self.body.qpos, size)
+            self.cameras[WRIST] = SceneCamera(build_scene(task.scene), lambda: self.body.qpos, size)
 
     @cached_property
     def observation_features(self) -> dict[str, Any]:
