@@ -30,7 +30,7 @@ _ROUNDING = 1e-6  # rad and m
 _CLOCK = 1e-3  # s, between the loop's look at the clock and ours
 
 
-class Look(NamedTuple):
+class Truth(NamedTuple):
     """The truth: joint positions (6,) rad at `time`, s of the monotonic clock."""
 
     time: float
@@ -40,8 +40,8 @@ class Look(NamedTuple):
 class Read(NamedTuple):
     """One `Driver.read`, and the truth before and after it."""
 
-    before: Look
-    after: Look
+    before: Truth
+    after: Truth
     reading: Reading | None  # None: it failed
 
 
@@ -57,8 +57,8 @@ class Write(NamedTuple):
 class Call(NamedTuple):
     """One `Driver.connect` or `release`, with the truth before and after it."""
 
-    before: Look
-    after: Look
+    before: Truth
+    after: Truth
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Witness:
     """
 
     driver: Driver
-    look: Callable[[], Look]
+    look: Callable[[], Truth]
     on_connect: Callable[[], object] = lambda: None
     reads: list[Read] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)

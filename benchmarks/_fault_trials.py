@@ -14,7 +14,7 @@ import numpy as np
 from _audit import Findings, judge, judge_goals
 from _fault_plan import HANG, KILL, LOST, STOP, HangingCamera, Planned, is_out_of_reach
 from _robot import CAMERA_INTERVAL, Loop, Rig, StillCamera, StillWorkcell
-from _trouble import Interval, Rollout, Torque, longest
+from _trouble import Course, Interval, Torque, longest
 
 from robobase.errors import UserError
 from so101_robobase.robot.emulator.client import EmulatedBus
@@ -116,7 +116,7 @@ def try_fault(
     else:
         if report.outcome == "refused" and stopped is not None:
             stopped = min(stopped, torque.last_off)  # then it still asked servos for their answer
-        seen_of = Rollout(witness, torque, holds(log), stopped, reachable)
+        seen_of = Course(witness, torque, holds(log), stopped, reachable)
         lasts = active if planned.kind in STATES else None
         report.seconds = longest(seen_of, first, lasts)
         since = [event for event in log if event["time"] >= first - 0.01]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _audit import Look, Witness
+from _audit import Truth, Witness
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import NUM_JOINTS
@@ -74,7 +74,7 @@ class Loop:
         settings: RolloutSettings,
         events: EventLog,
         start_watchdog: Callable[[], Watchdog] | None = None,
-        observers: Sequence[EpisodeListener] = (),
+        listeners: Sequence[EpisodeListener] = (),
         keys: Keys = no_keys,
         clock: Clock | None = None,
     ) -> Rollout:
@@ -87,7 +87,7 @@ class Loop:
             kinematics=self.kinematics,
             start=self.start,
             settings=settings,
-            observers=observers,
+            listeners=listeners,
             start_watchdog=start_watchdog,
             keys=keys,
             say=lambda line: None,
@@ -126,9 +126,9 @@ class Rig(Closing):
         self.stream = KeptStream(lambda: BackgroundPictures(camera, loop.clock, CAMERA_INTERVAL))
         self._resources.callback(self.stream.end)
 
-    def look(self) -> Look:
+    def look(self) -> Truth:
         """Where the joints are."""
-        return Look(time.monotonic(), self.bus.state().qpos[:NUM_JOINTS])
+        return Truth(time.monotonic(), self.bus.state().qpos[:NUM_JOINTS])
 
     def witness(self, on_connect: Callable[[], object] = lambda: None) -> Witness:
         """Between LeRobot's driver and one rollout."""

@@ -25,7 +25,7 @@ _UNHEARD_OF = (1e-300, 1e6, 1e300, -1e300, np.nan, np.inf, -np.inf)
 
 
 @dataclass
-class Findings:
+class StressFindings:
     """What happened in `ticks` control ticks; angles in rad, lengths in m.
 
     Excesses are beyond a limit: at most 0 where it held.
@@ -72,7 +72,7 @@ POLICIES = (*policies(NUM_JOINTS), "down")
 
 def stress(
     policy: str, way: str, ticks: int, seed: int = 0, limits: SafetyLimits | None = None
-) -> Findings:
+) -> StressFindings:
     """Let `policy` (of `POLICIES`) drive the simulated arm in a `way` (of `WAYS`)."""
     control = ControlConfig(mode="joint_delta" if way == JOINT_TARGETS else way)
     body = Body(LiftConfig(stage=0, control=control))
@@ -84,7 +84,7 @@ def stress(
     action_dim = NUM_JOINTS if way == JOINT_TARGETS else controller.action_dim
     give = policies(action_dim).get(policy)
     rng = np.random.default_rng(seed)
-    findings = Findings()
+    findings = StressFindings()
 
     body.begin(seed)
     driver.connect()
@@ -131,7 +131,7 @@ def _downwards(pose: np.ndarray, clearance: Clearance) -> np.ndarray:
 
 
 def _check(
-    findings: Findings,
+    findings: StressFindings,
     command: np.ndarray,
     before: np.ndarray,
     measured: np.ndarray,

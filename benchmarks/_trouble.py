@@ -59,7 +59,7 @@ class Torque:
         return not state.any()
 
 
-class Rollout(NamedTuple):
+class Course(NamedTuple):
     """What is known of one rollout with one fault."""
 
     witness: Witness
@@ -69,7 +69,7 @@ class Rollout(NamedTuple):
     reachable: float  # since when servos could be told to let go; -inf: always
 
 
-def longest(rollout: Rollout, first: float, active: Interval | None = None) -> float:
+def longest(rollout: Course, first: float, active: Interval | None = None) -> float:
     """The longest time without a sign that all is well, s.
 
     Such a sign is a reading at a moment at which all servos have torque, the loop does not hold and
@@ -91,11 +91,11 @@ def longest(rollout: Rollout, first: float, active: Interval | None = None) -> f
     return max(_longest_gap(last), off - max(released, begin, rollout.reachable))
 
 
-def _readings(rollout: Rollout) -> list[float]:
+def _readings(rollout: Course) -> list[float]:
     return [read.reading.time for read in rollout.witness.reads if read.reading is not None]
 
 
-def _is_well(rollout: Rollout, time: float, active: Interval | None) -> bool:
+def _is_well(rollout: Course, time: float, active: Interval | None) -> bool:
     if active is not None and active[0] <= time < active[1]:
         return False
     held = any(begin <= time < end for begin, end in rollout.held)

@@ -40,7 +40,7 @@ HEADER = [
 
 @dataclass
 class Policing:
-    """Observer: when the policy's commands were sent, and on what."""
+    """Listener: when the policy's commands were sent, and on what."""
 
     periods: list[float] = field(default_factory=list)  # s
     frame_age: list[float] = field(default_factory=list)  # s

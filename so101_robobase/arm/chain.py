@@ -44,24 +44,22 @@ class Fit(NamedTuple):
 
 
 def fit(chain: Chain, wanted: Chain) -> Fit:
-    """The motion of `chain` that brings its axes nearest to those of `wanted`."""
-    fits = [
-        _turn(*_onto(chain, wanted, sense), wanted, 0, np.zeros(len(chain.axes)), 0.0)
-        for sense in (1, -1)
-    ]
-    return min(fits, key=_rank)
+    """The motion of `chain` that brings its axes nearest to those of `wanted`.
+
+    Both bases stand upright, and the base turns about the vertical alone: upside down the same axes
+    could be reached as well.
+    """
+    zero = np.zeros(len(chain.axes))
+    position = _nearest(wanted, 0) - _nearest(chain, 0)
+    there = Chain(chain.points + position, chain.axes)
+    apart = _apart(there, wanted, 0)
+    if apart > TOLERANCE:
+        return Fit(np.eye(3), position, zero, zero + 1, apart, 0)
+    return _turn(there, np.eye(3), position, wanted, 0, zero, apart)
 
 
 def _rank(found: Fit) -> tuple[int, float]:
     return -found.joint, found.distance
-
-
-def _onto(chain: Chain, wanted: Chain, sense: int) -> tuple[Chain, Array, Array]:
-    """`chain` with its first axis in place, also along it, and how its base was moved."""
-    rotation = _rotation_between(sense * chain.axes[0], wanted.axes[0])
-    moved = Chain(chain.points @ rotation.T, chain.axes @ rotation.T)
-    position = _nearest(wanted, 0) - _nearest(moved, 0)
-    return Chain(moved.points + position, moved.axes), rotation, position
 
 
 def _turn(
@@ -145,12 +143,3 @@ def _rotation(axis: Array, angle: float) -> Array:
     mujoco.mju_axisAngle2Quat(quat, axis, angle)
     mujoco.mju_quat2Mat(matrix, quat)
     return matrix.reshape(3, 3)
-
-
-def _rotation_between(start: Array, end: Array) -> Array:
-    normal = np.cross(start, end)
-    length = np.linalg.norm(normal)
-    if length < _UNCLEAR:  # parallel or opposite
-        other = np.eye(3)[np.abs(start).argmin()]
-        normal = np.cross(start, other)
-    return _rotation(normal / np.linalg.norm(normal), float(np.arctan2(length, start @ end)))

@@ -97,6 +97,7 @@ class ArmModel:
     # Where it works; the base's frame.
     ready_tcp: tuple[float, float] = (0.22, 0.0)  # the wrist camera sees nearly all the cube's box
     ready_height: tuple[float, float] = (0.15, 0.20)  # of the TCP above the table
+    reach: float = 0.47  # from the base: the furthest that the gripper comes at the table's height
     workspace_low: Point = (0.10, -0.30, 0.01)  # of the TCP, as in the original environment
     workspace_high: Point = (0.50, 0.30, 0.40)
 

@@ -19,7 +19,6 @@ COLLISION_GROUP = 3
 SLIDING_FRICTION = 1.0  # of fingers and table
 
 _FREE = mujoco.mjtJoint.mjJNT_FREE
-_SAME_FRAME = 0.001  # m, and a tenth of it in rad
 
 
 def load_robot(robot_xml: str | None, arm: ArmModel) -> mujoco.MjSpec:
@@ -160,7 +159,8 @@ def _missing(spec: mujoco.MjSpec, arm: ArmModel) -> list[str]:
 def _complete(spec: mujoco.MjSpec, arm: ArmModel, path: Path, missing: list[str]) -> mujoco.MjSpec:
     """Add pads and TCP where the description has them, on an arm with the same axes.
 
-    Its joints get the zeros and senses, and its base the place, of the arm's own MJCF.
+    Its joints get the zeros and senses, its base the place, and gripper and jaw the frames of the
+    arm's own MJCF.
     """
     own = _read(Path(arm.robot_xml or default_robot_xml()))
     what = f"has no {' and no '.join(missing)}"
@@ -181,12 +181,16 @@ def _complete(spec: mujoco.MjSpec, arm: ArmModel, path: Path, missing: list[str]
     model = _compiled(spec.copy(), path)
     jaw, moving = spec.joint(names[-1]).parent, int(model.joint(names[-1]).bodyid[0])
     static = int(model.body_parentid[moving])
-    for kind, body, at, name, pos in (
-        ("gripper", jaw.parent, static, arm.static_pad, arm.static_pad_pos),
-        ("jaw", jaw, moving, arm.moving_pad, arm.moving_pad_pos),
+    for body, at, name, pos in (
+        (jaw.parent, static, arm.static_pad, arm.static_pad_pos),
+        (jaw, moving, arm.moving_pad, arm.moving_pad_pos),
     ):
-        if not _same_pose(model, at, reference, int(reference.geom(name).bodyid[0])):
-            _refuse(path, f"{what}, and the frame of its {kind} is another; add what is missing")
+        rotation, position = _between(model, at, reference, int(reference.geom(name).bodyid[0]))
+        # The axes say where the gripper is; of the jaw they leave open where it is shut.
+        shut = abs(rotation - np.eye(3)).max() < 0.005 and np.hypot(*position[:2]) < TOLERANCE
+        if body == jaw and not shut:
+            _refuse(path, f"{what}, and nothing says where its jaw is shut; add what is missing")
+        _reframe(body, rotation, position)
         if spec.geom(name) is None:
             size = [arm.pad_size] * 3
             body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=size, pos=pos)
@@ -237,6 +241,8 @@ def _take_over(spec: mujoco.MjSpec, model: mujoco.MjModel, arm: ArmModel, found:
         joint.axis = sense * axis
         joint.range = np.sort(sense * (now.range - zero))
         limits = model.actuator(name).ctrlrange
+        if now.limited:
+            limits = np.clip(limits, *now.range)
         actuator.inheritrange, actuator.ctrlrange = 0, np.sort(sense * (limits - zero))
 
 
@@ -246,17 +252,37 @@ def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return result
 
 
-def _same_pose(model: mujoco.MjModel, body: int, reference: mujoco.MjModel, other: int) -> bool:
-    """Whether a body stands as one of another model does, all joints at zero."""
+def _between(
+    model: mujoco.MjModel, body: int, reference: mujoco.MjModel, other: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pose of a body of `reference` in the frame of one of `model`, all joints at zero."""
     poses = []
     for each, index in ((model, body), (reference, other)):
         data = mujoco.MjData(each)
         data.qpos[:] = 0
         mujoco.mj_kinematics(each, data)
-        poses.append((data.xpos[index].copy(), data.xmat[index].copy()))
-    (position, rotation), (to_position, to_rotation) = poses
-    near = np.abs(position - to_position).max() < _SAME_FRAME
-    return bool(near and np.abs(rotation - to_rotation).max() < 10 * _SAME_FRAME)
+        poses.append((data.xmat[index].reshape(3, 3).copy(), data.xpos[index].copy()))
+    (here, at), (there, to) = poses
+    return here.T @ there, here.T @ (to - at)
+
+
+def _reframe(body: mujoco.MjsBody, rotation: np.ndarray, position: np.ndarray) -> None:
+    """Give `body` the frame that stands so in its own; all that it carries stays where it is."""
+    if np.abs(rotation - np.eye(3)).max() < 0.005 and np.abs(position).max() < TOLERANCE:
+        return
+    turn, back = np.empty(4), np.empty(4)
+    mujoco.mju_mat2Quat(turn, rotation.ravel())
+    mujoco.mju_negQuat(back, turn)
+    quat, moved = np.array(body.quat), np.empty(3)
+    mujoco.mju_rotVecQuat(moved, position, quat)
+    body.pos, body.quat = body.pos + moved, _product(quat, turn)
+    body.ipos = rotation.T @ (body.ipos - position)
+    body.iquat = _product(back, np.array(body.iquat))
+    for joint in body.joints:
+        joint.pos, joint.axis = rotation.T @ (joint.pos - position), rotation.T @ joint.axis
+    for item in (*body.geoms, *body.sites, *body.cameras, *body.bodies):
+        item.pos = rotation.T @ (item.pos - position)
+        item.quat = _product(back, np.array(item.quat))
 
 
 def _name_bodies(spec: mujoco.MjSpec) -> None:

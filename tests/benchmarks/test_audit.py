@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from _audit import (
     Findings,
-    Look,
     Read,
+    Truth,
     Witness,
     Write,
     judge,
@@ -43,7 +43,7 @@ def witness(units):
     for tick in range(10):
         time, here = 100 + 0.02 * tick, START + tick * TURN
         reading = Reading(time, units.to_servo(here))
-        witness.reads.append(Read(Look(time, here), Look(time + 0.002, here), reading))
+        witness.reads.append(Read(Truth(time, here), Truth(time + 0.002, here), reading))
         write = Write(time + 0.005, units.to_servo(here + TURN), tick, False)
         witness.writes.append(write)
     return witness
@@ -103,7 +103,7 @@ def test_goals_alone_tell_of_speed_and_limits(witness, safety, units):
 def test_an_arm_that_is_pushed_may_be_followed_faster(witness, safety, units):
     pushed = START + 10 * TURN + np.array([0, -0.4, 0, 0, 0, 0])
     reading = Reading(100.2, units.to_servo(pushed))
-    witness.reads.append(Read(Look(100.2, pushed), Look(100.202, pushed), reading))
+    witness.reads.append(Read(Truth(100.2, pushed), Truth(100.202, pushed), reading))
     follows = pushed + np.array([0, 0.17, 0, 0, 0, 0])
     witness.writes.append(Write(100.205, units.to_servo(follows), 10, False))
     assert judge(witness, goals_of(witness, units), safety, units).fast == 0
@@ -149,7 +149,7 @@ def test_a_witness_keeps_what_failed(units):
         def release(self):
             return ["gripper"]
 
-    witness = Witness(Broken(), lambda: Look(0.0, START))
+    witness = Witness(Broken(), lambda: Truth(0.0, START))
     with pytest.raises(DriverError):
         witness.read()
     with pytest.raises(DriverError):

@@ -15,11 +15,11 @@ pytest.importorskip("lerobot")
 
 import robot_faults
 import robot_success
-from _audit import Call, Findings, Look, Read, Witness
+from _audit import Call, Findings, Read, Truth, Witness
 from _fault_plan import ALL, AT_CONNECT, plan
 from _fault_trials import Report, finish, holds, is_about_it
 from _robot import POLICY, KeptStream
-from _trouble import Rollout, Torque, longest
+from _trouble import Course, Torque, longest
 from robot_faults import remarks, rows
 from robot_success import Score
 
@@ -59,10 +59,10 @@ def off(time):
 def rollout(times, torque, stopped=None, held=(), released=20.0, reachable=-np.inf):
     """Readings at `times`, then a release."""
     witness = Witness(None, None)
-    look = Look(0.0, HERE)
+    look = Truth(0.0, HERE)
     witness.reads = [Read(look, look, Reading(time, HERE)) for time in times]
-    witness.releases = [Call(Look(released, HERE), Look(released, HERE))]
-    return Rollout(witness, torque, held, stopped, reachable)
+    witness.releases = [Call(Truth(released, HERE), Truth(released, HERE))]
+    return Course(witness, torque, held, stopped, reachable)
 
 
 def ticks(start, end):

@@ -8,7 +8,7 @@ from made_up_arms import longer_arm, so101, written
 from robobase.errors import UserError
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.arm.model import SO101
-from so101_robobase.sim.robot import default_robot_xml, load_robot
+from so101_robobase.sim.robot import _reframe, default_robot_xml, load_robot
 from so101_robobase.sim.scene import WRIST_CAMERA, SceneConfig, build_scene
 from so101_robobase.vision.observation import ClassId
 
@@ -74,12 +74,21 @@ def test_joints_with_other_names_zeros_and_senses_are_the_same_arm(names, tmp_pa
         joint.range = spec.actuator(name).ctrlrange = limits
     for joint, actuator, name in zip(spec.joints, spec.actuators, names, strict=True):
         joint.name = actuator.name = actuator.target = name if isinstance(name, str) else name[1]
-    spec.body("base").pos, spec.body("base").quat = [0.1, -0.2, 0.3], [0.5, 0.5, 0.5, 0.5]
+    spec.body("base").pos, spec.body("base").quat = [0.1, -0.2, 0.3], [0.8, 0, 0, 0.6]
     model = scene_of(written(spec, tmp_path / "arm.xml")).model
     same_arm(model)
     own = build_scene().model
     np.testing.assert_allclose(model.actuator_ctrlrange, own.actuator_ctrlrange, atol=1e-4)
     np.testing.assert_allclose(model.jnt_range[:6], own.jnt_range[:6], atol=1e-4)
+
+
+def test_gripper_and_jaw_may_have_other_frames(tmp_path):
+    spec = mujoco.MjSpec.from_file(written(so101(), tmp_path / "plain.xml"))
+    without_pads(spec)
+    turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    _reframe(spec.body("gripper"), turn, np.array([0.01, -0.02, 0.03]))
+    _reframe(spec.body("moving_jaw_so101_v1"), np.eye(3), np.array([0, 0, 0.0189]))
+    same_arm(scene_of(written(spec, tmp_path / "arm.xml")).model)
 
 
 def test_of_a_world_with_other_things_the_arm_is_taken(tmp_path):
@@ -174,12 +183,19 @@ def test_what_nobody_can_guess_is_said_in_one_line(tmp_path):
         without_pads(spec)
         spec.body("moving_jaw_so101_v1").quat = [1, 0, 0, 0]
 
+    def shut(spec):
+        without_pads(spec)
+        jaw, quat = spec.body("moving_jaw_so101_v1"), np.empty(4)
+        mujoco.mju_mulQuat(quat, jaw.quat, np.array([0.99, 0, 0, 0.14]))
+        jaw.quat = quat
+
     for change, words in (
         (motor, "drives elbow_flex by something else than a position servo"),
         (order, "one position servo per joint"),
         (another, "has joints beside the arm's: tip_roll"),
         (renamed, "has no joint wrist_roll (or 5, Wrist_Roll), but shoulder_pan"),
         (turned, "the axis of gripper lies"),
+        (shut, "and nothing says where its jaw is shut"),
     ):
         assert words in complaint(change)
 

@@ -30,7 +30,9 @@ class EmulatedCamera:
         self._emulator = emulator = Emulator(self.source)
         # Drawn at half the size, which a processor without graphics can do in time.
         half = max(1, self.width // 2), max(1, self.height // 2)
-        self._camera = SceneCamera(emulator.config.task, lambda: emulator.state().qpos, half)
+        task = emulator.config.task
+        scene = task.build_scene()
+        self._camera = SceneCamera(scene, lambda: emulator.state().qpos, half, task.renderer)
         self._camera.open()
         self._faults = CameraFaults(emulator.state)
         rng = np.random.default_rng(0)

@@ -61,7 +61,7 @@ class Rollout:
         stream: the policy's pictures.
         workcell: the table in front of the arm.
         start: (6,) rad, where episodes begin.
-        observers: who records and shows.
+        listeners: who records and shows.
         logger: keeps every control tick.
         start_watchdog: called before the arm is connected.
         say: prints a line for the person.
@@ -77,7 +77,7 @@ class Rollout:
         kinematics: Kinematics,
         start: np.ndarray,
         settings: RolloutSettings,
-        observers: Sequence[EpisodeListener] = (),
+        listeners: Sequence[EpisodeListener] = (),
         logger: EpisodeLogger | None = None,
         start_watchdog: Callable[[], Watchdog] | None = None,
         keys: Keys = no_keys,
@@ -87,7 +87,7 @@ class Rollout:
         self.arm, self.stream, self.policy, self.workcell = arm, stream, policy, workcell
         self._pictures = PictureGuard(stream, arm, hints)
         self.settings, self.start = settings, start
-        self._observers = list(observers)
+        self._listeners = list(listeners)
         self._logger = logger
         self._loop = ArmLoop(arm, settings.on_stop, start_watchdog, keys, hints)
         self._say = say
@@ -107,8 +107,8 @@ class Rollout:
         """
         result = Result(bad_frames=self._pictures.flawed)
         with ExitStack() as at_the_end:
-            for observer in self._observers:
-                at_the_end.callback(observer.close)
+            for listener in self._listeners:
+                at_the_end.callback(listener.close)
             at_the_end.callback(self.stream.close)
             self.stream.start()
             self._pictures.await_good()
@@ -171,12 +171,12 @@ class Rollout:
         self.arm.events.add("episode", number=episode)
         if self._logger is not None:
             self._logger.begin(episode)
-        for observer in self._observers:
-            observer.begin(episode)
+        for listener in self._listeners:
+            listener.begin(episode)
 
     def _end(self, success: bool | None, keep: bool) -> None:
-        for observer in self._observers:
-            observer.end(success, keep)
+        for listener in self._listeners:
+            listener.end(success, keep)
         if self._logger is not None:
             self._logger.end(keep)
 
@@ -288,8 +288,8 @@ class Rollout:
             latency=now - self.arm.time,
             value=value,
         )
-        for observer in self._observers:
-            observer.tick(tick)
+        for listener in self._listeners:
+            listener.tick(tick)
 
 
 class Say(Protocol):

@@ -95,7 +95,7 @@ def run_rollout(options: RolloutOptions) -> int:
     with claimed(options.output_dir, default, *marks) as folder, ExitStack() as resources:
         check_disk_space(folder)  # an arm that moves must not find the disk full
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
-        observers = _observers(options, config, folder, resources)
+        listeners = _listeners(options, config, folder, resources)
         parts = _assemble(options, config, alignment, folder, resources)
         resources.callback(parts.stream.close)
         driver = DryRun(parts.arm.driver) if options.dry_run else parts.arm.driver
@@ -114,7 +114,7 @@ def run_rollout(options: RolloutOptions) -> int:
             kinematics=kinematics,
             start=start,
             settings=settings,
-            observers=observers,
+            listeners=listeners,
             logger=EpisodeLogger(folder, _meta(options, parts.arm.alignment), parts.state),
             start_watchdog=parts.arm.start_watchdog,
             hints=parts.arm.hints,
@@ -124,7 +124,7 @@ def run_rollout(options: RolloutOptions) -> int:
     written = report(options, settings, result, events, folder, parts.arm.hints)
     if was_interrupted(result):
         return INTERRUPTED
-    failed = any(observer.failure is not None for observer in observers)
+    failed = any(listener.failure is not None for listener in listeners)
     return CUT_SHORT if result.stopped or result.unconfirmed or failed or not written else 0
 
 
@@ -165,16 +165,16 @@ def _task(options: RolloutOptions, policy: Policy) -> TaskConfig:
     return replace(config, sight=sight, scene=scene)
 
 
-def _observers(
+def _listeners(
     options: RolloutOptions, config: TaskConfig, folder: Path, resources: ExitStack
 ) -> list[BackgroundListener]:
-    observers: list[BackgroundListener] = [LastPictures(folder)]
-    resources.callback(observers[-1].close)
+    listeners: list[BackgroundListener] = [LastPictures(folder)]
+    resources.callback(listeners[-1].close)
     if options.record is not None:
         from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
 
         size = config.image_size
-        observers.append(
+        listeners.append(
             DatasetRecorder(
                 options.record,
                 (CHANNELS[config.observation], size, size),
@@ -186,16 +186,16 @@ def _observers(
                 most_waiting=sys.maxsize if options.robot == SIM else MOST_WAITING,
             )
         )
-        resources.callback(observers[-1].close)
+        resources.callback(listeners[-1].close)
     if options.display is not None:
         from so101_robobase.robot.recording.display import RerunDisplay
 
         if options.robot == SIM:
-            observers.append(RerunDisplay(options.display, most_waiting=sys.maxsize))
+            listeners.append(RerunDisplay(options.display, most_waiting=sys.maxsize))
         else:
-            observers.append(RerunDisplay(options.display))
-        resources.callback(observers[-1].close)
-    return observers
+            listeners.append(RerunDisplay(options.display))
+        resources.callback(listeners[-1].close)
+    return listeners
 
 
 def _assemble(

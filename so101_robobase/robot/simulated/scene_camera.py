@@ -1,4 +1,4 @@
-"""The wrist camera of a simulated scene: frames as a USB camera gives them, and their truth."""
+"""The wrist camera of a simulated scene: frames as a USB camera gives them."""
 
 import threading
 import time
@@ -6,11 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from so101_robobase.sim.appearance import Look
 from so101_robobase.sim.renderer import Renderer, make_renderer
 from so101_robobase.sim.scene import Scene
-from so101_robobase.tasks.config import TaskConfig
-from so101_robobase.vision.observation import IMAGE_SIZE, disparity_from_depth
 
 FRAME_SIZE = (640, 480)
 
@@ -22,10 +19,9 @@ class SceneCamera:
     the rest, `close` included; in any other these raise RuntimeError.
 
     Args:
-        scene: what to look at; of a task, its renderer and its picture size count too.
         qpos: gives the state (13,) to be shown; called in the camera's thread.
         size: width and height of the frames, pixels.
-        look: gives the looks of the scene, where they vary.
+        renderer: see `make_renderer`.
         now: the clock that frames are stamped with, s.
 
     Raises:
@@ -34,20 +30,15 @@ class SceneCamera:
 
     def __init__(
         self,
-        scene: Scene | TaskConfig,
+        scene: Scene,
         qpos: Callable[[], np.ndarray],
         size: tuple[int, int] = FRAME_SIZE,
-        look: Callable[[], Look] | None = None,
+        renderer: str = "auto",
         now: Callable[[], float] = time.monotonic,
     ):
-        if isinstance(scene, TaskConfig):
-            self._kind, self._picture_size = scene.renderer, scene.image_size
-            scene = scene.build_scene()
-        else:
-            self._kind, self._picture_size = "auto", IMAGE_SIZE
-        self._scene, self._qpos, self._look, self._now = scene, qpos, look, now
+        self._scene, self._qpos, self._kind, self._now = scene, qpos, renderer, now
         self.width, self.height = size
-        self._renderers: dict[tuple[int, int], Renderer] = {}
+        self._renderer: Renderer | None = None
         self._thread: int | None = None
 
     def open(self) -> None:
@@ -56,38 +47,18 @@ class SceneCamera:
 
     def grab(self) -> tuple[float, np.ndarray]:
         """Time of exposure (s) and the frame (height, width, 3) uint8 BGR."""
-        exposed, qpos, looks = self._exposed()
-        rgb = self._renderer(self.height, self.width).render_rgb(qpos, looks)[0]
-        return exposed, np.ascontiguousarray(rgb[..., ::-1])
-
-    def ids_and_disparity(self) -> tuple[np.ndarray, np.ndarray]:
-        """Class ids (S, S) uint8 and disparity (S, S) float32 of the frame's centre square.
-
-        S is the size of the policy's pictures; these are the very pictures of the simulation.
-        """
-        _, qpos, looks = self._exposed()
-        size = self._picture_size
-        ids, depth = self._renderer(size, size).render(qpos, looks)
-        return ids[0], disparity_from_depth(depth[0])
+        exposed, qpos = self._now(), np.asarray(self._qpos(), np.float64)[None]
+        self._check_thread()
+        if self._renderer is None:
+            self._renderer = make_renderer(self._kind, self._scene, self.height, self.width)
+        return exposed, np.ascontiguousarray(self._renderer.render_rgb(qpos)[0][..., ::-1])
 
     def close(self) -> None:
         """Free OpenGL; may be repeated."""
-        if self._renderers:
+        if self._renderer is not None:
             self._check_thread()
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
-        self._thread = None
-
-    def _exposed(self) -> tuple[float, np.ndarray, list[Look] | None]:
-        looks = None if self._look is None else [self._look()]
-        return self._now(), np.asarray(self._qpos(), np.float64)[None], looks
-
-    def _renderer(self, height: int, width: int) -> Renderer:
-        self._check_thread()
-        if (height, width) not in self._renderers:
-            self._renderers[height, width] = make_renderer(self._kind, self._scene, height, width)
-        return self._renderers[height, width]
+            self._renderer.close()
+        self._renderer = self._thread = None
 
     def _check_thread(self) -> None:
         current = threading.get_ident()

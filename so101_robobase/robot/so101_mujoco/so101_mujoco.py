@@ -51,7 +51,7 @@ class SO101Mujoco(Robot):
         self.cameras: dict[str, SceneCamera] = {}
         if config.camera:
             size = config.camera_width, config.camera_height
-            self.cameras[WRIST] = SceneCamera(task, lambda: self.body.qpos, size)
+            self.cameras[WRIST] = SceneCamera(task.build_scene(), lambda: self.body.qpos, size)
 
     @cached_property
     def observation_features(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from _audit import Look, Witness, judge
+from _audit import Truth, Witness, judge
 from empty_scene import Nothing, Table
 
 from robobase.errors import UserError
@@ -60,7 +60,7 @@ class Trial:
         driver = LeRobotDriver(bus.port, bus.write_calibration(folder, "arm"))
         self.witness = Witness(
             driver,
-            lambda: Look(time.monotonic(), bus.state().qpos[:NUM_JOINTS]),
+            lambda: Truth(time.monotonic(), bus.state().qpos[:NUM_JOINTS]),
             lambda: bus.inject(*before) if before else None,
         )
         self.arm = assemble_arm(self.witness, model, RealClock(), self.events)

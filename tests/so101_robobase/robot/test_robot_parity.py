@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from _audit import COUNT, Look, Witness, judge
+from _audit import COUNT, Truth, Witness, judge
 from empty_scene import Nothing, Table
 
 from so101_robobase.arm.joints import NUM_JOINTS
@@ -181,7 +181,7 @@ def on_emulated_servos(bus, calibration, model):
 
     def look():
         looks.append(bus.state())
-        return Look(time.monotonic(), looks[-1].qpos[:NUM_JOINTS])
+        return Truth(time.monotonic(), looks[-1].qpos[:NUM_JOINTS])
 
     witness = Witness(LeRobotDriver(bus.port, calibration), look)
     diary = Diary(Waves(), bus.state, lambda: (rollout.arm.command, len(witness.writes)))

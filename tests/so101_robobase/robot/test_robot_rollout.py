@@ -177,7 +177,7 @@ def make():
             kinematics=body.sim.kinematics,
             start=start_pose(config),
             settings=settings or RolloutSettings(episode_time=0.4),
-            observers=[Notes()],
+            listeners=[Notes()],
             start_watchdog=lambda: rollout_watchdog,
             keys=keys or (lambda: None),
             say=lines.append,
@@ -335,7 +335,7 @@ def test_a_person_starts_judges_and_repeats(make):
     rollout, _, _ = make(RolloutSettings(num_episodes=3, episode_time=30), keys=keys, asks=True)
     result = rollout.run()
     assert [outcome.success for outcome in result.outcomes] == [True, False]
-    ends = [call for call in rollout._observers[0].calls if call[0] == "end"]
+    ends = [call for call in rollout._listeners[0].calls if call[0] == "end"]
     assert ends == [("end", None, False), ("end", True, True), ("end", False, True)]
     assert result.stopped is None
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from robobase.errors import UserError
-from so101_robobase.envs.observer import make_sight
 from so101_robobase.robot.simulated.scene_camera import SceneCamera
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.renderer import make_renderer
@@ -61,30 +60,11 @@ def test_shows_the_state_of_the_moment(task, camera):
     camera._qpos = lambda: elsewhere
     _, after = camera.grab()
     assert (before != after).any()
-    ids, _ = camera.ids_and_disparity()
-    camera._qpos = lambda: task.sim.qpos[0]
-    assert (ids != camera.ids_and_disparity()[0]).any()
-
-
-def test_truth_is_what_training_sees(task):
-    config = task.config
-    camera = SceneCamera(config, lambda: task.sim.qpos[0])
-    sight = make_sight(
-        task.sim, config.image_size, config.renderer, config.sight, config.corruption
-    )
-    ids, disparity = camera.ids_and_disparity()
-    wanted_ids, wanted_disparity = sight.see(np.array([0]))
-    np.testing.assert_array_equal(ids, wanted_ids[0])
-    np.testing.assert_array_equal(disparity, wanted_disparity[0])
-    assert ClassId.CUBE in ids
-    sight.close()
-    camera.close()
-    camera.close()
 
 
 def test_clock_of_the_loop(task):
-    camera = SceneCamera(task.config, lambda: task.sim.qpos[0], SIZE, now=lambda: 12.5)
-    camera._renderer = lambda height, width: _Black()
+    camera = SceneCamera(task.sim.scene, lambda: task.sim.qpos[0], SIZE, now=lambda: 12.5)
+    camera._renderer = _Black()
     assert camera.grab()[0] == 12.5
 
 
@@ -95,11 +75,9 @@ class _Black:
 
 
 def test_rays_have_no_colours(task):
-    camera = SceneCamera(LiftConfig(renderer="ray"), lambda: task.sim.qpos[0], SIZE)
+    camera = SceneCamera(task.sim.scene, lambda: task.sim.qpos[0], SIZE, "ray")
     with pytest.raises(UserError, match="no colours"):
         camera.open()
-    ids, _ = camera.ids_and_disparity()
-    assert ClassId.CUBE in ids
     camera.close()
 
 
@@ -107,7 +85,7 @@ def test_another_thread_is_told(camera):
     errors = []
 
     def use():
-        for method in (camera.grab, camera.ids_and_disparity, camera.close):
+        for method in (camera.grab, camera.close):
             try:
                 method()
             except RuntimeError as error:
@@ -116,7 +94,7 @@ def test_another_thread_is_told(camera):
     thread = threading.Thread(target=use)
     thread.start()
     thread.join()
-    assert len(errors) == 3
+    assert len(errors) == 2
     assert all("in the thread that used it first" in error for error in errors)
     camera.grab()  # and the right one goes on
 
@@ -125,7 +103,7 @@ def test_works_in_a_thread_of_its_own(task):
     frames = []
 
     def look():
-        camera = SceneCamera(task.config, lambda: task.sim.qpos[0], SIZE)
+        camera = SceneCamera(task.sim.scene, lambda: task.sim.qpos[0], SIZE)
         try:
             frames.append(camera.grab()[1])
         except UserError:

@@ -242,7 +242,7 @@ def test_camera_eyes_see_what_training_sees_through_the_same_networks(task, netw
     segmentation, depth = networks
     sight = SightConfig(segmentation, depth if kind == "seg_depth" else "scene", (160, 120))
     expected = observed(task, observation=kind, sight=sight)
-    camera = SceneCamera(task.config, lambda: task.sim.qpos[0], (160, 120))
+    camera = SceneCamera(task.sim.scene, lambda: task.sim.qpos[0], (160, 120))
     eyes = RealPolicyCamera(camera, task.config, segmentation, depth)
     before = time.monotonic()
     eyes.open()
