@@ -27,14 +27,13 @@ from so101_robobase.robot.person.keys import Keys, no_keys
 from so101_robobase.robot.real.lerobot_driver import LeRobotDriver
 from so101_robobase.robot.real.ports import IDS
 from so101_robobase.robot.recording.records import EpisodeListener
-from so101_robobase.robot.rollout.assemble_emulated import EmulatedWorkcell, Mirror
 from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.robot.rollout.picture_stream import BackgroundPictures, PictureStream
 from so101_robobase.robot.rollout.policy_camera import PolicyCamera, SimulatedPolicyCamera
 from so101_robobase.robot.rollout.robot_policy import RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
 from so101_robobase.robot.rollout.start_pose import start_pose
-from so101_robobase.robot.rollout.workcell import Workcell
+from so101_robobase.robot.rollout.workcell import EmulatedWorkcell, Mirror, Workcell
 from so101_robobase.robot.safety import watchdog
 from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyPolicyCamera

@@ -1,5 +1,6 @@
 """Training runs for benchmarks: started as processes, watched, stopped politely, resumed, read."""
 
+import argparse
 import signal
 import subprocess
 import sys
@@ -208,6 +209,12 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     argv = list(argv)
     at = argv.index("--") if "--" in argv else len(argv)
     return argv[:at], tuple(argv[at + 1 :])
+
+
+def command_line(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the script's docstring as it stands."""
+    kind = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=doc, formatter_class=kind)
 
 
 def run_script(main: Callable[[list[str]], None]) -> NoReturn:

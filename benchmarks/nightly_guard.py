@@ -6,7 +6,6 @@ python benchmarks/nightly_guard.py --record   # writes what it took to nightly_g
 Overrides after -- are for trying the guard out; a recorded figure holds for the preset as it is.
 """
 
-import argparse
 import math
 import sys
 import time
@@ -15,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from _machine import machine_line
-from _runs import POLL_SECONDS, Training, run_script, split_overrides, stop
+from _runs import POLL_SECONDS, Training, command_line, run_script, split_overrides, stop
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
@@ -30,9 +29,7 @@ RECORDED = Path(__file__).with_suffix(".yaml")
 
 def main(argv: list[str]) -> None:
     own, extra = split_overrides(argv)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--record", action="store_true", help="write the figure, check nothing")
     parser.add_argument("--level", type=float, default=LEVEL, help="success rate, 0 to 1")
     parser.add_argument("--recorded", type=Path, default=RECORDED, help="the figure's file")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from _machine import machine_line
 from _robot import POLICY, Loop
-from _runs import markdown_table, run_script
+from _runs import command_line, markdown_table, run_script
 
 from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.joints import JOINTS
@@ -97,9 +97,7 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("snapshot", type=Path, nargs="?", default=POLICY, metavar="SNAPSHOT")
     parser.add_argument("--healthy", type=int, default=200, help="episodes without a fault")
     parser.add_argument("--seed", type=int, default=3_000_000)

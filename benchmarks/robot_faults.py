@@ -21,7 +21,7 @@ from _fault_plan import ALL, OF_PROCESS, HangingCamera, Planned, plan
 from _fault_trials import ALLOWED, SOON, Report, try_fault, try_process
 from _machine import machine_line
 from _robot import POLICY, Loop, Rig
-from _runs import markdown_table, run_script
+from _runs import command_line, markdown_table, run_script
 from tqdm import tqdm
 
 from robobase.errors import UserError
@@ -47,9 +47,7 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--faults", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1, help="of faults and cube positions")
     parser.add_argument("--snapshot", type=Path, default=POLICY)

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from _machine import machine_line
-from _runs import markdown_table, run_script, split_overrides
+from _runs import command_line, markdown_table, run_script, split_overrides
 
 from robobase.errors import UserError
 from so101_robobase.evaluation.evaluate_command import FINAL_SEED
@@ -72,9 +72,7 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: Sequence[str], overrides: Sequence[str] = ()) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("snapshot", type=Path, metavar="SNAPSHOT")
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--seed", type=int, default=FINAL_SEED)

@@ -20,7 +20,7 @@ import numpy as np
 from _audit import Findings, judge
 from _machine import machine_line
 from _robot import POLICY, Loop, Rig
-from _runs import markdown_table, run_script
+from _runs import command_line, markdown_table, run_script
 
 from robobase.errors import UserError
 from so101_robobase.arm.control import CONTROL_PERIOD
@@ -95,9 +95,7 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--ticks", type=int, default=10_000, help="of control")
     parser.add_argument("--seed", type=int, default=0, help="of cube positions")
     parser.add_argument("--snapshot", type=Path, default=POLICY)

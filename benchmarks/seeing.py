@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from _machine import machine_line
-from _runs import markdown_table, run_script, split_overrides
+from _runs import command_line, markdown_table, run_script, split_overrides
 
 from robobase.errors import UserError
 from so101_robobase.base.arguments import parse_frame_size
@@ -49,9 +49,7 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("snapshots", nargs="+", type=Path, metavar="SNAPSHOT")
     parser.add_argument("--segmentation", required=True, metavar="CHECKPOINT")
     parser.add_argument("--depth", default="simulated", help="simulated, or a depth network")

@@ -6,14 +6,13 @@ RUN is a run folder, a folder of run folders (such as the --out of time_to_succe
 pattern in quotes. Runs of one experiment_name are pooled.
 """
 
-import argparse
 import glob
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
-from _runs import markdown_table, run_script
+from _runs import command_line, markdown_table, run_script
 
 from robobase import stored_config
 from robobase.errors import UserError
@@ -38,9 +37,7 @@ class Stability:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN")
     results = [read(folder) for folder in run_folders(parser.parse_args(argv).runs)]
     print(markdown_table(HEADER, rows(results)))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from _machine import machine_line
-from _runs import Training, markdown_table, run_script, split_overrides, train_all
+from _runs import Training, command_line, markdown_table, run_script, split_overrides, train_all
 from omegaconf import OmegaConf
 
 from robobase import compute, stored_config
@@ -90,9 +90,7 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("presets", nargs="+", metavar="launch=NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--jobs", type=int, default=1, help="trainings at once; they share cores")

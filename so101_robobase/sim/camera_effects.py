@@ -60,7 +60,7 @@ def _distortion_map(height: int, width: int, k1: float) -> tuple[np.ndarray, np.
 def photographed(picture: np.ndarray, look: Look, qpos: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 RGB as drawn -> as the sensor of `look` would give it.
 
-    Noise differs from state to state and is the same for the same `qpos` (13,) and look.
+    Noise differs from state to state and is the same for the same `qpos` (J + 7,) and look.
     """
     height = len(picture)
     scale = height / _REFERENCE_HEIGHT  # a smaller picture is the average of a larger one

@@ -70,7 +70,7 @@ class GLRenderer:
         looks: Sequence[Look] | None = None,
         cube_half_size: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(N, 13) -> class ids (N, H, W) uint8, perpendicular depth (N, H, W) float32.
+        """(N, J + 7) -> class ids (N, H, W) uint8, perpendicular depth (N, H, W) float32.
 
         Depth is in metres from the camera's plane, inf where nothing is seen.
         """
@@ -98,7 +98,7 @@ class GLRenderer:
         looks: Sequence[Look] | None = None,
         cube_half_size: np.ndarray | None = None,
     ) -> np.ndarray:
-        """(N, 13) -> colours (N, H, W, 3) uint8."""
+        """(N, J + 7) -> colours (N, H, W, 3) uint8."""
         pictures = np.empty((len(qpos), self._height, self._width, 3), np.uint8)
         self._set_segmentation(False)
         if looks is None:

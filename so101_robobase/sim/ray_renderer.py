@@ -53,7 +53,7 @@ class RayRenderer:
         looks: Sequence[Look] | None = None,
         cube_half_size: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(N, 13) -> class ids (N, H, W) uint8, perpendicular depth (N, H, W) float32.
+        """(N, J + 7) -> class ids (N, H, W) uint8, perpendicular depth (N, H, W) float32.
 
         Depth is in metres from the camera's plane, inf where nothing is hit.
         """

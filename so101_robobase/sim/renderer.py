@@ -20,7 +20,7 @@ RENDERERS = ("auto", "gl", "ray")
 
 
 class Renderer(Protocol):
-    """One picture per row of `qpos` (N, 13); rows do not influence one another.
+    """One picture per row of `qpos` (N, J + 7); rows do not influence one another.
 
     `looks` holds one `Look` a row (None: as the scene is), `cube_half_size` (N,) half the edge of
     the cube that is drawn, metres (None: the scene's). Ids and depth follow a look's camera, lens

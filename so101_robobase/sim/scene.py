@@ -25,14 +25,8 @@ from so101_robobase.arm.servos import ServoModel
 from so101_robobase.base.settings import from_mapping
 from so101_robobase.sim.marks import Mark, add_marks, class_marks
 from so101_robobase.sim.meshes import reduce_meshes
-from so101_robobase.sim.robot import (
-    COLLISION_GROUP,
-    SLIDING_FRICTION,
-    VISUAL_GROUP,
-    gripper_body,
-    jaw_body,
-    load_robot,
-)
+from so101_robobase.sim.mjcf import COLLISION_GROUP, VISUAL_GROUP
+from so101_robobase.sim.robot import SLIDING_FRICTION, gripper_body, jaw_body, load_robot
 from so101_robobase.vision.observation import ClassId
 
 WRIST_CAMERA = "wrist_cam"

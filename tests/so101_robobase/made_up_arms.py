@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from so101_robobase.arm.model import SO101
-from so101_robobase.sim.robot import default_robot_xml
+from so101_robobase.sim.mjcf import default_robot_xml
 
 LONGER = 0.03  # m
 

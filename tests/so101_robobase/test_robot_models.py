@@ -8,7 +8,9 @@ from made_up_arms import longer_arm, so101, written
 from robobase.errors import UserError
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.arm.model import SO101
-from so101_robobase.sim.robot import _reframe, default_robot_xml, load_robot
+from so101_robobase.sim.mjcf import default_robot_xml
+from so101_robobase.sim.mjcf_completion import reframe
+from so101_robobase.sim.robot import load_robot
 from so101_robobase.sim.scene import WRIST_CAMERA, SceneConfig, build_scene
 from so101_robobase.vision.observation import ClassId
 
@@ -86,8 +88,8 @@ def test_gripper_and_jaw_may_have_other_frames(tmp_path):
     spec = mujoco.MjSpec.from_file(written(so101(), tmp_path / "plain.xml"))
     without_pads(spec)
     turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
-    _reframe(spec.body("gripper"), turn, np.array([0.01, -0.02, 0.03]))
-    _reframe(spec.body("moving_jaw_so101_v1"), np.eye(3), np.array([0, 0, 0.0189]))
+    reframe(spec.body("gripper"), turn, np.array([0.01, -0.02, 0.03]))
+    reframe(spec.body("moving_jaw_so101_v1"), np.eye(3), np.array([0, 0, 0.0189]))
     same_arm(scene_of(written(spec, tmp_path / "arm.xml")).model)
 
 

@@ -7,7 +7,7 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.model import SO101
-from so101_robobase.sim.robot import default_robot_xml
+from so101_robobase.sim.mjcf import default_robot_xml
 from so101_robobase.sim.scene import (
     CUBE,
     MOVING_FINGER_SENSOR,

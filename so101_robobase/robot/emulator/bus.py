@@ -5,13 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from so101_robobase.robot.emulator.faults import Faults
-from so101_robobase.robot.emulator.protocol import (
-    BROADCAST,
-    SHORTEST,
-    Instruction,
-    Packet,
-    encode,
-)
+from so101_robobase.robot.emulator.protocol import BROADCAST, SHORTEST, Instruction, Packet, encode
 from so101_robobase.robot.emulator.servo import Servo
 
 _BITS = 10  # of one byte on the line, with start and stop bit

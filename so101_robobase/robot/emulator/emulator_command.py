@@ -40,9 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     calibration = parser.add_argument_group("calibration")
     calibration.add_argument(
-        "--calibration_dir",
-        type=Path,
-        help="write LeRobot's file of this arm into this folder",
+        "--calibration_dir", type=Path, help="write LeRobot's file of this arm into this folder"
     )
     calibration.add_argument(
         "--id", default="emulated", help="LeRobot's name of this arm (default: %(default)s)"

@@ -65,9 +65,7 @@ JOINT = {
 }
 """By name: of joints, from where they are when it begins; never drawn at random."""
 
-SILENT = {
-    "register": Kind("the register of that name keeps value", 0, 0, 65535),
-}
+SILENT = {"register": Kind("the register of that name keeps value", 0, 0, 65535)}
 """By name: what servos know nothing of; never drawn at random."""
 
 _ALL = {**KINDS, **CAMERA, **JOINT, **SILENT}

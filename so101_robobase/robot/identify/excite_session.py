@@ -9,12 +9,7 @@ from so101_robobase.arm import alignment as alignments
 from so101_robobase.arm.alignment import Alignment, check_same_arm
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.evaluation.report import prepare_output
-from so101_robobase.robot.arm_parts import (
-    ArmParts,
-    emulated_arm,
-    real_arm,
-    simulated_arm,
-)
+from so101_robobase.robot.arm_parts import ArmParts, emulated_arm, real_arm, simulated_arm
 from so101_robobase.robot.identify.excite import Excite, Excited
 from so101_robobase.robot.identify.fit import excitation
 from so101_robobase.robot.loop.arm import assemble_arm

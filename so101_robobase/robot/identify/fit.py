@@ -114,9 +114,7 @@ def identify(
     fitted = dict(zip(FACTORS, factors.T.tolist(), strict=True))
     servos = from_mapping(ServoModel, {**fitted, "latency": latency}, "servos")
     return Identified(
-        servos,
-        tracking_error(scene, held_out),
-        tracking_error(scene, held_out, servos),
+        servos, tracking_error(scene, held_out), tracking_error(scene, held_out, servos)
     )
 
 

@@ -68,14 +68,8 @@ class Ticker:
         late, work, interval = (
             1e3 * np.array(values) for values in (self._late, self._work, self._interval)
         )
-        return Timing(
-            ticks=len(late),
-            missed=self.missed,
-            late_p50=float(np.percentile(late, 50)),
-            late_p99=float(np.percentile(late, 99)),
-            late_max=float(late.max()),
-            work_p50=float(np.percentile(work, 50)),
-            work_p99=float(np.percentile(work, 99)),
-            work_max=float(work.max()),
-            interval_p99=float(np.percentile(interval, 99)),
-        )
+        names = [f"{what}_{which}" for what in ("late", "work") for which in ("p50", "p99", "max")]
+        values = np.percentile([late, work], [50, 99, 100], axis=1).T.ravel().tolist()
+        p99 = float(np.percentile(interval, 99))
+        spread = dict(zip(names, values, strict=True))
+        return Timing(len(late), self.missed, interval_p99=p99, **spread)

@@ -207,11 +207,7 @@ def check_rate(bus: LeRobotBus, hints: OperatorHints) -> Item:
     if lost > _READS // 100:
         return Item("loop rate", False, f"{facts}: {hints.line}")
     if middle > _SLOWEST_READ:
-        return Item(
-            "loop rate",
-            False,
-            f"{facts}: too slow; {hints.slow}",
-        )
+        return Item("loop rate", False, f"{facts}: too slow; {hints.slow}")
     return Item("loop rate", True, facts)
 
 

@@ -83,10 +83,7 @@ class LeRobotDriver:
         lerobot = require_robot("lerobot.robots.so_follower")
         self.robot = lerobot.SO101Follower(
             lerobot.SO101FollowerConfig(
-                port=port,
-                id=calibration.stem,
-                calibration_dir=calibration.parent,
-                use_degrees=True,
+                port=port, id=calibration.stem, calibration_dir=calibration.parent, use_degrees=True
             )
         )
         self.bus = LeRobotBus(self.robot.bus, reply_timeout)

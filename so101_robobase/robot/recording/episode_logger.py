@@ -24,10 +24,7 @@ class EpisodeLogger:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        meta: Mapping[str, Any],
-        state: Callable[[], Mapping[str, Any]] = dict,
+        self, folder: Path, meta: Mapping[str, Any], state: Callable[[], Mapping[str, Any]] = dict
     ):
         self._folder, self._meta, self._state = folder, dict(meta), state
         self.failure: str | None = None

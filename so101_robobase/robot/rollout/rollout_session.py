@@ -24,14 +24,14 @@ from so101_robobase.evaluation.session import parse_overrides
 from so101_robobase.robot.loop.arm import assemble_arm
 from so101_robobase.robot.loop.dry_run import DryRun
 from so101_robobase.robot.loop.events import EventLog
-from so101_robobase.robot.person.arm_arguments import EMULATED, REAL, SIM
+from so101_robobase.robot.person.arm_arguments import REAL, SIM
 from so101_robobase.robot.person.keys import has_keys, terminal_keys
 from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundListener
 from so101_robobase.robot.recording.disk_space import check_disk_space
 from so101_robobase.robot.recording.episode_logger import EpisodeLogger
 from so101_robobase.robot.recording.last_pictures import LastPictures
 from so101_robobase.robot.recording.records import records_per_second
-from so101_robobase.robot.rollout.parts import RolloutParts
+from so101_robobase.robot.rollout.assemble import assemble
 from so101_robobase.robot.rollout.robot_policy import RobotPolicy
 from so101_robobase.robot.rollout.rollout import Rollout, RolloutSettings
 from so101_robobase.robot.rollout.rollout_options import RolloutOptions
@@ -96,7 +96,7 @@ def run_rollout(options: RolloutOptions) -> int:
         check_disk_space(folder)  # an arm that moves must not find the disk full
         events = resources.enter_context(EventLog(folder / "events.jsonl"))
         listeners = _listeners(options, config, folder, resources)
-        parts = _assemble(options, config, alignment, folder, resources)
+        parts = assemble(options, config, alignment, folder, resources)
         resources.callback(parts.stream.close)
         driver = DryRun(parts.arm.driver) if options.dry_run else parts.arm.driver
         arm = assemble_arm(driver, physics, parts.arm.clock, events, parts.arm.alignment, limits)
@@ -196,22 +196,6 @@ def _listeners(
             listeners.append(RerunDisplay(options.display))
         resources.callback(listeners[-1].close)
     return listeners
-
-
-def _assemble(
-    options: RolloutOptions,
-    config: TaskConfig,
-    alignment: Alignment,
-    folder: Path,
-    resources: ExitStack,
-) -> RolloutParts:
-    if options.robot == SIM:
-        from so101_robobase.robot.rollout.assemble_sim import assemble
-    elif options.robot == EMULATED:
-        from so101_robobase.robot.rollout.assemble_emulated import assemble
-    else:
-        from so101_robobase.robot.rollout.assemble_real import assemble
-    return assemble(options, config, alignment, folder, resources)
 
 
 def _meta(options: RolloutOptions, alignment: Alignment) -> dict[str, Any]:
