@@ -7,33 +7,21 @@ for bit whatever N, the number of threads and the other members do. Pictures are
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
 from robobase.errors import UserError
 from so101_robobase.arm.clearance import Clearance
 from so101_robobase.arm.control import CONTROL_PERIOD, ControlConfig, make_controller
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.arm.servos import CommandDelay
+from so101_robobase.sim.engine import Engine
 from so101_robobase.sim.interface import Interface
 from so101_robobase.sim.looks import NEUTRAL, Look, draw_look
 from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.sim.scene import (
-    MOVING_FINGER_SENSOR,
-    STATIC_FINGER_SENSOR,
     Scene,
 )
-from so101_robobase.sim.threads import usable_threads
 from so101_robobase.sim.variation import Variation
-
-_CURRENT = int(mujoco.mjtStage.mjSTAGE_VEL)  # positions, velocities and contacts of the new state
-_BLOWN_UP = [
-    int(mujoco.mjtWarning.mjWARN_BADQPOS),
-    int(mujoco.mjtWarning.mjWARN_BADQVEL),
-    int(mujoco.mjtWarning.mjWARN_BADQACC),
-]
-_RUNAWAY = 1e3  # rad/s or m/s: no arm moves so fast; MuJoCo itself gives up at 1e10 only
 
 
 class View(NamedTuple):
@@ -45,7 +33,7 @@ class View(NamedTuple):
 
 
 class Simulation:
-    """N members of `scene` on one `mujoco.batch.Batch`; live arrays are to be read only.
+    """N members of `scene` in one `Engine`; live arrays are to be read only.
 
     | attribute   | shape, type | meaning                                                       |
     |-------------|-------------|---------------------------------------------------------------|
@@ -55,6 +43,7 @@ class Simulation:
     | looks       | list of N   | how each member looks; neutral unless randomised              |
     | sight_key   | (N,) int    | seeds the mistakes of the member's sight; 0 if it makes none  |
     | rngs        | list of N   | generators of all that is drawn for a member                  |
+    | engine      | `Engine`    | their physics                                                 |
     | variation   | `Variation` | each member's cube, friction, servos and joints               |
     | interface   | `Interface` | measured joints, delays: what policy and controller get       |
     | controller  | `Controller`| turns actions into joint targets                              |
@@ -81,30 +70,17 @@ class Simulation:
         num_threads: int = 0,
     ):
         self.scene, self.num_envs, self.randomization = scene, num_envs, randomization
-        model = scene.model
-        # One MjData per simulation, so that the forward pass after a step is the next step's first.
-        threads = min(num_threads or usable_threads(), num_envs)
-        self.batch = Batch(model, num_envs, threads, persistent=True)
-        self.qpos = self.batch.bind("qpos")  # (N, J + 7)
-        self.qvel = self.batch.bind("qvel")  # (N, J + 6)
-        self._ctrl = self.batch.bind("ctrl")  # (N, J)
-        self._site_xpos = self.batch.bind("site_xpos")
-        self._geom_xpos = self.batch.bind("geom_xpos")
-        self._sensordata = self.batch.bind("sensordata")
+        self.engine = Engine(scene, num_envs, num_threads)
+        self.qpos, self.qvel = self.engine.qpos, self.engine.qvel
         self._joints = slice(scene.arm.num_joints)
-        self._tcp = model.site(scene.arm.tcp_site).id
-        self._moving_pad = model.geom(scene.arm.moving_pad).id
-        self._fingers = [
-            int(model.sensor(name).adr[0]) for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
-        ]
-        self.kinematics = Kinematics.from_model(model, scene.arm)
-        joint_range = model.actuator_ctrlrange.copy()  # (J, 2)
-        clearance = None if control.floor is None else Clearance(model, scene.arm)
+        self.kinematics = Kinematics.from_model(scene.model, scene.arm)
+        joint_range = scene.model.actuator_ctrlrange.copy()  # (J, 2)
+        clearance = None if control.floor is None else Clearance(scene.model, scene.arm)
         self.controller = make_controller(
             control, self.kinematics, joint_range, num_envs, clearance
         )
         physical = randomization.physical
-        self.variation = Variation(physical, scene, self.batch)
+        self.variation = Variation(physical, self.engine)
         tick = CONTROL_PERIOD if estimates_velocity else None
         self.interface = Interface(physical, self.variation.drawn, self.qpos, self.qvel, tick)
         self._delay = CommandDelay(num_envs, scene.servo_delay, self._joints.stop)
@@ -164,17 +140,17 @@ class Simulation:
     @property
     def tcp_pos(self) -> np.ndarray:
         """Position of the tool centre point, m, (N, 3)."""
-        return self._site_xpos[:, self._tcp]
+        return self.engine.tcp_pos
 
     @property
     def moving_pad_pos(self) -> np.ndarray:
         """Position of the moving finger's pad, m, (N, 3)."""
-        return self._geom_xpos[:, self._moving_pad]
+        return self.engine.moving_pad_pos
 
     @property
     def touching(self) -> np.ndarray:
         """Whether the static and the moving finger touch the cube, (N, 2) bool."""
-        return self._sensordata[:, self._fingers] > 0
+        return self.engine.touching
 
     def view(self, rows: np.ndarray) -> View:
         """What the cameras of the members `rows` (n,) look at; None where it is as in the scene."""
@@ -189,19 +165,19 @@ class Simulation:
         """Start the members `ids` (n,), rising, anew; no other member changes.
 
         Args:
-            states: (n, nstate), rows of `mujoco.batch.Batch.state`, arms at rest.
+            states: (n, nstate), rows of `Engine.state`, arms at rest.
             cube_edge: (n,) m, of the cubes in them; read where physics is randomised.
         """
-        self.batch.state[ids] = states
+        self.engine.state[ids] = states
         if self.randomization.visual.enabled:
             for i in ids:
                 self.looks[i] = draw_look(self.randomization.visual, self.rngs[i])
         if self._draws_sight_keys:
             self.sight_key[ids] = [self.rngs[i].integers(2**63) for i in ids]
         self.variation.redraw(ids, self.rngs, cube_edge)
-        self.controller.reset(self.interface.begin(ids, self._ctrl[ids], self.rngs), ids)
-        self._delay.fill(ids, self._ctrl[ids])
-        self.batch.forward(ids, stage=_CURRENT)
+        self.controller.reset(self.interface.begin(ids, self.engine.ctrl[ids], self.rngs), ids)
+        self._delay.fill(ids, self.engine.ctrl[ids])
+        self.engine.forward(ids)
         self.steps[ids] = 0
 
     def advance(self, action: np.ndarray, running: np.ndarray) -> np.ndarray:
@@ -212,11 +188,11 @@ class Simulation:
         """
         target = self.controller(action, self.interface.joint_pos)
         sent = self.interface.send(target, running)
-        self.batch.warning[:, _BLOWN_UP, 1] = 0  # MuJoCo counts from 1 after each of its resets
+        self.engine.clear_warnings()
         for told, substeps in self._delay.send(sent, running, self.scene.config.substeps):
-            self._ctrl[running] = told[running]
-            self.batch.step(None if running.all() else running, nstep=substeps, stage=_CURRENT)
-        blown_up = running & self._blown_up()
+            self.engine.ctrl[running] = told[running]
+            self.engine.step(substeps, running)
+        blown_up = running & self.engine.blown_up()
         self.rest(blown_up)
         self.interface.advance(running, self.rngs)
         self.steps += running
@@ -229,10 +205,10 @@ class Simulation:
 
         Raises UserError where the physics blew up: MuJoCo then goes on from a pose of its own.
         """
-        self._ctrl[:] = target
-        self.batch.warning[:, _BLOWN_UP, 1] = 0
-        self.batch.step(nstep=substeps, stage=_CURRENT)
-        if self._blown_up().any():
+        self.engine.ctrl[:] = target
+        self.engine.clear_warnings()
+        self.engine.step(substeps)
+        if self.engine.blown_up().any():
             raise UserError(
                 "the physics of the simulated arm blew up (MuJoCo: unstable); the servos of an "
                 "alignment file may be too stiff for env.scene.timestep, or the cube too light"
@@ -242,19 +218,19 @@ class Simulation:
         """Put cubes and marks at rest as in `things` (N, nq - joints), of `qpos`; arms stay."""
         self.qpos[:, self._joints.stop :] = things
         self.qvel[:, self._joints.stop :] = 0
-        self.batch.forward(stage=_CURRENT)
+        self.engine.forward()
 
     def rest(self, ids: np.ndarray) -> None:
         """Put the members `ids` (N,) bool at rest in the model's own pose."""
         if ids.any():
             self.qpos[ids], self.qvel[ids] = self.scene.model.qpos0, 0
-            self.batch.forward(np.flatnonzero(ids), stage=_CURRENT)
+            self.engine.forward(np.flatnonzero(ids))
 
     def state_dict(self) -> dict[str, Any]:
         """All that later steps depend on, as plain containers and arrays."""
         looks = [look.to_dict() for look in self.looks]
         return {
-            "simulation": self.batch.state.copy(),
+            "simulation": self.engine.state.copy(),
             "controller": self.controller.state_dict(),
             "rngs": [rng.bit_generator.state for rng in self.rngs],
             **({"looks": looks} if self.randomization.visual.enabled else {}),
@@ -265,7 +241,7 @@ class Simulation:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()` of a simulation of the same settings and N, bit for bit."""
-        self.batch.state[:] = state["simulation"]
+        self.engine.state[:] = state["simulation"]
         self.controller.load_state_dict(state["controller"])
         for name, part in self._physics.items():
             part.load_state_dict(state[name])
@@ -276,9 +252,4 @@ class Simulation:
         for rng, rng_state in zip(self.rngs, state["rngs"], strict=True):
             rng.bit_generator.state = rng_state
         self.steps[:] = state["episode_steps"]
-        self.batch.forward(stage=_CURRENT)
-
-    def _blown_up(self) -> np.ndarray:
-        """Whose physics blew up since `batch.warning` was cleared, (N,) bool."""
-        warned = self.batch.warning[:, _BLOWN_UP, 1].any(axis=1)
-        return warned | ~(np.abs(self.qvel) < _RUNAWAY).all(axis=1)
+        self.engine.forward()

@@ -9,24 +9,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
 from robobase.errors import UserError
 from so101_robobase.arm.kinematics import Kinematics, rotation_error, yaw_rotation
 from so101_robobase.arm.model import ArmModel, describe
+from so101_robobase.sim.engine import Engine
 from so101_robobase.sim.marks import Mark
 from so101_robobase.sim.scene import (
-    MOVING_FINGER_SENSOR,
-    STATIC_FINGER_SENSOR,
     Scene,
     SceneConfig,
     build_scene,
 )
 from so101_robobase.sim.simulation import Simulation
-from so101_robobase.sim.threads import usable_threads
-from so101_robobase.sim.variation import CubeSizes
 from so101_robobase.tasks.config import TaskConfig
 
 CUBE_HOME = (0.25, 0.0)  # m, middle of the cube positions of stages 1 to 4
@@ -54,14 +49,14 @@ class Start(NamedTuple):
     """Where one episode begins."""
 
     stage: int
-    state: np.ndarray  # (nstate,), a row of `mujoco.batch.Batch.state`, time 0
+    state: np.ndarray  # (nstate,), a row of `Engine.state`, time 0
     cube_edge: float  # m, of the cube that lies or is held in it
 
 
 class Bank(NamedTuple):
     """Start states of one stage; both arrays are read-only."""
 
-    states: np.ndarray  # (K, nstate), rows of `mujoco.batch.Batch.state`, time 0
+    states: np.ndarray  # (K, nstate), rows of `Engine.state`, time 0
     cube_edge: np.ndarray  # (K,) m
 
 
@@ -298,16 +293,10 @@ class _Simulations:
     """Arms that hang still with an open jaw, cubes that lie still; then they may grasp and lift."""
 
     def __init__(self, scene: Scene, kinematics: Kinematics, arm: np.ndarray, cube: np.ndarray):
-        model = scene.model
-        self._scene = scene
         self._kinematics, self._arm = kinematics, scene.arm
         self._joints, self._cube = slice(scene.arm.num_joints), scene.cube_pos
-        self._batch = Batch(model, len(arm), min(usable_threads(), len(arm)))
-        self._qpos, self._ctrl = self._batch.bind("qpos"), self._batch.bind("ctrl")
-        self._sensordata = self._batch.bind("sensordata")
-        self._fingers = [
-            int(model.sensor(name).adr[0]) for name in (STATIC_FINGER_SENSOR, MOVING_FINGER_SENSOR)
-        ]
+        self._engine = engine = Engine(scene, len(arm))
+        self._qpos, self._ctrl = engine.qpos, engine.ctrl
         self._half_size = np.full(len(arm), scene.config.cube_half_size)
         self._valid = np.ones(len(arm), bool)
         self._ctrl[:, :-1] = arm
@@ -318,8 +307,8 @@ class _Simulations:
     def resize_cubes(self, half_size: np.ndarray) -> None:
         """Half the edge of every simulation's cube, (N,) m."""
         self._half_size = half_size
-        mass = np.full(len(half_size), self._scene.config.cube_mass)
-        CubeSizes(self._scene, self._batch).set(np.arange(len(half_size)), half_size, mass)
+        mass = np.full(len(half_size), self._engine.scene.config.cube_mass)
+        self._engine.resize_cubes(np.arange(len(half_size)), half_size, mass)
 
     def settle(self) -> None:
         """Let the arm hang still and the cube come to rest."""
@@ -354,15 +343,14 @@ class _Simulations:
 
     def result(self, ids: np.ndarray) -> np.ndarray:
         """States of the simulations `ids`, (K, nstate), at time 0."""
-        states = self._batch.state[ids]
+        states = self._engine.state[ids]
         states[:, 0] = 0  # time
         return states
 
     def _simulate(self, control_steps: int) -> None:
-        steps = control_steps * self._scene.config.substeps
-        self._batch.step(nstep=steps, stage=int(mujoco.mjtStage.mjSTAGE_POS))
+        self._engine.step(control_steps * self._engine.scene.config.substeps)
 
     def _keep_grasped(self) -> None:
-        touching = (self._sensordata[:, self._fingers] > 0).all(axis=1)
+        touching = self._engine.touching.all(axis=1)
         jaw = self._qpos[:, self._joints][:, -1] - self._arm.jaw_excess(self._half_size)
         self._valid &= touching & (jaw < self._arm.jaw_closed)

@@ -44,7 +44,7 @@ def record(
         action = np.stack([rng.uniform(-1, 1, task.action_dim) for rng in rngs])
         result = task.step(action)
         done = result.terminated | result.truncated
-        rows.append(np.column_stack([task.sim.batch.state, result.reward, done, task.hold_count]))
+        rows.append(np.column_stack([task.sim.engine.state, result.reward, done, task.hold_count]))
         task.reset(np.flatnonzero(done))
     return np.array(rows)
 
@@ -63,7 +63,7 @@ def test_a_reset_changes_nothing_of_the_other_members():
     for _ in range(3):
         task.step(rng.uniform(-1, 1, (6, 6)))
     before = task.state_dict()
-    sensors = task.sim.batch.bind("sensordata").copy()
+    sensors = task.sim.engine.batch.bind("sensordata").copy()
     task.reset(np.array([1, 4]))
     after = task.state_dict()
     others = [0, 2, 3, 5]
@@ -74,7 +74,7 @@ def test_a_reset_changes_nothing_of_the_other_members():
     np.testing.assert_array_equal(
         after["controller"]["target"][others], before["controller"]["target"][others]
     )
-    np.testing.assert_array_equal(task.sim.batch.bind("sensordata")[others], sensors[others])
+    np.testing.assert_array_equal(task.sim.engine.batch.bind("sensordata")[others], sensors[others])
     assert [after["rngs"][i] == before["rngs"][i] for i in range(6)] == [
         i in others for i in range(6)
     ]
@@ -89,7 +89,7 @@ def test_positions_and_contacts_describe_the_state_after_the_step():
     data.qpos = task.sim.qpos[0]
     mujoco.mj_forward(task.sim.scene.model, data)
     np.testing.assert_array_equal(task.sim.tcp_pos[0], data.site("gripperframe").xpos)
-    np.testing.assert_array_equal(task.sim.batch.bind("sensordata")[0], data.sensordata)
+    np.testing.assert_array_equal(task.sim.engine.batch.bind("sensordata")[0], data.sensordata)
 
 
 def test_action_repeat_holds_the_action_and_sums_the_rewards():
@@ -183,9 +183,9 @@ def test_an_ended_member_waits_unchanged_until_it_is_reset():
     for _ in range(3):
         task.step(np.array([np.zeros(6), OPEN]))  # member 0 succeeds, member 1 drops the cube
     assert task.truncated.tolist() == [True, False]
-    before = task.sim.batch.state[0].copy()
+    before = task.sim.engine.state[0].copy()
     result = task.step(np.ones((2, 6)))
-    np.testing.assert_array_equal(task.sim.batch.state[0], before)
+    np.testing.assert_array_equal(task.sim.engine.state[0], before)
     assert result.reward[0] == 0
     assert result.control_steps.tolist() == [0, 2]
 
@@ -224,10 +224,10 @@ def test_the_first_action_of_an_episode_is_no_change_of_action(monkeypatch):
 )
 def test_an_action_that_cannot_be_played_is_refused_and_changes_nothing(action, message):
     task = started(2, stage=3)
-    before = task.sim.batch.state.copy()
+    before = task.sim.engine.state.copy()
     with pytest.raises(UserError, match=message):
         task.step(action)
-    np.testing.assert_array_equal(task.sim.batch.state, before)
+    np.testing.assert_array_equal(task.sim.engine.state, before)
 
 
 def test_infos_hold_the_jaw_and_the_control_steps_of_the_episode():
@@ -257,7 +257,7 @@ def test_a_loaded_state_continues_bit_for_bit():
     other.load_state_dict(saved)
     for action in actions:
         results = [t.step(action) for t in (task, other)]
-        np.testing.assert_array_equal(task.sim.batch.state, other.sim.batch.state)
+        np.testing.assert_array_equal(task.sim.engine.state, other.sim.engine.state)
         for field in dataclasses.fields(results[0]):
             values = [getattr(result, field.name) for result in results]
             np.testing.assert_array_equal(*values)

@@ -76,7 +76,7 @@ def record(num_envs: int, threads: int, control: str, steps: int = 12) -> np.nda
         rows.append(
             np.column_stack(
                 [
-                    task.sim.batch.state,
+                    task.sim.engine.state,
                     low_dim_state(task.sim),
                     task.sim.interface.seen_qpos,
                     result.reward,
@@ -103,7 +103,7 @@ def test_switched_off_the_ranges_change_nothing():
     other = started(4, physical=ranges)
     for action in np.random.default_rng(0).uniform(-1, 1, (5, 4, 6)):
         rewards = [task.step(action).reward for task in (plain, other)]
-        np.testing.assert_array_equal(other.sim.batch.state, plain.sim.batch.state)
+        np.testing.assert_array_equal(other.sim.engine.state, plain.sim.engine.state)
         np.testing.assert_array_equal(rewards[0], rewards[1])
     assert np.shares_memory(other.sim.interface.joint_pos, other.sim.qpos)
     assert not {"variation", "interface"} & other.state_dict().keys()
@@ -142,7 +142,7 @@ def test_every_range_is_drawn_within_its_bounds_and_differs_between_members():
 def test_a_member_runs_on_the_model_that_its_numbers_describe():
     task = started(2, physical=only(cube_edge=(0.024, 0.036), cube_mass=(0.01, 0.06)))
     for i in range(2):
-        model = task.sim.batch.get_model(i)
+        model = task.sim.engine.batch.get_model(i)
         edge, mass = (task.sim.variation.drawn[name][i] for name in ("cube_edge", "cube_mass"))
         wanted = build_scene(SceneConfig(cube_half_size=edge / 2, cube_mass=mass)).model
         for name in (
@@ -166,7 +166,7 @@ def test_servos_joints_and_friction_are_the_models_times_what_was_drawn():
     task = started(2)
     drawn, nominal = task.sim.variation.drawn, task.sim.scene.model
     for i in range(2):
-        model = task.sim.batch.get_model(i)
+        model = task.sim.engine.batch.get_model(i)
         gain = 998.22 * drawn["servo_stiffness"][i]
         np.testing.assert_allclose(model.actuator_gainprm[:, 0], gain)
         np.testing.assert_allclose(model.actuator_biasprm[:, 1], -gain)
@@ -185,8 +185,8 @@ def test_servos_joints_and_friction_are_the_models_times_what_was_drawn():
 def test_a_held_cube_is_pressed_with_the_friction_that_was_drawn():
     task = started(3, stage=1)
     for i in range(3):
-        data = task.sim.batch.get_data(i)
-        mujoco.mj_forward(task.sim.batch.get_model(i), data)
+        data = task.sim.engine.batch.get_data(i)
+        mujoco.mj_forward(task.sim.engine.batch.get_model(i), data)
         assert data.ncon > 1
         np.testing.assert_allclose(
             data.contact.friction[:, 0], task.sim.variation.drawn["friction"][i]
@@ -197,7 +197,7 @@ def test_a_reset_redraws_the_members_named_and_no_other():
     task = started(6, stage=MIXTURE)
     for action in np.random.default_rng(0).uniform(-1, 1, (3, 6, 6)):
         task.step(action)
-    before, models = task.state_dict(), [task.sim.batch.get_model(i) for i in range(6)]
+    before, models = task.state_dict(), [task.sim.engine.batch.get_model(i) for i in range(6)]
     task.reset(np.array([1, 4]))
     after, others = task.state_dict(), [0, 2, 3, 5]
     for name in RANGES:
@@ -206,7 +206,7 @@ def test_a_reset_redraws_the_members_named_and_no_other():
         )
     for i in range(6):
         changed = [
-            (getattr(task.sim.batch.get_model(i), name) != getattr(models[i], name)).any()
+            (getattr(task.sim.engine.batch.get_model(i), name) != getattr(models[i], name)).any()
             for name in (
                 "geom_size",
                 "geom_friction",
@@ -266,13 +266,13 @@ def test_targets_reach_the_servos_late_by_the_action_latency():
     prompt, late = (
         started(action_repeat=1, physical=only(action_latency=(steps, steps))) for steps in (0, 2)
     )
-    at_rest = late.sim.batch.ctrl.copy()
+    at_rest = late.sim.engine.batch.ctrl.copy()
     sent: list[np.ndarray] = []
     applied: list[np.ndarray] = []
     for action in np.random.default_rng(0).uniform(-0.3, 0.3, (8, 1, 6)):
         for task, ctrl in ((prompt, sent), (late, applied)):
             task.step(action)
-            ctrl.append(task.sim.batch.ctrl.copy())
+            ctrl.append(task.sim.engine.batch.ctrl.copy())
     np.testing.assert_array_equal(np.array(applied), np.array([at_rest, at_rest, *sent[:-2]]))
 
 

@@ -131,7 +131,7 @@ def test_moving_the_cube_changes_no_bit_of_low_dim_state(make, observation):
     env = make(4, observation=observation)
     before, _ = env.reset(seed=0)
     env.task.sim.cube_pos[:] += [0.01, -0.02, 0.05]
-    env.task.sim.batch.forward()
+    env.task.sim.engine.batch.forward()
     after = env._observer.observe()
     assert after["low_dim_state"].tobytes() == before["low_dim_state"].tobytes()
     assert (after["rgb"] != before["rgb"]).any()

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
-from mujoco.batch import Batch
 
 from so101_robobase.arm.joints import JOINTS, NUM_JOINTS
 from so101_robobase.robot.recording.episode_log import EpisodeLog
+from so101_robobase.sim.engine import Engine
 from so101_robobase.sim.scene import Scene
 
 FACTORS = ("stiffness", "damping", "joint_damping", "joint_friction")
@@ -31,29 +30,13 @@ class Tracker:
         self, scene: Scene, num_arms: int = 1, contacts: bool = True, num_threads: int = 0
     ):
         self.num_arms = num_arms
-        self._nominal = scene.model
-        self._batch = Batch(scene.model, num_arms, num_threads)
-        if not contacts:
-            disabled = self._nominal.opt.disableflags | int(mujoco.mjtDisableBit.mjDSBL_CONTACT)
-            self._batch.expand("opt.disableflags")[:] = disabled
-        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
-        self._ctrl = self._batch.bind("ctrl")
+        self._engine = Engine(scene, num_arms, num_threads, contacts)
         self._timestep = scene.config.timestep
-        self._gain = self._batch.expand("actuator_gainprm")
-        self._bias = self._batch.expand("actuator_biasprm")
-        self._damping = self._batch.expand("dof_damping")
-        self._friction = self._batch.expand("dof_frictionloss")
         self._delay: np.ndarray = np.full((num_arms, NUM_JOINTS), scene.servo_delay)  # in steps
 
     def set_servos(self, factors: np.ndarray, latency: np.ndarray) -> None:
         """Give every arm `factors` (N, 6, 4), in the order of `FACTORS`, and `latency` (N, 6) s."""
-        nominal, joints = self._nominal, slice(NUM_JOINTS)
-        stiffness, damping, joint_damping, joint_friction = np.moveaxis(factors, -1, 0)
-        self._gain[:, :, 0] = nominal.actuator_gainprm[:, 0] * stiffness
-        self._bias[:, :, 1] = nominal.actuator_biasprm[:, 1] * stiffness
-        self._bias[:, :, 2] = nominal.actuator_biasprm[:, 2] * damping
-        self._damping[:, joints] = nominal.dof_damping[joints] * joint_damping
-        self._friction[:, joints] = nominal.dof_frictionloss[joints] * joint_friction
+        self._engine.scale_servos(np.arange(self.num_arms), *np.moveaxis(factors, -1, 0))
         self._delay = np.round(latency / self._timestep).astype(np.int64)
 
     def track(self, log: EpisodeLog) -> np.ndarray:
@@ -61,7 +44,7 @@ class Tracker:
         ticks = np.round((log.times - log.times[0]) / self._timestep).astype(np.int64)
         self._begin(log)
         steps = int(ticks[-1])
-        path = np.empty((len(self._qpos), steps + 1, NUM_JOINTS))
+        path = np.empty((self.num_arms, steps + 1, NUM_JOINTS))
         path[:, 0] = log.measured[0]
         # Row 0 is what the servos were told before the episode.
         told = np.concatenate([log.measured[:1], log.commanded])
@@ -71,22 +54,16 @@ class Tracker:
         for start in range(0, steps, _CHUNK):
             step = np.arange(start, min(start + _CHUNK, steps))
             sent = np.maximum(step[None, :, None] - self._delay[:, None] + 1, 0)  # (N, n, 6)
-            result = self._batch.rollout(
-                len(step),
-                told[newest[sent], joints],
-                control_spec=int(mujoco.mjtState.mjSTATE_CTRL),
-            )
-            path[:, step + 1] = result["qpos"][:, :, :NUM_JOINTS]
+            path[:, step + 1] = self._engine.follow(told[newest[sent], joints])
         return path[:, ticks]
 
     def _begin(self, log: EpisodeLog) -> None:
-        self._batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE)
-        self._qpos[:, :NUM_JOINTS] = log.measured[0]
+        engine = self._engine
         cube = log.meta.get("cube") or _OUT_OF_REACH
-        self._qpos[:, NUM_JOINTS:] = cube
-        self._qvel[:] = 0
-        self._ctrl[:] = log.measured[0]
-        self._batch.forward(stage=mujoco.mjtStage.mjSTAGE_VEL)
+        engine.reset()
+        engine.qpos[:, :NUM_JOINTS], engine.qpos[:, NUM_JOINTS:] = log.measured[0], cube
+        engine.ctrl[:] = log.measured[0]
+        engine.forward()
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,6 @@ class Body:
         self._starts = task.starts_class(self.config, self.sim)
         self._per_step = scene.config.substeps
         self.judge = task.judge_class(self.sim, self.config, self._per_step)
-        self._qfrc = [
-            self.sim.batch.bind(name) for name in ("qfrc_bias", "qfrc_passive", "qfrc_constraint")
-        ]
         model = scene.model
         self._greatest_torque = model.actuator_forcerange[:, 1].copy()  # N m
         self.faults = JointFaults(model)
@@ -92,8 +89,7 @@ class Body:
         Weight, contact, friction and damping. Not what only accelerates a joint: the model's servos
         give their full torque from 3 mrad on, real ones only where a joint is kept from moving.
         """
-        bias, passive, constraint = (force[0, :NUM_JOINTS] for force in self._qfrc)
-        share = np.clip((bias - passive - constraint) / self._greatest_torque, -1, 1)
+        share = np.clip(self.sim.engine.holding_torque[0] / self._greatest_torque, -1, 1)
         share[-1] *= self.sim.scene.arm.gripper_torque
         return np.where(self._limp, 0.0, share)
 
@@ -112,10 +108,10 @@ class Body:
     def place_cube(self, seed: int) -> None:
         """The cube alone as in `begin(seed)`: what a person does between two episodes."""
         sim = self.sim
-        state = sim.batch.state[0].copy()
+        state = sim.engine.state[0].copy()
         self._begin(seed)
         things = sim.qpos[:, NUM_JOINTS:].copy()
-        sim.batch.state[0] = state
+        sim.engine.state[0] = state
         sim.put(things)
         self._placed()
 

@@ -124,7 +124,7 @@ def test_physics_is_randomised_around_the_identified_servos(file):
     task.seed([0])
     task.reset(np.array([0]))
     wanted = 1.1 * 0.5 * build_scene().model.actuator_gainprm[:, 0]
-    np.testing.assert_allclose(task.sim.batch.get_model(0).actuator_gainprm[:, 0], wanted)
+    np.testing.assert_allclose(task.sim.engine.batch.get_model(0).actuator_gainprm[:, 0], wanted)
 
 
 def test_a_snapshot_from_before_alignments_takes_one(file):

@@ -117,7 +117,7 @@ def on_simulated_robot(make_policy, resolution, steps=STEPS, blind=True):
     eyes = PromptPictures(SimulatedPolicyCamera(body.sim, body.config, driver.clock))
     diary = Diary(
         make_policy(body),
-        lambda: (body.sim.batch.state[0].copy(), body.qpos),
+        lambda: (body.sim.engine.state[0].copy(), body.qpos),
         lambda: rollout.arm.command,
     )
     rollout = make_rollout(
@@ -210,7 +210,7 @@ def test_emulated_servos_move_as_the_arm_in_training(bus, tmp_path):
         place(body.sim, start.qpos)
 
         # The same actions become the same commands.
-        _, targets, _ = in_training(CONFIG, body.sim.batch.state[0].copy(), command, diary.actions)
+        _, targets, _ = in_training(CONFIG, body.sim.engine.state[0].copy(), command, diary.actions)
         sent = np.array([arm.units.to_model(write.position) for write in witness.writes[number:]])
         np.testing.assert_allclose(sent[1 : 2 * SHORT : 2], targets, rtol=0, atol=ROUNDING)
 

@@ -30,7 +30,7 @@ class Examined:
     def __init__(self, body, *faults, pose=START):
         body.begin(0)
         body.sim.qpos[0, :NUM_JOINTS], body.sim.qvel[0, :NUM_JOINTS] = pose, 0
-        body.sim.batch.forward()
+        body.sim.engine.batch.forward()
         driver, self.events, self.said = SimulatedDriver(body), EventLog(), []
         for fault in faults:
             driver.faults.inject(fault, 0.0)
