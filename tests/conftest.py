@@ -1,4 +1,4 @@
-"""Benchmarks to import from, and OpenGL where it is needed: `@pytest.mark.opengl`, `opengl`."""
+"""Scripts to import from, and OpenGL where it is needed: `@pytest.mark.opengl`, `opengl`."""
 
 import functools
 import signal
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-# Scripts, not a package: their folder is where they import from each other.
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+# Scripts, not packages: their folder is where they import from each other.
+for folder in ("benchmarks", "docs"):
+    sys.path.append(str(Path(__file__).parents[1] / folder))
 
 
 def pytest_configure() -> None:

@@ -1,5 +1,9 @@
 """Two arms that nobody has built: nothing but their description and MJCF knows their numbers."""
 
+import csv
+import subprocess
+import sys
+
 import mujoco
 import numpy as np
 import pytest
@@ -166,3 +170,20 @@ def test_a_description_names_what_differs(rigid, tmp_path):
         (tmp_path / "arm.yaml").write_text(text)
         with pytest.raises(UserError, match=complaint):
             describe(str(tmp_path / "arm.yaml"))
+
+
+@pytest.mark.slow
+def test_a_policy_learns_to_touch_the_cube(config, tmp_path):
+    """In a minute, from state, with the expert's advice: as on the SO-101."""
+    settings = ("num_threads=1", "log_eval_video=false", "progress_bar=false", "tb.use=false")
+    command = [
+        *(sys.executable, "-m", "robobase.train", "env=so101_touch", "launch=teacher", *settings),
+        *("pixels=false", "num_train_frames=20000", "eval_every_steps=10000"),
+        *("update_every_steps=2", "method.weight_average=0.99", f"hydra.run.dir={tmp_path}"),
+        *(f"env.scene.{key}={getattr(config, key) or 'null'}" for key in ("arm", "robot_xml")),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open(tmp_path / "eval.csv", newline="") as stream:
+        successes = [float(row["episode_success"]) for row in csv.DictReader(stream)]
+    assert max(successes) > 0.7
