@@ -14,10 +14,11 @@ from so101_robobase.tasks.lift.teacher import LiftTeacher
 from so101_robobase.tasks.place.config import PlaceConfig
 from so101_robobase.tasks.steering import Plan
 
-OVER = 0.008  # m in the plane from the square's middle: where the way down begins
-STEADY = 0.015  # m: where it goes on
+CENTRED = 0.008  # m in the plane from the square's middle, within which the cube goes all the way
+FUNNEL = 3.0  # m over the table per m further away: a way down without a step in it
 PRESSED = 0.001  # m under the table: the goal of the way down, so that the cube gets there
-LANDED = 0.004  # m over the table: where the jaw opens
+LANDED = 0.004  # m over the table, where the jaw opens
+NEAR = 0.014  # m in the plane, within which it does
 CLEAR = 0.004  # m from where the open fingers touch nothing: there they go up
 
 
@@ -42,17 +43,14 @@ class PickAndPlace(TopDownPick):
         distance = np.hypot(*way.T)
         height = cube_pos[:, 2] - cube_half_size  # of its lower side
         held = holding & (self.phase == Phase.LIFT)
-        lowering = held & (
-            (distance < OVER) | ((distance < STEADY) & (cube_pos[:, 2] < self._lift_height))
-        )
-        carrying = held & ~lowering & (cube_pos[:, 2] > self._lift_height)
+        top = self._lift_height + LIFT_MARGIN - cube_half_size
+        wanted = np.minimum(FUNNEL * np.maximum(distance - CENTRED, 0), top) - PRESSED
+        # Sideways only as fast as it is high enough for where it is.
+        free = np.clip((height + 0.02) / np.maximum(wanted + 0.02, 0.001), 0, 1) ** 4
+        goal[held, :2] = (tcp[:, :2] + free[:, None] * way)[held]
+        goal[held, 2] = (tcp[:, 2] + wanted - height)[held]
+        opening = held & (height < LANDED) & (distance < NEAR)
         placed = ~held & (distance < self.radius) & (height < LANDED)
-        goal[carrying, :2] = (tcp[:, :2] + way)[carrying]
-        up = self._lift_height + LIFT_MARGIN - cube_pos[:, 2]
-        goal[carrying, 2] = (tcp[:, 2] + up)[carrying]
-        goal[lowering, :2] = (tcp[:, :2] + way)[lowering]
-        goal[lowering, 2] = (tcp[:, 2] - height - PRESSED)[lowering]
-        opening = lowering & (height < LANDED)
         plan.jaw[opening | placed] = self._arm.jaw_around
         aside = np.hypot(*(tcp - beside)[:, :2].T)
         goal[placed, :2] = beside[placed, :2]
