@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     print(
         f"{machine_line('torch', 'mujoco')}\n\n{markdown_table(header, rows)}\n\n"
         f"{args.num_episodes} episodes from seed {FINAL_SEED}, stage and ranges of looks as each "
-        "policy was trained, of physics as in cfgs/randomization; 95 % Wilson interval. Kept: "
+        "policy was trained, of physics as in docs/settings.md; 95 % Wilson interval. Kept: "
         "success through networks over success as it is."
     )
 

@@ -36,7 +36,7 @@ class ControlConfig:
     """How actions move the arm; angles in rad, lengths in m, both per control step of
     20 ms (`CONTROL_PERIOD`).
 
-    Where None stands, the arm's own numbers are meant (`of`). The SO-101's `joint_scale`: 0.05 rad
+    Where None stands, the arm's own numbers are meant. The SO-101's `joint_scale`: 0.05 rad
     per 20 ms is 2.5 rad/s, about half of what an STS3215 servo reaches without load (4.7 rad/s at
     7.4 V, data sheet), so targets can be followed; the light jaw gets the servo's full speed.
     `max_lead` keeps the target near the measured joint: enough for the servo to press with full
@@ -46,19 +46,25 @@ class ControlConfig:
     `cartesian_scale` is that of the original lift environment.
     """
 
+    # what an action changes: one number per joint, or dx, dy, dz of the gripper and its jaw
     mode: Annotated[str, Choice(*MODES)] = "joint_delta"
+    # rad of an action of 1, by joint
     joint_scale: Annotated[Sequence[float] | None, _SCALES, _JOINTS] = None
+    # rad of the target over the measured joint, by joint
     max_lead: Annotated[Sequence[float] | None, _LEADS] = None
+    # m of an action of 1
     cartesian_scale: Annotated[float, Number(above=0, most=0.2), _CARTESIAN] = 0.02
-    # distance of the set-point from the measured TCP
+    # m of the set-point from the measured TCP
     max_set_point_lead: Annotated[float, Number(above=0, most=0.5), _CARTESIAN] = 0.04
+    # m, the corner with the least x, y, z of where the set-point may be
     workspace_low: Annotated[Sequence[float] | None, _CORNER, _CARTESIAN] = None
+    # m, the opposite one
     workspace_high: Annotated[Sequence[float] | None, _CORNER, _CARTESIAN] = None
-    # cartesian_delta: m of position error worth 1 rad of tilt; 0: free
+    # m of position error worth 1 rad of tilt; 0: free
     tilt_weight: Annotated[float, Number(0, 10), _CARTESIAN] = 0.02
-    # cartesian_delta: hold the joint that turns the gripper (the SO-101's wrist_roll at 90 degrees)
+    # hold the joint that turns the gripper (the SO-101's wrist_roll at 90 degrees)
     lock_wrist: Annotated[bool, _CARTESIAN] = False
-    # m above the table that no target comes below (`AboveFloor`)
+    # m above the table that no target comes below; the robot's safety filter has 0.001
     floor: Annotated[float | None, OrNull(Number(0, 0.2))] = None
 
     def __post_init__(self) -> None:

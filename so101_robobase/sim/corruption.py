@@ -50,11 +50,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class CorruptionConfig:
-    """How often and how badly class ids are wrong. Lengths in pixels of the policy's picture.
+    """How often and how badly class ids are wrong, as a network's would be, for policies that will
+    see through one. Lengths in pixels of the policy's picture.
 
     Every episode draws its own strength for each kind, between nothing and the value here.
 
     Attributes:
+        enabled: make these mistakes.
         boundary: greatest shift of an edge (standard deviation over the picture).
         blobs: greatest mean number of wrong patches per frame; or how it is spread over episodes,
             as a rising list at evenly spaced quantiles (1.0 is the same as [0, 1]). A network is
@@ -64,7 +66,7 @@ class CorruptionConfig:
         coarseness: greatest factor by which the ids are coarser than the picture.
         confusion: 6 x 6, row: true class, column: how often a patch of it is taken for another
             one; the diagonal does not count. None: the classes that lie around it, and unlabeled.
-        depth: whether disparity is worsened too, as `sim.simulated_depth` says.
+        depth: disparity too is bent, smoothed, bled and noisy, as `sim.simulated_depth` says.
         report: JSON file of `perception parity`, whose measured figures replace the four above
             that it holds (boundary, blobs, missing, confusion).
     """

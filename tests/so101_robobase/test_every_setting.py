@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_module
-from mujoco.batch import Batch
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from robobase import sanity
@@ -19,6 +18,7 @@ from robobase.settings import tree
 from robobase.settings.check import check_values, declared
 from robobase.settings.footprint import check_memory, estimate
 from robobase.settings.readers import Readers, check_effect
+from so101_robobase.sim.engine import Engine
 from so101_robobase.sim.variation import Variation
 from so101_robobase.tasks.lift.config import LiftConfig, LiftSettings
 
@@ -275,9 +275,7 @@ def test_a_cube_of_another_size_is_simulated_by_every_preset():
     for launch in LAUNCHES:
         overrides = ["env.scene.cube_half_size=0.018", "env.scene.cube_mass=0.05"]
         config = LiftConfig.from_cfg(composed(f"launch={launch}", *overrides))
-        scene = config.build_scene()
-        batch = Batch(scene.model, 1)
-        variation = Variation(config.randomization.physical, scene, batch)
+        variation = Variation(config.randomization.physical, Engine(config.build_scene(), 1))
         variation.redraw(np.array([0]), [np.random.default_rng(0)], np.array([0.036]))
         assert variation.cube_half_size == pytest.approx([0.018]), launch
         if config.randomization.physical.enabled:

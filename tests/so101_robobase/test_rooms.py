@@ -47,14 +47,13 @@ def test_the_engine_does_not_know_the_plugin_and_neither_knows_benchmarks_or_tes
     assert found == []
 
 
-@pytest.mark.xfail(strict=True, reason="starts, variation and tracking have it still")
 def test_one_file_imports_mujocos_batch():
     files = [
         str(file.relative_to(ROOT))
         for file in (ROOT / rooms.PLUGIN).rglob("*.py")
         if any(name.startswith("mujoco.batch") for name in names_imported(file))
     ]
-    assert files == ["so101_robobase/sim/simulation.py"]
+    assert files == ["so101_robobase/sim/engine.py"]
 
 
 @pytest.mark.parametrize(

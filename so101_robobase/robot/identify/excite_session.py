@@ -57,7 +57,7 @@ def record(options: RecordOptions, alignment: Alignment) -> bool:
     physics = build_scene().model
     joint_range = physics.actuator_ctrlrange.copy()
     excitations = [
-        excitation(joint_range, options.duration, 1 / CONTROL_PERIOD, options.seed + number)
+        excitation(joint_range, options.duration, seed=options.seed + number)
         for number in range(options.num_episodes)
     ]
     folder = prepare_output(options.record)

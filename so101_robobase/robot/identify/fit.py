@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robobase.errors import UserError
+from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.arm.joints import NUM_JOINTS
 from so101_robobase.arm.model import SO101
 from so101_robobase.arm.servos import MOST_LATENCY, ServoModel
@@ -181,7 +182,7 @@ def _latency(values: np.ndarray) -> np.ndarray:
 
 
 def excitation(
-    joint_range: np.ndarray, duration: float, rate: float = 50.0, seed: int = 0
+    joint_range: np.ndarray, duration: float, rate: float = 1 / CONTROL_PERIOD, seed: int = 0
 ) -> np.ndarray:
     """Targets (T, 6) rad at `rate` Hz that move every joint slowly, quickly and in steps.
 

@@ -26,8 +26,8 @@ from so101_robobase.robot.real.servo_registers import (
     TORQUE_ENABLE,
     ServoSettings,
     ServoState,
+    bad_registers,
     parse_position,
-    unfit,
 )
 from so101_robobase.robot.real.servo_setup import repair
 from so101_robobase.robot.real.wrist_camera import RatedCamera
@@ -69,7 +69,7 @@ def repair_settings(port: str) -> Iterator[Item]:
 def check_port(port: str) -> Item:
     """Whether the port can be used."""
     try:
-        ports.Claim(port).release()
+        ports.PortLock(port).release()
     except UserError as error:
         return Item("port", False, str(error))
     known = [line for line in ports.available() if line.split(" ")[0] == port]
@@ -165,7 +165,7 @@ def _problem(
         return f"it complains of {' and '.join(state.alarms)}: {hints.restart}"
     if state.temperature > settings.max_temperature - _WARM:
         return f"hot, its limit is {settings.max_temperature:.0f} °C: let it cool, torque off"
-    if wrong := list(unfit(ports.name(id_), settings.memory)):
+    if wrong := list(bad_registers(ports.name(id_), settings.memory)):
         return f"{'; '.join(map(str, wrong))}; write what is allowed: add --repair"
     return None
 

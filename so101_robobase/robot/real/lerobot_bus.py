@@ -60,19 +60,19 @@ class LeRobotBus:
         self.failures = 0
         self.retried: list[str] = []
         self._success = require_robot("scservo_sdk").COMM_SUCCESS
-        self._claim: ports.Claim | None = None
+        self._lock: ports.PortLock | None = None
         self._missing: dict[int, float] = {}  # bytes asked for in vain -> when, s
         self._broken = False  # the port failed; open it anew before the next question
         self._unanswered = False  # what comes now is not wanted
 
     @property
     def is_open(self) -> bool:
-        return self._claim is not None
+        return self._lock is not None
 
     def open(self) -> None:
-        """Claim and open the port; servos are not spoken to. Raises UserError."""
+        """Lock and open the port; servos are not spoken to. Raises UserError."""
         self.close()
-        self._claim = ports.Claim(self.bus.port)
+        self._lock = ports.PortLock(self.bus.port)
         try:
             self._open()
         except BaseException:
@@ -82,9 +82,9 @@ class LeRobotBus:
     def close(self) -> None:
         """Free the port, whatever state it is in; may be repeated."""
         self._close_port()
-        if self._claim is not None:
-            claim, self._claim = self._claim, None
-            claim.release()
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            lock.release()
 
     def read(
         self, id_: int, address: int, length: int, attempts: int = 2, timeout: float | None = None
@@ -256,7 +256,7 @@ class LeRobotBus:
 
     def _guarded(self, use: Callable[[], Any]) -> Any:
         """Call `use` with the port open; what may go wrong there becomes DriverError."""
-        if self._claim is None:
+        if self._lock is None:
             raise DriverError("the port is closed")
         port = self.bus.port_handler
         port.is_using = False  # a call that was interrupted leaves it set

@@ -28,7 +28,7 @@ from so101_robobase.robot.real.servo_registers import (
     alarm_names,
     parse_position,
 )
-from so101_robobase.robot.real.servo_setup import REPAIR, check_set_up, unfit_settings
+from so101_robobase.robot.real.servo_setup import REPAIR, bad_settings, check_set_up
 
 NO_TORQUE = "torque off"
 """Among a motor's errors: it should hold, but has lost its torque, as after a loss of power."""
@@ -148,7 +148,7 @@ class LeRobotDriver:
             )
         if (problem := self.calibration.difference(kept_by(known))) is not None:
             raise UserError(problem)
-        if (problem := unfit_settings(known)) is not None:
+        if (problem := bad_settings(known)) is not None:
             raise UserError(f"{problem}; write what is allowed: {REPAIR.format(port=self.port)}")
         for motor, names in self.alarms.items():
             raise UserError(

@@ -67,7 +67,7 @@ def holders(port: str) -> list[Process]:
     return found
 
 
-class Claim:
+class PortLock:
     """Sole use of a port, among all who claim it or open it with pyserial's `exclusive`.
 
     Raises UserError: the port is missing, is none, may not be used, or is used by somebody else.

@@ -108,7 +108,7 @@ Phase: bits 1 and 128 turn motor and encoder round, 16 counts over several turns
 mean as fast as it can."""
 
 
-class Unfit(NamedTuple):
+class BadRegister(NamedTuple):
     """A register whose value is not allowed."""
 
     register: Rule
@@ -121,7 +121,7 @@ class Unfit(NamedTuple):
         )
 
 
-def unfit(motor: str, memory: bytes) -> Iterator[Unfit]:
+def bad_registers(motor: str, memory: bytes) -> Iterator[BadRegister]:
     """Registers of one servo that are not as they must be before LeRobot sets it up.
 
     Args:
@@ -130,7 +130,7 @@ def unfit(motor: str, memory: bytes) -> Iterator[Unfit]:
     for register in REGISTERS:
         value = register.read(memory)
         if register.set_by_lerobot(motor) is None and not register.allows(value):
-            yield Unfit(register, value)
+            yield BadRegister(register, value)
 
 
 def set_anew(motor: str, memory: bytes) -> Iterator[tuple[Rule, int]]:

@@ -8,7 +8,7 @@ from so101_robobase.robot.loop.driver import DriverError
 from so101_robobase.robot.real import ports
 from so101_robobase.robot.real.lerobot_bus import LeRobotBus
 from so101_robobase.robot.real.ports import IDS
-from so101_robobase.robot.real.servo_registers import ServoSettings, set_anew, unfit
+from so101_robobase.robot.real.servo_registers import ServoSettings, bad_registers, set_anew
 
 REPAIR = "`so101_robobase robot check --port {port} --repair`"
 """The command that puts it right."""
@@ -16,12 +16,12 @@ REPAIR = "`so101_robobase robot check --port {port} --repair`"
 _LOCK = 55  # EEPROM is kept when it is written with this at 0
 
 
-def unfit_settings(known: Mapping[str, ServoSettings]) -> str | None:
+def bad_settings(known: Mapping[str, ServoSettings]) -> str | None:
     """What motors keep that they must not, in words; None: all are well."""
     found = [
         f"{motor} (id {IDS[JOINTS.index(motor)]}): {problem}"
         for motor, settings in known.items()
-        for problem in unfit(motor, settings.memory)
+        for problem in bad_registers(motor, settings.memory)
     ]
     return "; ".join(found) or None
 
@@ -58,7 +58,7 @@ def repair(bus: LeRobotBus, id_: int) -> Iterator[str]:
     take it.
     """
     motor = ports.name(id_)
-    for register, value in unfit(motor, _settings(bus, id_).memory):
+    for register, value in bad_registers(motor, _settings(bus, id_).memory):
         bus.write(id_, _LOCK, b"\0")
         try:
             bus.write(id_, register.address, register.factory.to_bytes(register.size, "little"))

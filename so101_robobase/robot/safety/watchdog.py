@@ -256,7 +256,7 @@ def main() -> int:
 
 
 def _is_claimed(port: str) -> bool:
-    """Whether a process has locked the port, as `ports.Claim` does."""
+    """Whether a process has locked the port, as `ports.PortLock` does."""
     import fcntl
 
     try:

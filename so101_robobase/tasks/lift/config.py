@@ -20,7 +20,12 @@ STAGES = {
 
 @dataclass(frozen=True)
 class LiftConfig(TaskConfig):
-    """Lift the cube above `lift_height`, m, between both fingers, and hold it for `hold_steps`."""
+    """Lift the cube above `lift_height` between both fingers, and hold it for `hold_steps`.
+
+    Attributes:
+        reward_version: what a step pays; v1 to v19 are the original project's.
+        lift_height: of the cube's centre, m.
+    """
 
     name: ClassVar = "lift"
     STAGES: ClassVar = STAGES

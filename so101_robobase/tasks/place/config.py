@@ -19,7 +19,7 @@ TARGET = Mark("target", half_size=0.03, rgba=(0.10, 0.35, 0.85, 1.0))
 
 @dataclass(frozen=True)
 class TargetBox(CubeBox):
-    """Where the middle of the square lies, metres from the base."""
+    """Where the middle of the square lies, metres from the base; another place in every episode."""
 
     NEEDS: ClassVar[tuple[Need, ...]] = ()
     group: ClassVar = "target_box"
@@ -34,7 +34,6 @@ class PlaceConfig(LiftConfig):
 
     Attributes:
         lift_height: how high the cube is carried at least, m.
-        target_box: where the square lies; another place in every episode.
         target_apart: m, at least this far from the cube.
         place_radius: m, how far from the square's middle the cube may lie.
     """

@@ -221,7 +221,7 @@ def test_the_command_needs_an_arm_or_readings(tmp_path):
 def test_the_command_reads_an_arm_through_lerobots_driver(bus, tmp_path, monkeypatch):
     """Nobody moves this arm, which the fit notices; what was read is kept."""
     pytest.importorskip("lerobot")
-    from so101_robobase.robot.real.ports import Claim
+    from so101_robobase.robot.real.ports import PortLock
 
     calibration = bus.write_calibration(tmp_path, "arm")
     monkeypatch.setattr("builtins.input", lambda prompt: "")
@@ -233,7 +233,7 @@ def test_the_command_reads_an_arm_through_lerobots_driver(bus, tmp_path, monkeyp
     assert bus.state().limp.all()
     read = Units(Alignment(), JOINT_RANGE).to_model(load_readings(poses / "readings.yaml"))
     np.testing.assert_allclose(read[-1], bus.state().qpos[:6], atol=np.deg2rad(3))
-    Claim(bus.port).release()  # the port is free again
+    PortLock(bus.port).release()  # the port is free again
 
 
 def test_the_command_notes_which_arm_it_measured(tmp_path, monkeypatch):

@@ -137,9 +137,9 @@ def test_the_calibration_of_another_arm_is_found_out(bus, calibration, capsys):
 
 
 def test_a_busy_port_is_said(bus, calibration, capsys):
-    from so101_robobase.robot.real.ports import Claim
+    from so101_robobase.robot.real.ports import PortLock
 
-    claim = Claim(bus.port)
+    claim = PortLock(bus.port)
     assert check("--port", bus.port, "--calibration", calibration) == 1
     assert "is in use by" in lines(capsys)["port"]
     claim.release()

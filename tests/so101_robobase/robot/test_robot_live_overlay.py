@@ -321,7 +321,7 @@ def test_the_command_writes_the_alignment_through_lerobots_driver(
 ):
     """Everything but the camera is real: driver, bytes on the bus, files."""
     pytest.importorskip("lerobot")
-    from so101_robobase.robot.real.ports import Claim
+    from so101_robobase.robot.real.ports import PortLock
 
     true = adjusted(nominal_pose(), "x 2 f 1")
     photographed: list[np.ndarray] = []  # states: an arm without torque sinks all the time
@@ -341,7 +341,7 @@ def test_the_command_writes_the_alignment_through_lerobots_driver(
     assert "written to" in capsys.readouterr().out
     assert load(output) == Alignment(arm="arm", camera=true)
     assert bus.state().limp.all()
-    Claim(bus.port).release()  # the port is free again
+    PortLock(bus.port).release()  # the port is free again
 
     # The last picture shows the arm where the bus said it was.
     shown = cv2.imread(str(png))[: SIZE[1]]

@@ -29,7 +29,7 @@ def test_a_missing_port_says_which_there_are():
     with pytest.raises(
         UserError, match=r"port /dev/ttyNONE does not exist; (serial ports here|there is no)"
     ):
-        ports.Claim("/dev/ttyNONE")
+        ports.PortLock("/dev/ttyNONE")
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -41,7 +41,7 @@ def test_what_is_no_port(tmp_path: Path, kind):
     with pytest.raises(
         UserError, match=f"{path} (is not a serial port|cannot be opened)|port {path}"
     ):
-        ports.Claim(str(path))
+        ports.PortLock(str(path))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become somebody else")
@@ -50,32 +50,32 @@ def test_without_permission_the_group_is_named(port):
     os.seteuid(NOBODY)
     try:
         with pytest.raises(UserError, match=r"no permission to use .*usermod -aG \w+ \$USER"):
-            ports.Claim(port)
+            ports.PortLock(port)
     finally:
         os.seteuid(0)
 
 
 def test_a_claimed_port_cannot_be_claimed_until_it_is_released(port):
-    claim = ports.Claim(port)
+    claim = ports.PortLock(port)
     with pytest.raises(UserError, match=f"{port} is in use by another process"):
-        ports.Claim(port)
+        ports.PortLock(port)
     claim.release()
     claim.release()
-    ports.Claim(port).release()
+    ports.PortLock(port).release()
 
 
 def test_pyserials_lock_is_respected(port):
     import serial
 
     with serial.Serial(port, exclusive=True), pytest.raises(UserError, match="is in use"):
-        ports.Claim(port)
+        ports.PortLock(port)
 
 
 def test_others_may_open_a_claimed_port_without_a_lock(port):
     """As our own watchdog does."""
     import serial
 
-    claim = ports.Claim(port)
+    claim = ports.PortLock(port)
     serial.Serial(port).close()
     claim.release()
 
@@ -91,15 +91,15 @@ def test_the_process_that_has_a_port_is_named(port):
         other.stdout.readline()
         assert [process.id for process in ports.holders(port)] == [other.pid]
         with pytest.raises(UserError, match=rf"in use by process {other.pid} \(.*python.*\); end"):
-            ports.Claim(port)
+            ports.PortLock(port)
         other.communicate(b"\n")
-    ports.Claim(port).release()
+    ports.PortLock(port).release()
 
 
 def test_a_process_without_a_lock_is_found_too(port, monkeypatch):
     """LeRobot's tools do not lock. A pseudo-terminal's server looks the same, so it is exempt."""
     monkeypatch.setattr(ports, "_PSEUDO_TERMINALS", "/dev/none/")
-    ports.Claim(port).release()
+    ports.PortLock(port).release()
     code = "import sys; f = open(sys.argv[1]); print(); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code, port], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -107,23 +107,23 @@ def test_a_process_without_a_lock_is_found_too(port, monkeypatch):
         assert other.stdout is not None
         other.stdout.readline()
         with pytest.raises(UserError, match=f"in use by process {other.pid}"):
-            ports.Claim(port)
+            ports.PortLock(port)
         other.communicate(b"\n")
-    ports.Claim(port).release()
+    ports.PortLock(port).release()
 
 
 def test_a_failed_claim_leaves_nothing_open(port):
-    claim = ports.Claim(port)
+    claim = ports.PortLock(port)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises(UserError):
-            ports.Claim(port)
+            ports.PortLock(port)
     assert len(os.listdir("/proc/self/fd")) == before
     claim.release()
 
 
 def test_claims_do_not_pass_to_children(port):
-    claim = ports.Claim(port)
+    claim = ports.PortLock(port)
     flags = fcntl.fcntl(claim._file, fcntl.F_GETFD)
     assert flags & fcntl.FD_CLOEXEC
     claim.release()

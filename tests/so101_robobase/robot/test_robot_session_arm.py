@@ -20,7 +20,7 @@ from so101_robobase.robot.emulator.client import EmulatedBus
 from so101_robobase.robot.emulator.emulator_config import EmulatorConfig
 from so101_robobase.robot.emulator.faults import Fault
 from so101_robobase.robot.emulator.servo_calibration import calibrate, write_calibration
-from so101_robobase.robot.real.ports import Claim
+from so101_robobase.robot.real.ports import PortLock
 from so101_robobase.robot.rollout.rollout_session import CUT_SHORT
 from so101_robobase.sim.scene import build_scene
 
@@ -45,7 +45,7 @@ def snapshots(tmp_path_factory):
 def busy_port():
     """A serial port that this process uses."""
     ours, theirs = os.openpty()
-    claim = Claim(os.ttyname(theirs))
+    claim = PortLock(os.ttyname(theirs))
     yield claim.port
     claim.release()
     os.close(theirs)

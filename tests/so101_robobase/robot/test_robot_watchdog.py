@@ -211,7 +211,7 @@ def test_a_servo_without_power_is_named_in_the_end(held, tmp_path):
 def test_a_new_rollout_on_the_port_is_left_alone(held, tmp_path):
     held.inject(Fault("brown_out"))
     process = start(held, tmp_path / "log")
-    claim = ports.Claim(held.port)
+    claim = ports.PortLock(held.port)
     process.stdin.close()
     assert process.wait(SOON) == TAKEN_OVER
     claim.release()
