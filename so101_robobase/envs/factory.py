@@ -23,7 +23,7 @@ from so101_robobase.envs import demos
 from so101_robobase.envs.observer import observation_space
 from so101_robobase.envs.single_env import TaskEnv
 from so101_robobase.envs.vector_env import TaskVectorEnv
-from so101_robobase.envs.wrappers import SegDepth, StateDict, SuccessInfo, WristCamera
+from so101_robobase.envs.wrappers import Observed, SuccessInfo
 from so101_robobase.sim.scene import aligned
 from so101_robobase.tasks.config import TaskConfig
 from so101_robobase.tasks.entry import TaskFactory, config_of
@@ -66,13 +66,7 @@ class SO101Factory(TaskFactory):
         """
         config = _config(cfg, evaluation=True)
         env: gym.Env = SuccessInfo(TaskEnv(config, render_mode="rgb_array"))
-        if config.observation == "state":
-            env = StateDict(env)
-        elif config.observation == "rgb":
-            env = WristCamera(env, config.image_size, config.renderer)
-        else:
-            depth = config.observation == "seg_depth"
-            env = SegDepth(env, config.image_size, config.renderer, depth)
+        env = Observed(env, config.observation, config.image_size, config.renderer)
         if cfg.use_onehot_time_and_no_bootstrap:
             env = OnehotTime(env, config.episode_length)
         if cfg.execution_length < cfg.action_sequence:

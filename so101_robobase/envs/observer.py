@@ -1,7 +1,5 @@
 """Observations of a batch of simulations, made with the functions that the robot uses too."""
 
-from collections.abc import Callable
-
 import numpy as np
 from gymnasium import spaces
 
@@ -12,16 +10,11 @@ from so101_robobase.sim.renderer import Renderer, make_renderer
 from so101_robobase.sim.sight import Sight, SightConfig, SimulatorSight
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.vision.kinds import KINDS, Source
 from so101_robobase.vision.observation import (
     proprioception,
     proprioception_names,
-    rgb,
-    seg,
-    seg_depth,
 )
-
-CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2}
-"""Channels of one picture by observation type."""
 
 
 def state_names(arm: ArmModel) -> tuple[str, ...]:
@@ -56,39 +49,43 @@ class Observer:
         corruption: CorruptionConfig = CorruptionConfig(),  # noqa: B008 - frozen
     ):
         self._sim = sim
-        self._kind = kind
+        self._kind = KINDS[kind]
         self._size = image_size
+        self._closed = False
         # The wrist camera's centre square is rendered directly at the size it is seen in.
-        self._eyes: Sight | Renderer | None = None
-        self._picture: Callable[[np.ndarray], np.ndarray] | None = None
-        if kind == "rgb":
-            camera = make_renderer(renderer, sim.scene, image_size, image_size)
-            self._eyes = camera
-            self._picture = lambda rows: rgb(camera.render_rgb(*sim.view(rows)), image_size)
-        elif kind in ("seg", "seg_depth"):
-            eyes = make_sight(sim, image_size, renderer, sight, corruption)
-            self._eyes = eyes
-            self._picture = (
-                (lambda rows: seg(eyes.see(rows)[0], image_size))
-                if kind == "seg"
-                else (lambda rows: seg_depth(*eyes.see(rows), image_size))
-            )
+        self._sight: Sight | None = None
+        self._camera: Renderer | None = None
+        if self._kind.sees(Source.IDS, Source.DISPARITY):
+            self._sight = make_sight(sim, image_size, renderer, sight, corruption)
+        if self._kind.sees(Source.COLORS):
+            self._camera = make_renderer(renderer, sim.scene, image_size, image_size)
         self.space = observation_space(kind, image_size, sim.scene.arm)
 
     def observe(self, ids: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Observations of the members `ids` (default all) with a leading axis for them."""
         rows = np.arange(self._sim.num_envs) if ids is None else ids
-        if self._kind == "state":
+        if not self._kind.sources:
             return {"low_dim_state": state_observation(self._sim)[rows]}
-        if self._picture is None:
+        if self._closed:
             raise RuntimeError("the environment is closed")
-        return {"rgb": self._picture(rows), "low_dim_state": low_dim_state(self._sim)[rows]}
+        picture = self._kind.picture(self._see(rows), self._size)
+        return {"rgb": picture, "low_dim_state": low_dim_state(self._sim)[rows]}
+
+    def _see(self, rows: np.ndarray) -> dict[Source, np.ndarray]:
+        seen: dict[Source, np.ndarray] = {}
+        if self._sight is not None:
+            seen[Source.IDS], seen[Source.DISPARITY] = self._sight.see(rows)
+        if self._camera is not None:
+            seen[Source.COLORS] = self._camera.render_rgb(*self._sim.view(rows))
+        return seen
 
     def close(self) -> None:
-        """Free the renderer."""
-        if self._eyes is not None:
-            self._eyes.close()
-            self._eyes = self._picture = None
+        """Free the renderers."""
+        self._closed = True
+        for eye in (self._sight, self._camera):
+            if eye is not None:
+                eye.close()
+        self._sight = self._camera = None
 
 
 def make_observer(sim: Simulation, config: TaskConfig) -> Observer:
@@ -130,8 +127,10 @@ def observation_space(kind: str, image_size: int, arm: ArmModel) -> spaces.Dict:
     entries: dict[str, spaces.Space] = {
         "low_dim_state": spaces.Box(-np.inf, np.inf, (numbers,), np.float32)
     }
-    if kind != "state":
-        entries["rgb"] = spaces.Box(0, 255, (CHANNELS[kind], image_size, image_size), np.uint8)
+    if KINDS[kind].sources:
+        entries["rgb"] = spaces.Box(
+            0, 255, (KINDS[kind].channels, image_size, image_size), np.uint8
+        )
     return spaces.Dict(entries)
 
 

@@ -78,10 +78,13 @@ class VectorSuccessInfo(VectorEnvWrapper):
         self._succeeded[:] = state["succeeded"]
 
 
-class _Observed(gym.Wrapper, RecordConstructorArgs):
+class Observed(gym.Wrapper, RecordConstructorArgs):
     """Replaces the observation of a `TaskEnv` by one of `Observer`, and renders with it."""
 
-    def __init__(self, env: gym.Env, kind: str, image_size: int, renderer: str):
+    def __init__(
+        self, env: gym.Env, kind: str, image_size: int = IMAGE_SIZE, renderer: str = "auto"
+    ):
+        RecordConstructorArgs.__init__(self, kind=kind, image_size=image_size, renderer=renderer)
         gym.Wrapper.__init__(self, env)
         base = env.unwrapped
         if not isinstance(base, TaskEnv):
@@ -118,7 +121,7 @@ class _Observed(gym.Wrapper, RecordConstructorArgs):
         return observation
 
 
-class SegDepth(_Observed):
+class SegDepth(Observed):
     """What a segmenting, depth-estimating robot sees: `rgb` (2, H, W) and `low_dim_state` (18,).
 
     Channel 0 of `rgb` holds class ids 0 to 5, channel 1 disparity 0 (far) to 255 (near). With
@@ -136,7 +139,7 @@ class SegDepth(_Observed):
         super().__init__(env, "seg_depth" if depth else "seg", image_size, renderer)
 
 
-class WristCamera(_Observed):
+class WristCamera(Observed):
     """The wrist camera's colours: `rgb` (3, H, W) uint8 and `low_dim_state` (18,)."""
 
     def __init__(self, env: gym.Env, image_size: int = IMAGE_SIZE, renderer: str = "auto"):
@@ -144,7 +147,7 @@ class WristCamera(_Observed):
         super().__init__(env, "rgb", image_size, renderer)
 
 
-class StateDict(_Observed):
+class StateDict(Observed):
     """The state vector as `{"low_dim_state": (21,)}`, for agents that want a dict."""
 
     def __init__(self, env: gym.Env):

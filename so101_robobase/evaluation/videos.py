@@ -14,6 +14,7 @@ from so101_robobase.evaluation.recording import Track
 from so101_robobase.evaluation.statistics import Episode
 from so101_robobase.sim.views import Views
 from so101_robobase.vision import pictures
+from so101_robobase.vision.kinds import KINDS, Source
 
 _CUBE_Z = -5  # in qpos, whose last 7 are the cube's pose
 
@@ -67,7 +68,7 @@ class Videos:
         if self._views:
             views = self._views.render(track.qpos[t], self._cameras, *dressed)
             tiles = [pictures.caption(views[name], name) for name in self._cameras]
-            if self._observation != "rgb":
+            if not KINDS[self._observation].sees(Source.COLORS):
                 wrist = self._views.wrist(track.seen[t], *dressed)
                 seen.append(pictures.caption(wrist, "wrist camera"))
         if track.pictures:

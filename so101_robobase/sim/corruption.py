@@ -19,6 +19,7 @@ from robobase.reading import read_json
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Items, Number, OrNull, Range, Text
 from robobase.settings.setting import null, on, one_of
+from so101_robobase.vision.kinds import Source, kinds_with
 from so101_robobase.vision.observation import CLASSES, ClassId, resize_nearest
 
 OBJECTS = (ClassId.CUBE, ClassId.STATIC_FINGER, ClassId.MOVING_FINGER)
@@ -71,7 +72,7 @@ class CorruptionConfig:
             that it holds (boundary, blobs, missing, confusion).
     """
 
-    NEEDS: ClassVar = (on(".enabled"), one_of("env.observation", "seg", "seg_depth"))
+    NEEDS: ClassVar = (on(".enabled"), one_of("env.observation", *kinds_with(Source.IDS)))
 
     enabled: bool = False
     boundary: Annotated[float, Number(0, 100), _SAID, _SEEN] = 1.0
@@ -83,7 +84,7 @@ class CorruptionConfig:
     missing: Annotated[float, Number(0, 1), _SAID, _SEEN] = 0.02
     coarseness: Annotated[float, Number(1, 100), _SEEN] = 2.0
     confusion: Annotated[Sequence[Sequence[float]] | None, OrNull(_CONFUSION), _SAID, _SEEN] = None
-    depth: Annotated[bool, one_of("env.observation", "seg_depth")] = True
+    depth: Annotated[bool, one_of("env.observation", *kinds_with(Source.DISPARITY))] = True
     report: Annotated[str | None, OrNull(Text())] = None
 
     def __post_init__(self) -> None:

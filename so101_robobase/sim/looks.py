@@ -30,13 +30,14 @@ from so101_robobase.sim.appearance import (
     Surface,
     Triple,
 )
+from so101_robobase.vision.kinds import Source, kinds_with
 
 __all__ = ["NEUTRAL", "Look", "VisualRandomization", "draw_look"]
 
 Range = tuple[float, float]
 Steps = tuple[int, int]
 
-SEEING = one_of("env.observation", "seg_depth", "seg", "rgb")
+SEEING = one_of("env.observation", *kinds_with(*Source))
 
 _LEAST_CONTRAST = 0.25  # RGB distance of a cube from the table, of distractors from the cube
 _ATTEMPTS = 100

@@ -16,6 +16,7 @@ from so101_robobase.sim.corruption import CorruptionConfig, IdCorruption
 from so101_robobase.sim.renderer import Renderer
 from so101_robobase.sim.simulated_depth import SimulatedDepth
 from so101_robobase.sim.simulation import Simulation
+from so101_robobase.vision.kinds import Source, kinds_with
 from so101_robobase.vision.observation import disparity_from_depth
 
 SCENE, SIMULATED = "scene", "simulated"
@@ -41,9 +42,9 @@ class SightConfig:
     """
 
     segmentation: Annotated[
-        str | None, OrNull(Text()), one_of("env.observation", "seg", "seg_depth")
+        str | None, OrNull(Text()), one_of("env.observation", *kinds_with(Source.IDS))
     ] = None
-    depth: Annotated[str, Text(), one_of("env.observation", "seg_depth")] = SCENE
+    depth: Annotated[str, Text(), one_of("env.observation", *kinds_with(Source.DISPARITY))] = SCENE
     camera: Annotated[tuple[int, int], Items(Whole(16, 4096), 2, 2), _NETWORKS] = (640, 480)
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.sim.views import Views
 from so101_robobase.vision import pictures
+from so101_robobase.vision.kinds import KINDS, Source
 
 VIEW = "iso"
 SIZE = 256  # px, edge of every tile
@@ -56,7 +57,7 @@ class Spectator:
         qpos, looks, half_size = self._sim.view(np.array([member]))
         dressed = (None if looks is None else looks[0], None if half_size is None else half_size[0])
         tiles = [self._views.render(self._sim.qpos[member], [VIEW], *dressed)[VIEW]]
-        if with_wrist and self._observation != "rgb":
+        if with_wrist and not KINDS[self._observation].sees(Source.COLORS):
             wrist = self._views.wrist(qpos[0], *dressed)
             tiles.append(pictures.caption(wrist, "wrist camera"))
         return tiles

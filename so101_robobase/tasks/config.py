@@ -20,9 +20,9 @@ from so101_robobase.sim.randomization import RandomizationConfig
 from so101_robobase.sim.renderer import RENDERERS
 from so101_robobase.sim.scene import Scene, SceneConfig, build_scene
 from so101_robobase.sim.sight import SightConfig
+from so101_robobase.vision.kinds import KINDS
 from so101_robobase.vision.observation import CLASSES
 
-OBSERVATIONS = ("seg_depth", "seg", "rgb", "state")
 JOINT_VELOCITIES = ("exact", "differences")
 _KINDS = OrNull(Items(Choice("ids", "value"), 1, 3))
 ON_SUCCESS = ("bootstrap", "terminate", "continue", "bonus")
@@ -33,10 +33,7 @@ REACH = 0.47  # m from the base: the furthest that the gripper comes at the tabl
 # Keys of `cfg.env` that the engine or the method reads, not the task.
 RUN_KEYS = {
     "stddev_schedule": Setting(Schedule(0, 10), never("the method has no such noise")),
-    "channel_kinds.seg_depth": Setting(_KINDS),
-    "channel_kinds.seg": Setting(_KINDS),
-    "channel_kinds.rgb": Setting(_KINDS),
-    "channel_kinds.state": Setting(_KINDS),
+    **{f"channel_kinds.{name}": Setting(_KINDS) for name in KINDS},
 }
 
 
@@ -154,6 +151,9 @@ class TaskConfig:
     name: ClassVar[str]
     """Of the folder in `tasks`."""
 
+    INSTRUCTION: ClassVar[str]
+    """What is to be done, in words, as recordings tell it."""
+
     STAGES: ClassVar[Mapping[int, str]]
     """Start states by number."""
 
@@ -168,7 +168,7 @@ class TaskConfig:
 
     episode_length: Annotated[int, Whole(1, 100_000)] = 200
     action_repeat: Annotated[int, Whole(1, 100)] = 2
-    observation: Annotated[str, Choice(*OBSERVATIONS), _PICTURES] = "seg_depth"
+    observation: Annotated[str, Choice(*KINDS), _PICTURES] = "seg_depth"
     image_size: Annotated[int, Whole(1, 1024), SEEING] = 84
     renderer: Annotated[str, Choice(*RENDERERS), SEEING] = "auto"
     joint_velocity: Annotated[str, Choice(*JOINT_VELOCITIES)] = "exact"
@@ -238,7 +238,7 @@ class TaskConfig:
     @property
     def pixels(self) -> bool:
         """Whether observations hold an image."""
-        return self.observation != "state"
+        return KINDS[self.observation].channels > 0
 
     @property
     def start_key(self) -> tuple[int, int]:

@@ -15,10 +15,8 @@ from robobase.settings.setting import Need, Setting, never
 from robobase.settings.task import TaskSettings
 from so101_robobase.base.settings import plain
 from so101_robobase.tasks.config import RUN_KEYS, Stages, TaskConfig
-from so101_robobase.vision.observation import CHANNEL_KINDS, PROPRIOCEPTION_NAMES
-
-CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2, "state": 0}
-"""Bytes of one pixel by observation."""
+from so101_robobase.vision.kinds import KINDS
+from so101_robobase.vision.observation import PROPRIOCEPTION_NAMES
 
 SIMULATION = 3 * 2**19
 """Bytes of one simulation, 1.0 to 1.4 MiB as measured with 200 of them."""
@@ -55,7 +53,7 @@ class ArmTaskSettings(TaskSettings):
 
     def memory(self, cfg: DictConfig) -> TaskMemory:
         config = self.config.from_cfg(cfg)
-        frame = CHANNELS[config.observation] * config.image_size**2
+        frame = KINDS[config.observation].channels * config.image_size**2
         return TaskMemory(SIMULATION, frame + 4 * (len(PROPRIOCEPTION_NAMES) + 3))
 
 
@@ -67,7 +65,7 @@ def defaults(config: type[TaskConfig]) -> dict[str, Any]:
         "eval_stage": None,
         "mixture": dict(config.MIXTURE),
         "num_classes": len(config().class_names),
-        "channel_kinds": plain(CHANNEL_KINDS),
+        "channel_kinds": {name: plain(kind.channel_kinds) for name, kind in KINDS.items()},
     }
     return run | values
 

@@ -29,9 +29,6 @@ class ClassId(IntEnum):
 
 CLASSES = tuple(member.name.lower() for member in ClassId)
 
-CHANNEL_KINDS = {"seg_depth": ("ids", "value"), "seg": ("ids",), "rgb": None, "state": None}
-"""What the channels of each observation's picture hold; encoders turn ids to one-hot."""
-
 PALETTE = np.array(
     [
         *((96, 96, 96), (20, 20, 30), (205, 190, 165), (220, 40, 40), (60, 130, 235)),
@@ -101,7 +98,7 @@ def scale_disparity(disparity: np.ndarray) -> np.ndarray:
 
 def seg(ids: np.ndarray, size: int = IMAGE_SIZE) -> np.ndarray:
     """(..., H, W) class ids -> (..., 1, size, size) uint8 class ids."""
-    return _resized_ids(ids, size)[..., None, :, :]
+    return resize_nearest(center_crop(ids), size).astype(np.uint8, copy=False)[..., None, :, :]
 
 
 def seg_depth(ids: np.ndarray, disparity: np.ndarray, size: int = IMAGE_SIZE) -> np.ndarray:
@@ -116,10 +113,18 @@ def seg_depth(ids: np.ndarray, disparity: np.ndarray, size: int = IMAGE_SIZE) ->
             f"class ids have shape {ids.shape} and disparity {disparity.shape}; "
             "both must be pictures of the same frames"
         )
+    return np.concatenate([seg(ids, size), disparity_channel(disparity, size)], axis=-3)
+
+
+def disparity_channel(disparity: np.ndarray, size: int = IMAGE_SIZE) -> np.ndarray:
+    """(..., H, W) disparity -> (..., 1, size, size) uint8, scaled per frame; see `seg_depth`.
+
+    Raises UserError if one is not finite.
+    """
     resized = resize_nearest(center_crop(disparity), size).astype(np.float32, copy=False)
     if not np.isfinite(resized).all():
         raise UserError("disparity holds nan or inf; give finite values, 0 where nothing is seen")
-    return np.stack([_resized_ids(ids, size), scale_disparity(resized)], axis=-3)
+    return scale_disparity(resized)[..., None, :, :]
 
 
 def rgb(image: np.ndarray, size: int = IMAGE_SIZE) -> np.ndarray:
@@ -144,7 +149,3 @@ def proprioception(
 def colorize_ids(ids: np.ndarray) -> np.ndarray:
     """(..., H, W) class ids -> (..., H, W, 3) uint8 colours for people."""
     return PALETTE[ids]
-
-
-def _resized_ids(ids: np.ndarray, size: int) -> np.ndarray:
-    return resize_nearest(center_crop(ids), size).astype(np.uint8, copy=False)

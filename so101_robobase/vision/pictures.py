@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from so101_robobase.vision.kinds import KINDS, Source
 from so101_robobase.vision.observation import CLASSES, PALETTE, colorize_ids
 
 Image = NDArray[np.uint8]
@@ -65,16 +66,33 @@ def disparity(values: NDArray[np.uint8], size: int) -> Image:
 def observation_panels(frame: NDArray[np.uint8], kind: str, size: int) -> list[Image]:
     """What the policy saw: `frame` (C, H, W) of an observation `kind` as captioned panels.
 
-    `rgb` gives one panel, `seg` one, `seg_depth` two; a kind without a picture gives none.
+    One for each of its sources; a kind without a picture gives none.
     """
-    if kind == "rgb":
-        return [caption(_enlarge(frame.transpose(1, 2, 0), size), "observation")]
-    if kind not in ("seg", "seg_depth"):
-        return []
-    panels = [caption(_with_class_key(segmentation(frame[0], size)), "segmentation")]
-    if kind == "seg_depth":
-        panels.append(caption(_with_disparity_key(disparity(frame[1], size)), "disparity"))
+    panels, first = [], 0
+    for source in KINDS[kind].sources:
+        part = frame[first : first + source.channels]
+        first += source.channels
+        panels.append(_PANELS[source](part, size))
     return panels
+
+
+def _colors_panel(part: NDArray[np.uint8], size: int) -> Image:
+    return caption(_enlarge(part.transpose(1, 2, 0), size), "observation")
+
+
+def _ids_panel(part: NDArray[np.uint8], size: int) -> Image:
+    return caption(_with_class_key(segmentation(part[0], size)), "segmentation")
+
+
+def _disparity_panel(part: NDArray[np.uint8], size: int) -> Image:
+    return caption(_with_disparity_key(disparity(part[0], size)), "disparity")
+
+
+_PANELS = {
+    Source.IDS: _ids_panel,
+    Source.DISPARITY: _disparity_panel,
+    Source.COLORS: _colors_panel,
+}
 
 
 def strip(width: int, text: str, height: int = STRIP_HEIGHT) -> Image:

@@ -32,6 +32,7 @@ from so101_robobase.arm.joints import JOINTS
 from so101_robobase.robot.recording.background import MOST_WAITING, BackgroundListener, reason
 from so101_robobase.robot.recording.dataset_store import DatasetStore
 from so101_robobase.robot.recording.records import PolicyTick
+from so101_robobase.vision.kinds import ObservationKind, Source
 from so101_robobase.vision.observation import PALETTE, colorize_ids
 
 STATE, ACTION = "observation.state", "action"
@@ -42,6 +43,7 @@ POLICY_ACTION, POLICY_VALUE, TIMING = "policy.action", "policy.value", "timing"
 DONE, SUCCESS, JUDGED = "next.done", "next.success", "next.judged"
 
 _SHORTEST = 2  # steps; LeRobot cannot compute statistics of fewer frames
+_KEYS = {Source.IDS: IDS, Source.DISPARITY: DISPARITY, Source.COLORS: RGB}
 _IMAGE_AXES = ["height", "width", "channels"]
 _MOTOR_NAMES = [f"{joint}.pos" for joint in JOINTS]  # as `so101_follower` calls them
 
@@ -54,8 +56,7 @@ class DatasetRecorder(BackgroundListener):
 
     Args:
         root: folder of the dataset; missing, empty, or one that was recorded alike.
-        picture: shape (C, H, W) of the policy's pictures: C is 1 for seg, 2 for seg_depth, 3 for
-            rgb.
+        kind, size: of the policy's pictures, and their edge in pixels.
         num_actions: A, of the policy.
         fps: steps a second, as `records_per_second` has it.
         frame: (height, width) of the camera's frames; None: there is no camera.
@@ -69,7 +70,8 @@ class DatasetRecorder(BackgroundListener):
     def __init__(
         self,
         root: Path,
-        picture: tuple[int, int, int],
+        kind: ObservationKind,
+        size: int,
         num_actions: int,
         frame: tuple[int, int] | None = None,
         *,
@@ -79,7 +81,8 @@ class DatasetRecorder(BackgroundListener):
         most_waiting: int = MOST_WAITING,
         say: Callable[[str], object] = print,
     ):
-        self._store = DatasetStore(root, fps, features(picture, num_actions, frame), robot_type)
+        self._store = DatasetStore(root, fps, features(kind, size, num_actions, frame), robot_type)
+        self._kind = kind
         self._has_camera, self._task, self._say = frame is not None, task, say
         self._episode = 0
         self._held_back: dict[str, Any] | None = None  # whether it is the last is not yet known
@@ -156,7 +159,7 @@ class DatasetRecorder(BackgroundListener):
             DONE: nothing,
             SUCCESS: nothing,
             JUDGED: nothing,
-            **_images(tick.picture),
+            **_images(self._kind, tick.picture),
         }
         if self._has_camera:
             assert tick.frame is not None, "this recorder was told of a camera"
@@ -165,17 +168,16 @@ class DatasetRecorder(BackgroundListener):
 
 
 def features(
-    picture: tuple[int, int, int], num_actions: int, frame: tuple[int, int] | None
+    kind: ObservationKind, size: int, num_actions: int, frame: tuple[int, int] | None
 ) -> dict[str, dict[str, Any]]:
     """LeRobot's description of what is recorded; arguments as of `DatasetRecorder`."""
 
     def numbers(names: list[str]) -> dict[str, Any]:
         return {"dtype": "float32", "shape": (len(names),), "names": names}
 
-    def image(kind: str, height: int, width: int) -> dict[str, Any]:
-        return {"dtype": kind, "shape": (height, width, 3), "names": _IMAGE_AXES}
+    def image(dtype: str, height: int, width: int) -> dict[str, Any]:
+        return {"dtype": dtype, "shape": (height, width, 3), "names": _IMAGE_AXES}
 
-    channels, height, width = picture
     kinds: dict[str, dict[str, Any]] = {
         STATE: numbers(_MOTOR_NAMES),
         ACTION: numbers(_MOTOR_NAMES),
@@ -184,7 +186,7 @@ def features(
         POLICY_ACTION: numbers([f"action_{index}" for index in range(num_actions)]),
         POLICY_VALUE: numbers(["value"]),
         TIMING: numbers(["time", "frame_age", "latency"]),
-        **{key: image("image", height, width) for key in _image_keys(channels)},
+        **{_KEYS[source]: image("image", size, size) for source in kind.sources},
     }
     for key in (DONE, SUCCESS, JUDGED):
         kinds[key] = {"dtype": "bool", "shape": (1,), "names": None}
@@ -205,12 +207,11 @@ def policy_picture(item: dict[str, Any]) -> np.ndarray:
         for key in (IDS, DISPARITY, RGB)
         if key in item
     }
-    if RGB in images:
-        return images[RGB]
-    channels = [ids_from_colors(np.moveaxis(images[IDS], 0, -1))]
+    if IDS in images:
+        images[IDS] = ids_from_colors(np.moveaxis(images[IDS], 0, -1))[None]
     if DISPARITY in images:
-        channels.append(images[DISPARITY][0])
-    return np.stack(channels)
+        images[DISPARITY] = images[DISPARITY][:1]
+    return np.concatenate([images[key] for key in _KEYS.values() if key in images])
 
 
 def ids_from_colors(colors: np.ndarray) -> np.ndarray:
@@ -221,15 +222,13 @@ def ids_from_colors(colors: np.ndarray) -> np.ndarray:
     return matches.argmax(axis=-1).astype(np.uint8)
 
 
-def _image_keys(channels: int) -> tuple[str, ...]:
-    return {1: (IDS,), 2: (IDS, DISPARITY), 3: (RGB,)}[channels]
-
-
-def _images(picture: np.ndarray) -> dict[str, np.ndarray]:
+def _images(kind: ObservationKind, picture: np.ndarray) -> dict[str, np.ndarray]:
     """The policy's picture as pictures of three channels, the only ones that LeRobot stores."""
-    if len(picture) == 3:
-        return {RGB: np.moveaxis(picture, 0, -1)}
-    images = {IDS: colorize_ids(picture[0])}
-    if len(picture) == 2:
-        images[DISPARITY] = np.repeat(picture[1][..., None], 3, axis=-1)
+    images, first = {}, 0
+    for source in kind.sources:
+        part = np.moveaxis(picture[first : first + source.channels], 0, -1)
+        first += source.channels
+        if source is Source.IDS:
+            part = colorize_ids(part[..., 0])
+        images[_KEYS[source]] = np.broadcast_to(part, (*part.shape[:2], 3))
     return images

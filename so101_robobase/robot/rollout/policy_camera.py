@@ -12,7 +12,7 @@ from so101_robobase.robot.rollout.picture import Picture
 from so101_robobase.sim.sight import SCENE, SIMULATED
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.tasks.config import TaskConfig
-from so101_robobase.vision.observation import rgb, seg, seg_depth
+from so101_robobase.vision.kinds import KINDS, Source
 
 _ONLY = np.array([0])
 
@@ -97,50 +97,46 @@ class RealPolicyCamera:
         depth: str | None,
         device: str = "cpu",
     ):
-        kind = config.observation
-        if kind in ("seg", "seg_depth") and segmentation is None:
+        kind = KINDS[config.observation]
+        if kind.sees(Source.IDS) and segmentation is None:
             raise UserError(
-                f"this policy sees class ids ({kind}); name the network that finds them with "
+                f"this policy sees class ids ({kind.name}); name the network that finds them with "
                 "--segmentation <checkpoint>"
             )
-        if kind == "seg_depth" and depth in (None, SCENE, SIMULATED):
+        if kind.sees(Source.DISPARITY) and depth in (None, SCENE, SIMULATED):
             simulated = (
                 "" if depth is None else f"--depth {depth} is the simulator's, a camera has none; "
             )
             raise UserError(
-                f"{simulated}this policy sees disparity (seg_depth): name a depth network or its "
+                f"{simulated}this policy sees disparity ({kind.name}): name a depth network or its "
                 "folder with --depth, such as depth-anything/Depth-Anything-V2-Small-hf (fetched "
                 "once, 100 MB). Where none can be had, use a policy that was trained with "
                 "env.observation=seg: it needs class ids alone"
             )
         self._camera, self._kind, self._size = camera, kind, config.image_size
         self._names = segmentation, depth, device
-        self._networks: list[Callable[[np.ndarray], np.ndarray]] = []
+        self._networks: dict[Source, Callable[[np.ndarray], np.ndarray]] = {}
 
     def open(self) -> None:
         segmentation, depth, device = self._names
-        self._networks = []
-        if self._kind in ("seg", "seg_depth"):
+        self._networks = {}
+        if self._kind.sees(Source.IDS):
             from so101_robobase.perception.segmentation.inference import SegmentationInference
 
             assert segmentation is not None
-            self._networks.append(SegmentationInference(segmentation, device).predict)
-        if self._kind == "seg_depth":
+            self._networks[Source.IDS] = SegmentationInference(segmentation, device).predict
+        if self._kind.sees(Source.DISPARITY):
             from so101_robobase.perception.depth import DepthInference
 
             assert depth is not None
-            self._networks.append(DepthInference(depth, device).predict)
+            self._networks[Source.DISPARITY] = DepthInference(depth, device).predict
         self._camera.open()
 
     def look(self) -> Picture:
         time, frame = self._camera.grab()
-        seen = [network(frame) for network in self._networks]
-        if self._kind == "rgb":
-            picture = rgb(np.ascontiguousarray(frame[..., ::-1]), self._size)
-        elif self._kind == "seg":
-            picture = seg(seen[0], self._size)
-        else:
-            picture = seg_depth(seen[0], seen[1], self._size)
+        seen = {source: network(frame) for source, network in self._networks.items()}
+        seen[Source.COLORS] = frame[..., ::-1]
+        picture = self._kind.picture(seen, self._size)
         return Picture(time, picture, frame)
 
     def close(self) -> None:

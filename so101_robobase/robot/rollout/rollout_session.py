@@ -18,7 +18,6 @@ from so101_robobase.arm.joints import JOINTS
 from so101_robobase.arm.kinematics import Kinematics
 from so101_robobase.base.cli import INTERRUPTED
 from so101_robobase.base.files import claimed, output_folder
-from so101_robobase.envs.observer import CHANNELS
 from so101_robobase.evaluation.policy import Policy, load_policy
 from so101_robobase.evaluation.session import parse_overrides
 from so101_robobase.robot.loop.arm import assemble_arm
@@ -45,6 +44,7 @@ from so101_robobase.robot.rollout.start_pose import start_pose
 from so101_robobase.robot.safety.limits import load as load_limits
 from so101_robobase.sim.sight import SCENE, SIMULATED
 from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.vision.kinds import KINDS, Source
 
 CUT_SHORT = 1
 """Exit code of a rollout that did not come to its end."""
@@ -141,11 +141,11 @@ def _replaced(options: RolloutOptions) -> dict[str, Any]:
 def _task(options: RolloutOptions, policy: Policy) -> TaskConfig:
     """The snapshot's task; a simulated arm and its camera are as the command line says."""
     config = policy.task()
-    for name, what, kinds in (
-        ("segmentation", "class ids", ("seg", "seg_depth")),
-        ("depth", "disparity", ("seg_depth",)),
+    for name, what, source in (
+        ("segmentation", "class ids", Source.IDS),
+        ("depth", "disparity", Source.DISPARITY),
     ):
-        if getattr(options, name) is not None and config.observation not in kinds:
+        if getattr(options, name) is not None and not KINDS[config.observation].sees(source):
             raise UserError(
                 f"--{name} finds {what}, which this policy does not see "
                 f"(observation={config.observation}); leave it out"
@@ -173,14 +173,15 @@ def _listeners(
     if options.record is not None:
         from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
 
-        size = config.image_size
         listeners.append(
             DatasetRecorder(
                 options.record,
-                (CHANNELS[config.observation], size, size),
+                KINDS[config.observation],
+                config.image_size,
                 num_actions(config.control),
                 options.frame_size if options.robot == REAL else None,
                 fps=records_per_second(config.action_repeat),
+                task=config.INSTRUCTION,
                 robot_type="so101_mujoco" if options.robot == SIM else "so101_follower",
                 # A simulation may be quicker; nothing of it is left out.
                 most_waiting=sys.maxsize if options.robot == SIM else MOST_WAITING,

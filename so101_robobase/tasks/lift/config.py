@@ -28,6 +28,7 @@ class LiftConfig(TaskConfig):
     """
 
     name: ClassVar = "lift"
+    INSTRUCTION: ClassVar = "Lift the cube."
     STAGES: ClassVar = STAGES
     MIXTURE: ClassVar = {0: 0.6, 2: 0.1, 3: 0.1, 4: 0.2}
     REWARDS: ClassVar[Mapping[str, Any]] = VERSIONS

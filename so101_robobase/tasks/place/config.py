@@ -39,6 +39,7 @@ class PlaceConfig(LiftConfig):
     """
 
     name: ClassVar = "place"
+    INSTRUCTION: ClassVar = "Put the cube on the square."
     REWARDS: ClassVar[Mapping[str, Any]] = VERSIONS
     marks: ClassVar = (TARGET,)
 

@@ -21,6 +21,7 @@ class TouchConfig(TaskConfig):
     """Touch the cube from above with closed fingers for `hold_steps`."""
 
     name: ClassVar = "touch"
+    INSTRUCTION: ClassVar = "Touch the cube's top."
     STAGES: ClassVar = STAGES
     MIXTURE: ClassVar = {0: 0.6, 3: 0.2, 4: 0.2}
     REWARDS: ClassVar[Mapping[str, Any]] = REWARDS

@@ -25,8 +25,7 @@ from so101_robobase.robot.recording.dataset_recorder import (
     ids_from_colors,
     policy_picture,
 )
-
-PICTURE = (2, 84, 84)
+from so101_robobase.vision.kinds import KINDS
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +44,9 @@ def record(root, episodes, said=None, **options):
     camera = any(tick.frame is not None for ticks, _, _ in episodes for tick in ticks)
     options.setdefault("frame", FRAME_SIZE if camera else None)
     said = [] if said is None else said
-    recorder = DatasetRecorder(root, PICTURE, 6, say=said.append, **{"fps": 25, **options})
+    recorder = DatasetRecorder(
+        root, KINDS["seg_depth"], 84, 6, say=said.append, **{"fps": 25, **options}
+    )
     for number, (ticks, success, keep) in enumerate(episodes):
         play(recorder, number, ticks)
         recorder.end(success, keep)
@@ -113,13 +114,13 @@ def test_camera_frames_are_a_video_in_rgb(tmp_path):
 
 
 def test_pictures_of_other_policies(tmp_path):
-    for channels, folder in ((1, "seg"), (3, "rgb")):
-        ticks = make_ticks(2, channels=channels)
-        recorder = DatasetRecorder(tmp_path / folder, (channels, 84, 84), 6, fps=25, say=str)
+    for kind in ("seg", "rgb"):
+        ticks = make_ticks(2, channels=KINDS[kind].channels)
+        recorder = DatasetRecorder(tmp_path / kind, KINDS[kind], 84, 6, fps=25, say=str)
         play(recorder, 0, ticks)
         recorder.end(True, True)
         recorder.close()
-        np.testing.assert_array_equal(policy_picture(load(tmp_path / folder)[1]), ticks[1].picture)
+        np.testing.assert_array_equal(policy_picture(load(tmp_path / kind)[1]), ticks[1].picture)
 
 
 def test_ids_of_other_colors_are_refused():
@@ -176,7 +177,8 @@ import os, signal, sys, time
 from pathlib import Path
 from policy_ticks import make_ticks
 from so101_robobase.robot.recording.dataset_recorder import DatasetRecorder
-recorder = DatasetRecorder(Path(sys.argv[1]), (2, 84, 84), 6, (48, 64), fps=25, say=str)
+from so101_robobase.vision.kinds import KINDS
+recorder = DatasetRecorder(Path(sys.argv[1]), KINDS["seg_depth"], 84, 6, (48, 64), fps=25, say=str)
 for episode in range(2):
     recorder.begin(episode)
     for tick in make_ticks(5, camera=True):
@@ -202,7 +204,7 @@ def test_full_disk_keeps_what_was_there(tmp_path):
     root, said = tmp_path / "set", []
     ticks = make_ticks(3)
     record(root, [(ticks, True, True)])
-    recorder = DatasetRecorder(root, PICTURE, 6, fps=25, say=said.append)
+    recorder = DatasetRecorder(root, KINDS["seg_depth"], 84, 6, fps=25, say=said.append)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ended = threading.Event()
     # Files that may not grow fail as on a full disk: OSError from whoever writes.
@@ -229,7 +231,7 @@ def test_full_disk_keeps_what_was_there(tmp_path):
 
 def test_full_disk_is_called_so(tmp_path, monkeypatch):
     root, said = tmp_path / "set", []
-    recorder = DatasetRecorder(root, PICTURE, 6, fps=25, say=said.append)
+    recorder = DatasetRecorder(root, KINDS["seg_depth"], 84, 6, fps=25, say=said.append)
     full = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     play(recorder, 0, make_ticks(2))
@@ -241,13 +243,13 @@ def test_full_disk_is_called_so(tmp_path, monkeypatch):
     assert len(load(root)) == 2
     assert os.listdir(tmp_path) == ["set"]
     with pytest.raises(UserError, match="the disk is full"):
-        DatasetRecorder(root, PICTURE, 6, fps=25)
+        DatasetRecorder(root, KINDS["seg_depth"], 84, 6, fps=25)
 
 
 def test_dropped_steps_are_counted_and_told(tmp_path):
     said = []
     options = {"fps": 25, "most_waiting": 2, "say": said.append}
-    recorder = DatasetRecorder(tmp_path / "set", PICTURE, 6, **options)
+    recorder = DatasetRecorder(tmp_path / "set", KINDS["seg_depth"], 84, 6, **options)
     busy, free = threading.Event(), threading.Event()
     recorder._jobs.put(lambda: (busy.set(), free.wait()))
     busy.wait()
@@ -275,9 +277,15 @@ def test_unfit_folders_are_refused(tmp_path):
         ("set", {"robot_type": "so101_mujoco"}, "robot_type so101_follower, not so101_mujoco"),
         ("set", {"frame": FRAME_SIZE}, "lacks the feature observation.images.wrist"),
         ("set", {"num_actions": 4}, r"policy.action with shape \[6\], not \[4\]"),
-        ("set", {"picture": (1, 84, 84)}, "has the feature observation.images.disparity"),
+        ("set", {"kind": KINDS["seg"]}, "has the feature observation.images.disparity"),
     ):
-        arguments = {"picture": PICTURE, "num_actions": 6, "frame": None, "fps": 25}
+        arguments = {
+            "kind": KINDS["seg_depth"],
+            "size": 84,
+            "num_actions": 6,
+            "frame": None,
+            "fps": 25,
+        }
         arguments |= options
         with pytest.raises(UserError, match=message) as caught:
             DatasetRecorder(tmp_path / folder, **arguments)
@@ -330,7 +338,7 @@ def test_a_dataset_that_puts_files_elsewhere_or_lies_is_refused(recorded, tmp_pa
     describe(recorded, **changes)
     before = everything(tmp_path)
     with pytest.raises(UserError) as caught:
-        DatasetRecorder(recorded, PICTURE, 6, fps=25, say=str)
+        DatasetRecorder(recorded, KINDS["seg_depth"], 84, 6, fps=25, say=str)
     assert "\n" not in str(caught.value)
     assert everything(tmp_path) == before
 
@@ -345,7 +353,7 @@ def test_links_out_of_a_dataset_are_not_followed(recorded, tmp_path, part):
     (recorded / part).symlink_to(outside / "part")
     before = everything(outside)
     with pytest.raises(UserError, match="link out of"):
-        DatasetRecorder(recorded, PICTURE, 6, fps=25, say=str)
+        DatasetRecorder(recorded, KINDS["seg_depth"], 84, 6, fps=25, say=str)
     assert everything(outside) == before
 
 
@@ -364,7 +372,7 @@ def test_files_of_earlier_episodes_are_never_written_over(recorded):
     pq.write_table(table.set_column(column, table.schema.field(column), pa.array([1])), first)
     data = everything(recorded / "data")
     said = []
-    recorder = DatasetRecorder(recorded, PICTURE, 6, fps=25, say=said.append)
+    recorder = DatasetRecorder(recorded, KINDS["seg_depth"], 84, 6, fps=25, say=said.append)
     play(recorder, 0, make_ticks(2))
     recorder.end(True, True)
     recorder.close()
@@ -379,15 +387,15 @@ def test_damaged_metadata_is_refused_in_one_line(recorded, content):
         sound = path.read_bytes()
         path.write_bytes(content)
         with pytest.raises(UserError):
-            DatasetRecorder(recorded, PICTURE, 6, fps=25, say=str)
+            DatasetRecorder(recorded, KINDS["seg_depth"], 84, 6, fps=25, say=str)
         path.write_bytes(sound)
 
 
 def test_the_second_recorder_of_a_dataset_is_refused_and_loses_nothing(recorded):
-    first = DatasetRecorder(recorded, PICTURE, 6, fps=25, say=str)
+    first = DatasetRecorder(recorded, KINDS["seg_depth"], 84, 6, fps=25, say=str)
     for frame in (None, FRAME_SIZE):
         with pytest.raises(UserError, match=r"is in use.*record into another folder"):
-            DatasetRecorder(recorded, PICTURE, 6, frame=frame, fps=25, say=str)
+            DatasetRecorder(recorded, KINDS["seg_depth"], 84, 6, frame=frame, fps=25, say=str)
     play(first, 0, make_ticks(3))
     first.end(True, True)
     first.close()
@@ -397,9 +405,9 @@ def test_the_second_recorder_of_a_dataset_is_refused_and_loses_nothing(recorded)
 
 
 def test_the_second_recorder_of_a_new_dataset_is_refused(tmp_path):
-    first = DatasetRecorder(tmp_path / "set", PICTURE, 6, fps=25, say=str)
+    first = DatasetRecorder(tmp_path / "set", KINDS["seg_depth"], 84, 6, fps=25, say=str)
     with pytest.raises(UserError, match="is in use"):
-        DatasetRecorder(tmp_path / "set", PICTURE, 6, fps=25, say=str)
+        DatasetRecorder(tmp_path / "set", KINDS["seg_depth"], 84, 6, fps=25, say=str)
     play(first, 0, make_ticks(3))
     first.end(True, True)
     first.close()
