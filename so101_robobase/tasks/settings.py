@@ -13,9 +13,10 @@ from robobase.settings.method_settings import PARTS
 from robobase.settings.run_settings import RUN
 from robobase.settings.setting import Need, Setting, never
 from robobase.settings.task import TaskSettings
+from so101_robobase.arm.model import describe
 from so101_robobase.base.settings import plain
 from so101_robobase.tasks.config import RUN_KEYS, Stages, TaskConfig
-from so101_robobase.vision.observation import CHANNEL_KINDS, PROPRIOCEPTION_NAMES
+from so101_robobase.vision.observation import CHANNEL_KINDS, proprioception_names
 
 CHANNELS = {"rgb": 3, "seg": 1, "seg_depth": 2, "state": 0}
 """Bytes of one pixel by observation."""
@@ -56,7 +57,8 @@ class ArmTaskSettings(TaskSettings):
     def memory(self, cfg: DictConfig) -> TaskMemory:
         config = self.config.from_cfg(cfg)
         frame = CHANNELS[config.observation] * config.image_size**2
-        return TaskMemory(SIMULATION, frame + 4 * (len(PROPRIOCEPTION_NAMES) + 3))
+        numbers = len(proprioception_names(describe(config.scene.arm))) + 3
+        return TaskMemory(SIMULATION, frame + 4 * numbers)
 
 
 def defaults(config: type[TaskConfig]) -> dict[str, Any]:
