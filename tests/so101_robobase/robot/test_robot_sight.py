@@ -205,7 +205,7 @@ def test_simulated_eyes_see_what_training_sees(task, kind):
     updates = []
     clock = SimulatedClock(lambda seconds: None)
     clock.wait_until(3.0)
-    eyes = SimulatedPolicyCamera(task, clock, lambda: updates.append(1))
+    eyes = SimulatedPolicyCamera(task.sim, task.config, clock, lambda: updates.append(1))
     eyes.open()
     picture = eyes.look()
     np.testing.assert_array_equal(picture.picture, expected)
@@ -322,7 +322,8 @@ from so101_robobase.robot.rollout.picture_stream import BackgroundPictures
 from so101_robobase.robot.rollout.policy_camera import SimulatedPolicyCamera
 
 clock = RealClock()
-sight = BackgroundPictures(SimulatedPolicyCamera(Body(LiftConfig()).task, clock), clock)
+body = Body(LiftConfig())
+sight = BackgroundPictures(SimulatedPolicyCamera(body.sim, body.config, clock), clock)
 sight.start()
 print(sight.latest().picture.shape, flush=True)
 raise RuntimeError("something else")
