@@ -7,6 +7,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -57,10 +58,10 @@ def _color(name: str) -> str:
 
 
 def _room(axes: Axes, name: str, purpose: str) -> None:
-    shape = {"boxstyle": "round,pad=0,rounding_size=0.1", "facecolor": "white"}
-    line = {"edgecolor": _color(name), "linewidth": 1.6, "zorder": 3}
+    shape: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.1", "facecolor": "white"}
+    line: dict[str, Any] = {"edgecolor": _color(name), "linewidth": 1.6, "zorder": 3}
     axes.add_patch(FancyBboxPatch((0, _bottom(name)), WIDTH, HEIGHT, **shape, **line))
-    words = {"ha": "center", "va": "center", "zorder": 4}
+    words: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
     axes.text(WIDTH / 2, _bottom(name) + 0.37, name, fontsize=10.5, weight="bold", **words)
     axes.text(WIDTH / 2, _bottom(name) + 0.15, purpose, fontsize=7.6, **words)
 
@@ -68,7 +69,12 @@ def _room(axes: Axes, name: str, purpose: str) -> None:
 def _arrow(axes: Axes, pair: Pair, found: set[Pair]) -> None:
     """From a room to one below it: straight to its neighbour, else around those in between."""
     above, below = pair
-    style = {"color": _color(below), "arrowstyle": "-|>", "mutation_scale": 9, "zorder": 2}
+    style: dict[str, Any] = {
+        "color": _color(below),
+        "arrowstyle": "-|>",
+        "mutation_scale": 9,
+        "zorder": 2,
+    }
     if _distance(pair) == 1:
         ends = [(WIDTH / 2, _bottom(above)), (WIDTH / 2, _bottom(below) + HEIGHT)]
         style["linewidth"] = 1.8
