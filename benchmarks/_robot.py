@@ -190,7 +190,8 @@ class StillCamera:
     """A camera with one picture for all times, but for a pixel that says that it is new."""
 
     def __init__(self, config: LiftConfig, clock: RealClock):
-        self._camera = SimulatedPolicyCamera(Body(config).task, clock)
+        body = Body(config)
+        self._camera = SimulatedPolicyCamera(body.sim, body.config, clock)
         self._clock = clock
         self._picture: np.ndarray | None = None
         self._count = 0

@@ -9,21 +9,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-ROOMS = (
-    "robobase",
-    "base",
-    "arm",
-    "vision",
-    "sim",
-    "tasks",
-    "training",
-    "evaluation",
-    "perception",
-    "envs",
-    "robot",
-    "benchmarks",
-    "hydra_plugins",
-)
+ROOMS = {
+    "robobase": "the engine: workspace, replay buffer, methods; knows no arm",
+    "base": "what every room may use: command line, files, settings",
+    "arm": "one arm, simulated or real: joints, kinematics, control",
+    "vision": "what a policy sees, made the same way in both worlds",
+    "sim": "N arms in an engine: scene, physics, pictures; no task",
+    "tasks": "what is to be done and when it is done; a folder each",
+    "training": "what a run shows and keeps: tables, curves, the best",
+    "evaluation": "success with its interval, videos, comparisons",
+    "perception": "networks that find class ids and disparity in pictures",
+    "envs": "tasks as environments of Gymnasium and RoboBase",
+    "robot": "rollouts: drivers, loop, safety, emulated servos",
+    "benchmarks": "every published figure, one command each",
+    "hydra_plugins": "shows Hydra the tasks and cfgs/, runs sweeps",
+}
 """Bottom up: a room imports from itself and from what stands before it."""
 
 PLUGIN = "so101_robobase"

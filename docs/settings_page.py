@@ -211,7 +211,8 @@ def _comments(owner: type) -> dict[str, tuple[str, str]]:
     for node in tree.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
-        above, row = [], node.lineno - 2
+        above: list[str] = []
+        row = node.lineno - 2
         while lines[row].lstrip().startswith("#"):
             above.insert(0, lines[row].strip())
             row -= 1

@@ -1,10 +1,11 @@
-"""The SO-101 plugin on top of RoboBase: lift environment, evaluation, perception, robot."""
+"""The SO-101 plugin on top of RoboBase: tasks, evaluation, perception, robot."""
 
 import logging
 
 import gymnasium
 
 from robobase import registry
+from so101_robobase.tasks import names
 
 __version__ = "0.1.0"
 
@@ -14,11 +15,13 @@ logging.getLogger("OpenGL").setLevel(logging.WARNING)
 # And Matplotlib in each process on a home that it cannot write to, where a temporary folder does.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
-gymnasium.register(
-    id="so101_robobase/Lift-v0",
-    entry_point="so101_robobase.envs.single_env:TaskEnv",
-    vector_entry_point="so101_robobase.envs.vector_env:TaskVectorEnv",
-)
+for _task in names():
+    gymnasium.register(
+        id=f"so101_robobase/{_task.capitalize()}-v0",
+        entry_point="so101_robobase.envs.single_env:TaskEnv",
+        vector_entry_point="so101_robobase.envs.vector_env:TaskVectorEnv",
+        kwargs={"task": _task},
+    )
 
 registry.register(
     "environment",

@@ -12,6 +12,7 @@ from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Choice, Items, Number, OrNull, Range, Schedule, Whole
 from robobase.settings.setting import Need, Setting, given, never
 from so101_robobase.arm.control import ControlConfig
+from so101_robobase.arm.model import SO101
 from so101_robobase.base.settings import from_mapping
 from so101_robobase.sim.corruption import CorruptionConfig
 from so101_robobase.sim.looks import SEEING
@@ -28,7 +29,7 @@ _KINDS = OrNull(Items(Choice("ids", "value"), 1, 3))
 ON_SUCCESS = ("bootstrap", "terminate", "continue", "bonus")
 STARTS = ("training", "demonstrations", "evaluation")
 
-REACH = 0.47  # m from the base: the furthest that the gripper comes at the table's height
+REACH = SO101.reach
 
 # Keys of `cfg.env` that the engine or the method reads, not the task.
 RUN_KEYS = {

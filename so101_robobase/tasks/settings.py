@@ -13,10 +13,11 @@ from robobase.settings.method_settings import PARTS
 from robobase.settings.run_settings import RUN
 from robobase.settings.setting import Need, Setting, never
 from robobase.settings.task import TaskSettings
+from so101_robobase.arm.model import describe
 from so101_robobase.base.settings import plain
 from so101_robobase.tasks.config import RUN_KEYS, Stages, TaskConfig
 from so101_robobase.vision.kinds import KINDS
-from so101_robobase.vision.observation import PROPRIOCEPTION_NAMES
+from so101_robobase.vision.observation import proprioception_names
 
 SIMULATION = 3 * 2**19
 """Bytes of one simulation, 1.0 to 1.4 MiB as measured with 200 of them."""
@@ -54,7 +55,8 @@ class ArmTaskSettings(TaskSettings):
     def memory(self, cfg: DictConfig) -> TaskMemory:
         config = self.config.from_cfg(cfg)
         frame = KINDS[config.observation].channels * config.image_size**2
-        return TaskMemory(SIMULATION, frame + 4 * (len(PROPRIOCEPTION_NAMES) + 3))
+        numbers = len(proprioception_names(describe(config.scene.arm))) + 3
+        return TaskMemory(SIMULATION, frame + 4 * numbers)
 
 
 def defaults(config: type[TaskConfig]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from robobase.errors import UserError
-from so101_robobase.arm.model import SO101, ArmModel
+from so101_robobase.arm.model import ArmModel
 
 IMAGE_SIZE = 84
 """Edge of the square pictures that the policy sees, pixels."""
@@ -47,10 +47,6 @@ def proprioception_names(arm: ArmModel) -> tuple[str, ...]:
         *(f"tcp.{axis}" for axis in ("x", "y", "z")),  # m, base frame
         *(f"tcp.{angle}" for angle in ("roll", "pitch", "yaw")),  # rad, base frame
     )
-
-
-PROPRIOCEPTION_NAMES = proprioception_names(SO101)
-"""Of the SO-101's 18 numbers."""
 
 
 def center_crop(image: np.ndarray, axes: tuple[int, int] = (-2, -1)) -> np.ndarray:

@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 import so101_robobase  # noqa: F401 - registers the environment
 from robobase.errors import UserError
 from so101_robobase.envs.vector_env import TaskVectorEnv
+from so101_robobase.tasks import names
 
 
 def test_gymnasium_finds_the_environment_and_its_checker_is_content():
@@ -35,6 +36,18 @@ def test_gymnasium_makes_the_native_vector_environment():
     observations, _ = env.reset(seed=0)
     assert observations["low_dim_state"].shape == (2, 21)
     env.close()
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_task_has_an_id_for_one_environment_and_for_many(name):
+    single = gym.make(f"so101_robobase/{name.capitalize()}-v0", episode_length=40)
+    several = gym.make_vec(
+        f"so101_robobase/{name.capitalize()}-v0", num_envs=2, observation="state"
+    )
+    assert single.unwrapped.config.name == several.unwrapped.config.name == name
+    assert isinstance(several.unwrapped, TaskVectorEnv)
+    single.close()
+    several.close()
 
 
 def test_settings_are_those_of_the_config_groups_included():

@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robobase.errors import UserError
+from so101_robobase.arm.model import SO101
 from so101_robobase.vision import observation
-from so101_robobase.vision.observation import CLASSES, PALETTE, PROPRIOCEPTION_NAMES, ClassId
+from so101_robobase.vision.observation import CLASSES, PALETTE, ClassId, proprioception_names
+
+NAMES = proprioception_names(SO101)
 
 
 def test_class_ids_are_the_published_ones():
@@ -120,11 +123,11 @@ def test_rgb_is_cropped_averaged_and_channel_first():
 def test_proprioception_has_18_named_numbers_in_order():
     parts = [np.full((2, width), index, float) for index, width in enumerate((6, 6, 3, 3))]
     state = observation.proprioception(*parts)
-    assert state.shape == (2, len(PROPRIOCEPTION_NAMES)) == (2, 18)
+    assert state.shape == (2, len(NAMES)) == (2, 18)
     assert state.dtype == np.float32
     np.testing.assert_array_equal(state[0], [0] * 6 + [1] * 6 + [2] * 3 + [3] * 3)
-    assert PROPRIOCEPTION_NAMES[5] == "gripper.pos"
-    assert PROPRIOCEPTION_NAMES[12:] == (
+    assert NAMES[5] == "gripper.pos"
+    assert NAMES[12:] == (
         "tcp.x",
         "tcp.y",
         "tcp.z",
@@ -132,4 +135,4 @@ def test_proprioception_has_18_named_numbers_in_order():
         "tcp.pitch",
         "tcp.yaw",
     )
-    assert not any("cube" in name for name in PROPRIOCEPTION_NAMES)
+    assert not any("cube" in name for name in NAMES)

@@ -1,8 +1,11 @@
 """Who may import whom: rooms in one order, imports downwards alone, no circle between files."""
 
+import re
+
+import architecture
 import pytest
 import rooms
-from rooms import ROOMS, ROOT, circles, names_imported, read_imports, room, unknown, upward
+from rooms import ROOMS, ROOT, arrows, circles, names_imported, read_imports, room, unknown, upward
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +105,23 @@ def test_benchmarks_import_each_other_by_file_name(tmp_path):
     (tmp_path / "benchmarks" / "a.py").write_text("from _b import x")
     (tmp_path / "benchmarks" / "_b.py").write_text("")
     assert read_imports(tmp_path)["benchmarks.a"] == {"benchmarks._b"}
+
+
+def test_the_pictures_arrows_are_those_of_the_code(house):
+    assert architecture.drawn(architecture.PICTURE) == arrows(house), "run docs/architecture.py"
+
+
+def test_a_picture_holds_the_arrows_it_was_drawn_from(tmp_path):
+    some = {("robot", "arm"), ("arm", "base"), ("envs", "robobase")}
+    architecture.draw(some, tmp_path / "some.svg")
+    assert architecture.drawn(tmp_path / "some.svg") == some
+
+
+def test_the_page_says_what_each_room_is_for_and_names_files_that_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for name, purpose in ROOMS.items():
+        assert f"| `{name}` | {purpose} |" in page
+    roots = (ROOT, ROOT / rooms.PLUGIN)
+    named = re.findall(r"`([\w/.]+/[\w.]*)`", page)
+    assert len(named) > 40
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
