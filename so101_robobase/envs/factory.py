@@ -94,14 +94,14 @@ class SO101Factory(TaskFactory):
         return ["so101_robobase", "evaluate", str(snapshot), "--num_episodes", "100"]
 
     def collect_or_fetch_demos(self, cfg: DictConfig, num_demos: int) -> None:
-        """Play `num_demos` successful episodes with the scripted pick; they stay in memory.
+        """Play `num_demos` successful episodes with the scripted expert; they stay in memory.
 
         Raises:
             UserError: the number is not positive, or the pick fails too often.
         """
         if num_demos == float("inf") or num_demos < 0:
             raise UserError(
-                f"demos={num_demos} asks for all, but the scripted pick never ends; give a number"
+                f"demos={num_demos} asks for all, but the scripted expert never ends; give a number"
             )
         config = _config(cfg)
         if cfg.use_onehot_time_and_no_bootstrap and num_demos:

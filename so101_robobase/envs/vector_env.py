@@ -37,7 +37,7 @@ class TaskVectorEnv(gym.vector.VectorEnv):
     while observations and all other infos of these members are those of their next episode.
 
     With `config.teacher`, infos of resets and steps have `teacher_action` (N, A) float32: what the
-    scripted pick would do on the observations that they come with.
+    scripted expert would do on the observations that they come with.
 
     Args:
         config: the task; None takes the defaults and `settings`.

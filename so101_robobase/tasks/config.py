@@ -25,7 +25,7 @@ from so101_robobase.vision.kinds import KINDS
 from so101_robobase.vision.observation import CLASSES
 
 JOINT_VELOCITIES = ("exact", "differences")
-_KINDS = OrNull(Items(Choice("ids", "value"), 1, 3))
+_KINDS = OrNull(Items(Choice("ids", "value"), 1, 16))
 ON_SUCCESS = ("bootstrap", "terminate", "continue", "bonus")
 STARTS = ("training", "demonstrations", "evaluation")
 
@@ -140,7 +140,7 @@ class TaskConfig:
         randomization: how episodes differ in looks and physics; off by default.
         joint_velocity: "exact": the simulator's; "differences": of positions over a control step,
             as they are estimated on the robot.
-        teacher: put the scripted pick's actions into the infos, for `method=dagger`.
+        teacher: put the scripted expert's actions into the infos, for `method=dagger`.
         num_threads: of physics; 0: as the run's `num_threads`, where that is 0 too every core that
             this process may use. Results do not depend on it.
         starts: whose start states episodes have: those of "training", of "demonstrations" or of

@@ -49,7 +49,7 @@ class ArmTaskSettings(TaskSettings):
             )
         if cfg.demos != 0 and not 0 < cfg.demos < float("inf"):
             raise UserError(
-                f"demos={cfg.demos} asks for all, but the scripted pick never ends; give a number"
+                f"demos={cfg.demos} asks for all, but the scripted expert never ends; give a number"
             )
 
     def memory(self, cfg: DictConfig) -> TaskMemory:

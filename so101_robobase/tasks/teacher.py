@@ -26,14 +26,14 @@ class Teacher(ABC):
         Call it once per policy step.
         """
 
-    @abstractmethod
     def reset(self, ids: np.ndarray | None = None) -> None:
-        """Members `ids` (default all) begin a new episode."""
+        """Members `ids` (default all) begin a new episode; nothing to do for who remembers none."""
+        return None
 
-    @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """What it remembers of the running episodes."""
+        return {}
 
-    @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()` of a teacher of as many episodes."""
+        return None

@@ -31,6 +31,7 @@ from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.faulty_camera import CameraFaults, FaultyPolicyCamera
 from so101_robobase.tasks.config import TaskConfig
 
+_CUBE = slice(NUM_JOINTS, NUM_JOINTS + 7)  # of qpos: its position m and quaternion
 _CAMERA_INTERVAL = 1 / 30  # s, of a usual USB camera
 
 
@@ -70,7 +71,7 @@ def assemble(
             arm=arm,
             stream=PromptPictures(SimulatedPolicyCamera(body.sim, body.config, arm.clock)),
             workcell=SimulatedWorkcell(body, options.seed),
-            state=lambda: {"cube": body.qpos[NUM_JOINTS:].tolist()},
+            state=lambda: {"cube": body.qpos[_CUBE].tolist()},
         )
     arm, bus = emulated_arm(config, options.seed, alignment, folder, resources)
     mirror = Mirror(config)
@@ -82,7 +83,7 @@ def assemble(
         arm=arm,
         stream=BackgroundPictures(faulty, arm.clock, _CAMERA_INTERVAL),
         workcell=EmulatedWorkcell(bus, mirror, options.seed, faults),
-        state=lambda: {"cube": bus.state().qpos[NUM_JOINTS:].tolist()},
+        state=lambda: {"cube": bus.state().qpos[_CUBE].tolist()},
     )
 
 

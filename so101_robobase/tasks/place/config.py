@@ -11,7 +11,7 @@ from robobase.settings.setting import Need
 from so101_robobase.sim.marks import Mark
 from so101_robobase.tasks.config import REACH, CubeBox, Stages
 from so101_robobase.tasks.lift.config import STAGES, LiftConfig
-from so101_robobase.tasks.place.reward import VERSIONS
+from so101_robobase.tasks.place.rewards import VERSIONS
 from so101_robobase.tasks.settings import ArmTaskSettings
 
 TARGET = Mark("target", half_size=0.03, rgba=(0.10, 0.35, 0.85, 1.0))

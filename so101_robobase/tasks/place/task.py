@@ -8,7 +8,7 @@ from so101_robobase.sim.simulation import Simulation
 from so101_robobase.tasks.judge import Judge
 from so101_robobase.tasks.lift.task import LiftTask
 from so101_robobase.tasks.place.config import PlaceConfig
-from so101_robobase.tasks.place.reward import PLACED_HEIGHT, TERMS, PlaceSignals
+from so101_robobase.tasks.place.rewards import PLACED_HEIGHT, TERMS, PlaceSignals
 from so101_robobase.tasks.starts import Starts
 from so101_robobase.tasks.task import norm
 

@@ -1,8 +1,5 @@
 """The scripted expert of the touch task: close the jaw on the way, go over the cube, then down."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from so101_robobase.arm.kinematics import rpy, yaw_rotation
@@ -36,12 +33,3 @@ class TouchTeacher(Teacher):
         jaw = np.full(len(tcp), self._steering.jaw_range[0])
         plan = Plan(goal, yaw_rotation(rpy(tool)[:, 2]), jaw)
         return self._steering.towards(plan, sim.joint_target).astype(np.float32)
-
-    def reset(self, ids: np.ndarray | None = None) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        pass
