@@ -14,11 +14,11 @@ from so101_robobase.tasks.lift.teacher import LiftTeacher
 from so101_robobase.tasks.place.config import PlaceConfig
 from so101_robobase.tasks.steering import Plan
 
-CENTRED = 0.008  # m in the plane from the square's middle, within which the cube goes all the way
+CENTRED = 0.012  # m in the plane from the square's middle, within which the cube goes all the way
 FUNNEL = 3.0  # m over the table per m further away: a way down without a step in it
 PRESSED = 0.001  # m under the table: the goal of the way down, so that the cube gets there
 LANDED = 0.004  # m over the table, where the jaw opens
-NEAR = 0.014  # m in the plane, within which it does
+NEAR = 0.017  # m in the plane, within which it does
 CLEAR = 0.004  # m from where the open fingers touch nothing: there they go up
 
 
