@@ -20,6 +20,7 @@ from so101_robobase.robot.simulated.body import Body
 from so101_robobase.robot.simulated.simulated_driver import SimulatedDriver
 from so101_robobase.robot.so101_mujoco import SO101Mujoco, SO101MujocoConfig
 from so101_robobase.tasks.lift.config import LiftConfig
+from so101_robobase.vision.kinds import KINDS
 
 PACKAGE = "so101_robobase.robot.so101_mujoco"
 KEYS = [f"{joint}.pos" for joint in JOINTS]
@@ -178,7 +179,7 @@ def recorded(tmp_path):
     """A dataset of one episode whose actions turn shoulder_pan, step by step, and nothing else."""
     body = Body(LiftConfig(stage=0))
     start = SimulatedDriver(body).read().position
-    recorder = DatasetRecorder(tmp_path / "set", (2, 84, 84), 6, fps=25, say=str)
+    recorder = DatasetRecorder(tmp_path / "set", KINDS["seg_depth"], 84, 6, fps=25, say=str)
     recorder.begin(0)
     for index, tick in enumerate(make_ticks(25)):
         recorder.tick(replace(tick, sent=start + index * PAN))
