@@ -206,7 +206,7 @@ class Rollout:
                 case "q":
                     return over(None, "quit")
             if self.workcell.succeeded():
-                return over(True, "lifted and held")
+                return over(True, "done")
             deciding = ticks % self._repeat == 0
             if deciding or not may_move:  # a hold ends with good pictures, wherever it began
                 newest = self._pictures.look()

@@ -45,7 +45,7 @@ class LiftTask(Task):
 
     @property
     def lifted(self) -> np.ndarray:
-        return self.judge.met
+        return self.grasping & (self.sim.cube_pos[:, 2] > self.config.lift_height)
 
     @property
     def success_pay(self) -> float:

@@ -55,10 +55,6 @@ class PlaceTask(LiftTask):
     judge_class: ClassVar = PlaceJudge
     terms: ClassVar = TERMS
 
-    @property
-    def lifted(self) -> np.ndarray:
-        return self.grasping & (self.sim.cube_pos[:, 2] > self.config.lift_height)
-
     def info(self) -> dict[str, np.ndarray]:
         """`LiftTask.info`, and `cube_to_target`, float64: m in the plane."""
         return {**super().info(), "cube_to_target": cube_to_target(self.sim)}
