@@ -1,16 +1,18 @@
 """What happens in a run beside collecting and learning: a seam, and what every run has there.
 
-`Workspace(cfg, callbacks=[...])` adds to `Logging`, `Bar`, `Evaluation`, `Snapshots` and `Closing`,
-which are called in this order, and before those that are added.
+`Workspace(cfg, callbacks=[...])` adds to `Logging`, `Bar`, `Evaluation`, `Snapshots`, `Closing` and
+`Record`, which are called in this order, and before those that are added.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any, Protocol
 
 from omegaconf import DictConfig
 
-from robobase import run_folder
+from robobase import run_folder, run_record
 from robobase.envs.env import EnvFactory
+from robobase.errors import one_line
 from robobase.evaluator import Evaluator
 from robobase.locks import FolderLock
 from robobase.logger import Logger
@@ -19,6 +21,7 @@ from robobase.progress import Progress
 from robobase.progress_bar import ProgressBar
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from robobase.rollout import EpisodeTracker, Rates
+from robobase.run_record import RunRecord, Status
 from robobase.signals import StopRequest
 from robobase.snapshot import SnapshotKeeper
 
@@ -76,6 +79,9 @@ class Callback:
 
     def on_end(self, run: Run) -> None:
         """All steps are done, or `run.stop` says why not; after an error it is not called."""
+
+    def on_error(self, run: Run, error: BaseException) -> None:
+        """An error, or a signal that does not wait, ends the run."""
 
     def on_shutdown(self, run: Run) -> None:
         """The run is over, in whatever way; perhaps for the second time."""
@@ -195,3 +201,52 @@ class Snapshots(Callback):
     def _save(self, run: Run) -> None:
         if run.cfg.save_snapshot and self._saved_at != run.progress.env_steps:
             run.save_snapshot()
+
+
+class Record(Callback):
+    """`run.json`: how far the run is, and how it ended. Comes after all that it speaks of."""
+
+    def __init__(self, lock: FolderLock):
+        self._lock = lock
+        self._started = run_record.now()
+
+    def on_begin(self, run: Run) -> None:
+        before = run_record.stored(self._lock.folder)  # of the run that goes on in its own folder
+        self._started = (before and before.started) or self._started
+        run_record.clear_failure(self._lock.folder)
+        self._write(run, Status.RUNNING)
+
+    def on_pretrain_step(self, run: Run, metrics: Metrics) -> None:
+        if run.agent.logging:
+            self._write(run, Status.RUNNING)
+
+    def on_step(self, run: Run, metrics: Metrics) -> None:
+        if run.agent.logging:
+            self._write(run, Status.RUNNING)
+
+    def on_evaluation(self, run: Run, metrics: Metrics, prefix: str) -> None:
+        self._write(run, Status.RUNNING)
+
+    def on_end(self, run: Run) -> None:
+        reason = run.stop.reason
+        self._write(run, Status.STOPPED if reason else Status.FINISHED, reason)
+
+    def on_error(self, run: Run, error: BaseException) -> None:
+        stopped = isinstance(error, KeyboardInterrupt)
+        reason = one_line(error) or type(error).__name__
+        with contextlib.suppress(OSError):  # the error may be a full disk
+            self._write(run, Status.STOPPED if stopped else Status.FAILED, reason)
+
+    def _write(self, run: Run, status: Status, reason: str | None = None) -> None:
+        if not self._lock.is_in_place():  # the folder was removed or renamed: others tell
+            return
+        record = RunRecord(
+            status,
+            reason,
+            env_steps=run.progress.env_steps,
+            num_train_frames=int(run.cfg.num_train_frames),
+            seconds=round(run.total_time(), 1),
+            started=self._started,
+            updated=run_record.now(),
+        )
+        run_record.write(self._lock.folder, record)

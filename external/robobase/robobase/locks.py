@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import sys
+import time
 import weakref
 from pathlib import Path
 from typing import Self
@@ -14,6 +15,7 @@ from robobase.errors import UserError
 LOCK_FILE = ".lock"  # only where the file system locks no folders, as NFS
 _BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _NEEDS_A_FILE = {errno.EBADF, errno.EINVAL, errno.EISDIR}
+_PAUSES = (0.002, 0.01, 0.03)  # s between tries
 _held: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()
 
 
@@ -97,9 +99,43 @@ class FolderLock:
             )
 
 
+def is_held(folder: Path) -> bool | None:
+    """Whether somebody holds the lock of `folder`; None where the file system does not tell.
+
+    It is asked for a shared lock, given back at once; whoever takes the folder in that moment tries
+    again.
+    """
+    for path, flags in ((folder, os.O_DIRECTORY), (folder / LOCK_FILE, 0)):
+        try:
+            fd = os.open(path, os.O_RDONLY | flags)
+        except OSError:  # no folder, or nobody ever needed the file
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _BUSY:
+                return True
+            if error.errno not in _NEEDS_A_FILE:
+                return None
+        else:
+            return False
+        finally:
+            os.close(fd)  # and with it the lock
+    return None
+
+
 def _flock(fd: int | None) -> None:
+    """Raises OSError where somebody holds it for longer than a look takes (`is_held`)."""
     assert fd is not None
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for pause in (*_PAUSES, None):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if pause is None or error.errno not in _BUSY:
+                raise
+            time.sleep(pause)
+        else:
+            return
 
 
 def _holder(fd: int | None) -> str:

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 from robobase.errors import UserError
-from robobase.snapshot import BEST, LATEST, SUFFIX
 
 FOLDER = "snapshots"
 """Name of the folder of snapshots inside a run folder."""
+
+SUFFIX = "_snapshot.pt"
+LATEST = "latest" + SUFFIX
+BEST = "best" + SUFFIX
 
 _MOST_NAMED = 3  # runs that a message lists
 
@@ -23,7 +26,7 @@ def locate(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path
-    found = next((snapshot for folder in (path / FOLDER, path) if (snapshot := _in(folder))), None)
+    found = latest(path)
     if found is None:
         raise UserError(_nothing(path))
     best = found.with_name(BEST)
@@ -32,10 +35,15 @@ def locate(path: str | Path) -> Path:
     return found
 
 
+def latest(path: Path) -> Path | None:
+    """The latest snapshot of a run folder, or of its folder of snapshots; None without one."""
+    return _in(path / FOLDER) or _in(path)
+
+
 def _in(folder: Path) -> Path | None:
     """The latest snapshot of `folder`, or None."""
-    if (latest := folder / LATEST).is_file():
-        return latest
+    if (newest := folder / LATEST).is_file():
+        return newest
     numbered = [p for p in folder.glob(f"*{SUFFIX}") if p.name.removesuffix(SUFFIX).isdigit()]
     return max(numbered, key=lambda p: int(p.name.removesuffix(SUFFIX)), default=None)
 

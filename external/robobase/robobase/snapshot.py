@@ -19,10 +19,8 @@ import torch
 from robobase import torch_file
 from robobase.errors import UserError
 from robobase.resume_checks import expect
+from robobase.run_snapshot import BEST, LATEST, SUFFIX
 
-SUFFIX = "_snapshot.pt"
-LATEST = "latest" + SUFFIX
-BEST = "best" + SUFFIX
 _NUMBERED = re.compile(r"(\d+)" + re.escape(SUFFIX))
 
 Score = tuple[float, ...]

@@ -14,8 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from robobase import signals
-
-FAILURE = "error.txt"
+from robobase.run_record import FAILURE
 
 
 def is_job() -> bool:

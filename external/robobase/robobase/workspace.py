@@ -20,7 +20,7 @@ from robobase import compute, run_folder, run_state, sanity, snapshot, utils
 from robobase.build import create_default_envs as _create_default_envs
 from robobase.build import create_default_replay_buffer as _create_default_replay_buffer
 from robobase.build import instantiate, make_agent, make_envs
-from robobase.callbacks import Bar, Callback, Evaluation, Logging, Snapshots
+from robobase.callbacks import Bar, Callback, Evaluation, Logging, Record, Snapshots
 from robobase.closing import Closing
 from robobase.collector import Collector, EnvState
 from robobase.envs.env import EnvFactory
@@ -111,8 +111,8 @@ class Workspace:
         self.logger = hydra.utils.get_class(cfg.logger._target_)(folder, cfg)
         self.evaluator = Evaluator(cfg, envs.evaluation, envs.evaluation_vector, folder)
         self.eval_video_recorder = self.evaluator.recorder
-        own = Logging(self._lock), Bar(), Evaluation(), Snapshots(), Closing()
-        self.callbacks: list[Callback] = [*own, *more]
+        own = Bar(), Evaluation(), Snapshots(), Closing(), Record(self._lock)
+        self.callbacks: list[Callback] = [Logging(self._lock), *own, *more]
         if resume_from is not None and resumed is not None:
             run_folder.continue_records(
                 resume_from, resumed, folder, cfg, self.progress, self.snapshots
@@ -140,8 +140,10 @@ class Workspace:
                     at = f"at {self.progress.env_steps} env steps"
                     tqdm.write(f"stopped by {self.stop.reason} {at}")
                 self._tell("on_end")
-        except Exception:  # whatever could not be written there: that is why
-            run_folder.require_in_place(self._lock)
+        except BaseException as error:
+            self._tell("on_error", error)
+            if isinstance(error, Exception):  # whatever could not be written there: that is why
+                run_folder.require_in_place(self._lock)
             raise
         finally:
             self.shutdown()
