@@ -19,6 +19,7 @@ PICTURES = "a folder of labelled pictures, such as `so101_robobase segmentation 
 
 Options = TypeVar("Options")
 
+MOST_SEED = 2**31 - 1
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
@@ -85,7 +86,7 @@ class Seed(Number):
     """Of anything random."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, least=0, most=2**31 - 1, **kwargs)
+        super().__init__(*args, least=0, most=MOST_SEED, **kwargs)
 
 
 class FrameSize(_Checked):
@@ -114,6 +115,66 @@ class Device(_Checked):
             raise UserError(
                 f"{self.name} '{value}' is unknown; known: {', '.join(_DEVICES)}, cuda:1 ..."
             )
+
+
+def add_number(
+    parser: argparse._ActionsContainer,
+    name: str,
+    least: float,
+    most: float,
+    help: str = "",
+    default: float | None = None,
+    type: Any = int,
+    **more: Any,
+) -> None:
+    """An option that is a number from `least` to `most`; `help` gets the default added."""
+    if default is not None:
+        help = f"{help} (default: %(default)s)" if help else "default: %(default)s"
+    given = {"help": help, "default": default, "type": type, **more}
+    parser.add_argument(name, action=Number, least=least, most=most, **given)
+
+
+def add_seed(
+    parser: argparse._ActionsContainer, help: str = "", default: int = 0, **more: Any
+) -> None:
+    """--seed."""
+    add_number(parser, "--seed", 0, MOST_SEED, help, default, **more)
+
+
+def add_input(
+    parser: argparse._ActionsContainer, name: str, what: str, help: str | None = None, **more: Any
+) -> None:
+    """Something to read; `help` is `what` where that says enough."""
+    parser.add_argument(name, action=Input, what=what, help=help or what, **more)
+
+
+def add_frame_size(
+    parser: argparse._ActionsContainer, name: str, help: str = "width x height", **more: Any
+) -> None:
+    """An option of a frame's size, 640x480 by default."""
+    help = f"{help} (default: %(default)s)"
+    parser.add_argument(name, action=FrameSize, default="640x480", help=help, **more)
+
+
+def add_device(
+    parser: argparse._ActionsContainer,
+    default: str = "auto",
+    help: str = "auto, cpu, cuda, cuda:1 ...",
+) -> None:
+    """--device."""
+    help = f"{help} (default: %(default)s)"
+    parser.add_argument("--device", action=Device, default=default, help=help)
+
+
+def add_overrides(parser: argparse._ActionsContainer) -> None:
+    """--overrides of a snapshot's config."""
+    parser.add_argument(
+        "--overrides",
+        nargs="+",
+        default=[],
+        metavar="key=value",
+        help="changes to the snapshot's config, as of `evaluate`",
+    )
 
 
 def add_trust(parser: argparse._ActionsContainer) -> None:

@@ -1,8 +1,9 @@
 """The `so101_robobase` command line: finds the command, runs it, turns errors into one line.
 
 Each command lives in a module of its own with two functions, `configure(parser)` and `run(args) ->
-exit code`. Only the module of the command that was typed is imported, and such a module imports
-torch, MuJoCo and the like inside `run`, so that `--help` answers at once.
+exit code`, or with `SUBCOMMANDS` such as `COMMANDS`. Only the module of the command that was typed
+is imported, and such a module imports torch, MuJoCo and the like inside `run`, so that `--help`
+answers at once.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     try:
-        args = _parse(argv)
+        args = build_parser(argv).parse_args(argv)
         # A robot's commands know better what a signal means to an arm that is held up.
         with contextlib.nullcontext() if args.command == "robot" else signals.interrupts():
             return args.run(args)
@@ -76,38 +77,39 @@ def _fail(message: str) -> int:
     return USER_ERROR
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
+def build_parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole line; only the command that `argv` types has its arguments.
+
+    None: every command has them.
+    """
     parser = argparse.ArgumentParser(
         prog="so101_robobase",
         description="Evaluate and compare what `python -m robobase.train env=so101_lift` trained.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
-    typed = next((word for word in argv if not word.startswith("-")), None)
-    for name, (module_name, summary) in COMMANDS.items():
+    _add_commands(parser, "command", COMMANDS, argv)
+    return parser
+
+
+def _add_commands(
+    parser: argparse.ArgumentParser,
+    dest: str,
+    commands: Mapping[str, tuple[str, str]],
+    argv: Sequence[str] | None,
+) -> None:
+    subparsers = parser.add_subparsers(dest=dest, metavar="command", required=True)
+    typed = next((word for word in argv or () if not word.startswith("-")), None)
+    for name, (module_name, summary) in commands.items():
         command = subparsers.add_parser(name, help=summary, description=_sentence(summary))
-        if name == typed:
-            module = importlib.import_module(module_name)
+        if argv is not None and name != typed:
+            continue
+        module = importlib.import_module(module_name)
+        if hasattr(module, "SUBCOMMANDS"):
+            after = None if argv is None else argv[argv.index(name) + 1 :]
+            _add_commands(command, "subcommand", module.SUBCOMMANDS, after)
+        else:
             module.configure(command)
             command.set_defaults(run=module.run)
-    return parser.parse_args(argv)
-
-
-def add_subcommands(
-    parser: argparse.ArgumentParser, subcommands: Mapping[str, tuple[str, str]]
-) -> None:
-    """Give a command commands of its own, as {name: (module, summary)} like `COMMANDS`."""
-    subparsers = parser.add_subparsers(dest="subcommand", metavar="command", required=True)
-    for name, (module_name, summary) in subcommands.items():
-        module = importlib.import_module(module_name)
-        command = subparsers.add_parser(name, help=summary, description=_sentence(summary))
-        module.configure(command)
-        command.set_defaults(run_subcommand=module.run)
-
-
-def run_subcommand(args: argparse.Namespace) -> int:
-    """The `run` of a command that has commands of its own."""
-    return args.run_subcommand(args)
 
 
 def _sentence(summary: str) -> str:

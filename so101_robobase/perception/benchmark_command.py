@@ -4,44 +4,23 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.base.arguments import NETWORK, Device, FrameSize, Input, Number
+from so101_robobase.base.arguments import NETWORK, add_device, add_frame_size, add_input, add_number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--segmentation", action=Input, what=NETWORK, metavar="CKPT", help=NETWORK)
+    add_input(parser, "--segmentation", NETWORK, metavar="CKPT")
     parser.add_argument(
         "--depth",
         metavar="FOLDER",
         help="Depth Anything: a folder, a name on Hugging Face, or 'untrained' for V2 Small with "
         "random weights, which is as fast and needs no download",
     )
-    parser.add_argument(
-        "--input_sizes",
-        nargs="+",
-        type=int,
-        action=Number,
-        least=14,
-        most=4096,
-        metavar="PIXELS",
-        help="shorter edges that the depth network sees (default: the processor's, 518)",
-    )
-    parser.add_argument(
-        "--frame_size",
-        action=FrameSize,
-        default="640x480",
-        help="of the camera, width x height (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--threads",
-        nargs="+",
-        type=int,
-        action=Number,
-        least=1,
-        most=1024,
-        metavar="N",
-        help="CPU threads (default: 1, and as many as there are cores)",
-    )
+    sizes = "shorter edges that the depth network sees (default: the processor's, 518)"
+    add_number(parser, "--input_sizes", 14, 4096, sizes, nargs="+", metavar="PIXELS")
+    add_frame_size(parser, "--frame_size", "of the camera, width x height")
+    threads = "CPU threads (default: 1, and as many as there are cores)"
+    add_number(parser, "--threads", 1, 1024, threads, nargs="+", metavar="N")
     parser.add_argument(
         "--runtimes",
         nargs="+",
@@ -49,18 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=["torch", "onnx"],
         help="onnx runs on the CPU whatever the device (default: both)",
     )
-    parser.add_argument(
-        "--device", action=Device, default="cpu", help="for torch (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        action=Number,
-        least=0,
-        most=86_400,
-        default=5.0,
-        help="to spend on each row (default: %(default)s)",
-    )
+    add_device(parser, "cpu", "for torch")
+    add_number(parser, "--seconds", 0, 86_400, "to spend on each row", 5.0, type=float)
 
 
 def run(args: argparse.Namespace) -> int:

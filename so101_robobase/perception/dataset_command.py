@@ -6,10 +6,10 @@ from pathlib import Path
 from so101_robobase.base.arguments import (
     ALIGNMENT,
     PICTURES,
-    FrameSize,
-    Input,
-    Number,
-    Seed,
+    add_frame_size,
+    add_input,
+    add_number,
+    add_seed,
 )
 
 CONTACT_SHEET = "contact_sheet.png"
@@ -20,64 +20,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     render = parser.add_argument_group("render")
     render.add_argument("--output", type=Path, metavar="DIR", help="where the dataset goes")
-    render.add_argument(
-        "--num_images",
-        type=int,
-        action=Number,
-        least=1,
-        most=10**7,
-        default=20_000,
-        help="default: %(default)s",
-    )
-    render.add_argument(
-        "--size",
-        action=FrameSize,
-        default="640x480",
-        help="width x height in pixels (default: %(default)s)",
-    )
-    render.add_argument(
-        "--seed",
-        type=int,
-        action=Seed,
-        default=0,
-        help="another seed, other pictures (default: %(default)s)",
-    )
-    render.add_argument(
-        "--workers",
-        type=int,
-        action=Number,
-        least=1,
-        most=256,
-        help="processes (default: the cores that may be used)",
-    )
-    render.add_argument(
-        "--widen",
-        type=float,
-        action=Number,
-        least=0,
-        most=10,
-        default=1.0,
-        help="widths of all ranges; 1.2 for held-out data (default: %(default)s)",
-    )
-    render.add_argument(
-        "--alignment",
-        action=Input,
-        what=ALIGNMENT,
-        metavar="YAML",
-        help="a real arm's, whose camera looks vary about; see `robot align camera`",
-    )
+    add_number(render, "--num_images", 1, 10**7, default=20_000)
+    add_frame_size(render, "--size", "width x height in pixels")
+    add_seed(render, "another seed, other pictures")
+    add_number(render, "--workers", 1, 256, "processes (default: the cores that may be used)")
+    widths = "widths of all ranges; 1.2 for held-out data"
+    add_number(render, "--widen", 0, 10, widths, 1.0, type=float)
+    about = "a real arm's, whose camera looks vary about; see `robot align camera`"
+    add_input(render, "--alignment", ALIGNMENT, about, metavar="YAML")
     render.add_argument(
         "--no_randomization", action="store_true", help="the scene as the simulator shows it"
     )
-    render.add_argument(
-        "--preview",
-        type=int,
-        action=Number,
-        least=1,
-        most=10_000,
-        metavar="N",
-        help=f"only {CONTACT_SHEET} of the first N pictures, to look at before a long run",
-    )
+    only = f"only {CONTACT_SHEET} of the first N pictures, to look at before a long run"
+    add_number(render, "--preview", 1, 10_000, only, metavar="N")
     labelled = parser.add_argument_group("labelled folders, rendered or from elsewhere")
     labelled.add_argument(
         "--export_coco",
@@ -86,20 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar=("DIR", "FILE"),
         help="write the labels of DIR as COCO JSON; `annotations.json` in DIR is found again",
     )
-    labelled.add_argument(
-        "--check",
-        action=Input,
-        what=PICTURES,
-        metavar="DIR",
-        help="read every pair of DIR, print what is in it; contact sheet to --output, if given",
-    )
-    labelled.add_argument(
-        "--class_map",
-        action=Input,
-        what="YAML of `name there: name here`",
-        metavar="FILE",
-        help="YAML of `name there: name here` (default: class_map.yaml in DIR)",
-    )
+    check = "read every pair of DIR, print what is in it; contact sheet to --output, if given"
+    add_input(labelled, "--check", PICTURES, check, metavar="DIR")
+    names = "YAML of `name there: name here`"
+    default = f"{names} (default: class_map.yaml in DIR)"
+    add_input(labelled, "--class_map", names, default, metavar="FILE")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,27 +3,20 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.base.arguments import NETWORK, PICTURES, Device, Input
+from so101_robobase.base.arguments import NETWORK, PICTURES, add_device, add_input
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("checkpoint", action=Input, what=NETWORK, help=NETWORK)
-    parser.add_argument(
-        "data", action=Input, what=PICTURES, nargs="+", help="folders of labelled pictures"
-    )
+    add_input(parser, "checkpoint", NETWORK)
+    add_input(parser, "data", PICTURES, "folders of labelled pictures", nargs="+")
     parser.add_argument(
         "--output",
         type=Path,
         help="folder of tables, confusion matrix and overlays (default: in the run folder, or "
         "runs/<name> for a checkpoint that is in none)",
     )
-    parser.add_argument(
-        "--device",
-        action=Device,
-        default="auto",
-        help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)",
-    )
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,35 +3,22 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.base.arguments import NETWORK, FrameSize, Input, Number
+from so101_robobase.base.arguments import NETWORK, add_frame_size, add_input, add_number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument("--segmentation", action=Input, what=NETWORK, metavar="CKPT", help=NETWORK)
+    add_input(network, "--segmentation", NETWORK, metavar="CKPT")
     network.add_argument(
         "--depth", metavar="FOLDER", help="Depth Anything: a folder, or a name on Hugging Face"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.onnx")
     depth = parser.add_argument_group("depth")
-    depth.add_argument(
-        "--frame_size",
-        action=FrameSize,
-        default="640x480",
-        help="width x height of the camera's frames; the file works for no other (default: "
-        "%(default)s)",
-    )
-    depth.add_argument(
-        "--input_size",
-        type=int,
-        action=Number,
-        least=14,
-        most=4096,
-        metavar="PIXELS",
-        help="shorter edge of what the network sees; smaller is faster (default: the processor's, "
-        "518)",
-    )
+    frames = "width x height of the camera's frames; the file works for no other"
+    add_frame_size(depth, "--frame_size", frames)
+    sees = "shorter edge of what the network sees; smaller is faster (default: the network's 518)"
+    add_number(depth, "--input_size", 14, 4096, sees, metavar="PIXELS")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
-from so101_robobase.base.arguments import NETWORK, Device, Input, Number
+from so101_robobase.base.arguments import NETWORK, add_device, add_input, add_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", help="a picture, a folder of pictures, a video, or a camera's number (0, 1 ...)"
     )
-    parser.add_argument("--checkpoint", action=Input, what=NETWORK, required=True, help=NETWORK)
+    add_input(parser, "--checkpoint", NETWORK, required=True)
     parser.add_argument(
         "--output", type=Path, help="folder (default: runs/segmented/<date and time>)"
     )
@@ -28,20 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write class ids 0 to 5 as grey PNG files instead of coloured overlays",
     )
-    parser.add_argument(
-        "--max_frames",
-        type=int,
-        action=Number,
-        least=1,
-        most=10**9,
-        help="stop after so many frames (default: all; a camera: Ctrl-C)",
-    )
-    parser.add_argument(
-        "--device",
-        action=Device,
-        default="auto",
-        help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)",
-    )
+    stop = "stop after so many frames (default: all; a camera: Ctrl-C)"
+    add_number(parser, "--max_frames", 1, 10**9, stop)
+    add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,11 +8,12 @@ from so101_robobase.base.arguments import (
     ALIGNMENT,
     NETWORK,
     SNAPSHOT,
-    Device,
-    FrameSize,
-    Input,
-    Number,
-    Seed,
+    add_device,
+    add_frame_size,
+    add_input,
+    add_number,
+    add_overrides,
+    add_seed,
 )
 
 NUM_IMAGES = 500
@@ -22,14 +23,8 @@ WIDEN = 1.2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument(
-        "--segmentation",
-        action=Input,
-        what=NETWORK,
-        type=str,
-        metavar="CHECKPOINT",
-        help="default: the simulator's own class ids",
-    )
+    simulators = "default: the simulator's own class ids"
+    add_input(parser, "--segmentation", NETWORK, simulators, type=str, metavar="CHECKPOINT")
     parser.add_argument(
         "--depth",
         default="scene",
@@ -38,60 +33,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the report")
     pictures = parser.add_argument_group("pictures")
-    pictures.add_argument(
-        "--num_images",
-        type=int,
-        action=Number,
-        least=1,
-        most=10**6,
-        default=NUM_IMAGES,
-        help="default: %(default)s",
-    )
-    pictures.add_argument(
-        "--seed", type=int, action=Seed, default=SEED, help="default: %(default)s"
-    )
-    pictures.add_argument(
-        "--widen",
-        type=float,
-        action=Number,
-        least=0,
-        most=10,
-        default=WIDEN,
-        help="ranges of looks, times this (%(default)s)",
-    )
-    pictures.add_argument(
-        "--alignment",
-        action=Input,
-        what=ALIGNMENT,
-        metavar="YAML",
-        help="a real arm's, whose camera looks vary about; not of --snapshot's episodes",
-    )
-    pictures.add_argument(
-        "--size", action=FrameSize, default="640x480", help="of the frames (default: %(default)s)"
-    )
+    add_number(pictures, "--num_images", 1, 10**6, default=NUM_IMAGES)
+    add_seed(pictures, default=SEED)
+    add_number(pictures, "--widen", 0, 10, "ranges of looks, times this", WIDEN, type=float)
+    about = "a real arm's, whose camera looks vary about; not of --snapshot's episodes"
+    add_input(pictures, "--alignment", ALIGNMENT, about, metavar="YAML")
+    add_frame_size(pictures, "--size", "of the frames")
     policy = parser.add_argument_group("policy")
-    policy.add_argument(
-        "--snapshot", action=Input, what=SNAPSHOT, help="also let this policy act on what they see"
-    )
-    policy.add_argument(
-        "--overrides",
-        nargs="+",
-        default=[],
-        metavar="key=value",
-        help="changes to the snapshot's config, as of `evaluate`",
-    )
-    policy.add_argument(
-        "--num_episodes",
-        type=int,
-        action=Number,
-        least=1,
-        most=10**6,
-        default=100,
-        help="default: %(default)s",
-    )
-    parser.add_argument(
-        "--device", action=Device, default="cpu", help="of the networks (default: %(default)s)"
-    )
+    add_input(policy, "--snapshot", SNAPSHOT, "also let this policy act on what they see")
+    add_overrides(policy)
+    add_number(policy, "--num_episodes", 1, 10**6, default=100)
+    add_device(parser, "cpu", "of the networks")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,12 +1,6 @@
 """`so101_robobase perception`: checks and figures of the whole way from camera to policy."""
 
-import argparse
-
-from so101_robobase.base.cli import add_subcommands, run_subcommand
-
-__all__ = ["configure", "run"]
-
-SUBCOMMANDS = {
+SUBCOMMANDS = {  # name: (module, summary)
     "parity": (
         "so101_robobase.perception.parity_command",
         "compare what the networks see with what the simulator knows",
@@ -20,10 +14,3 @@ SUBCOMMANDS = {
         "write a network as ONNX and check that it computes the same",
     ),
 }
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    add_subcommands(parser, SUBCOMMANDS)
-
-
-run = run_subcommand

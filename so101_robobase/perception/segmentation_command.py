@@ -1,12 +1,6 @@
 """`so101_robobase segmentation`: data for, training of and pictures from the segmentation model."""
 
-import argparse
-
-from so101_robobase.base.cli import add_subcommands, run_subcommand
-
-__all__ = ["configure", "run"]
-
-SUBCOMMANDS = {
+SUBCOMMANDS = {  # name: (module, summary)
     "dataset": (
         "so101_robobase.perception.dataset_command",
         "render labelled wrist-camera pictures, or convert labelled real ones",
@@ -24,10 +18,3 @@ SUBCOMMANDS = {
         "segment a picture, a folder, a video or a camera",
     ),
 }
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    add_subcommands(parser, SUBCOMMANDS)
-
-
-run = run_subcommand

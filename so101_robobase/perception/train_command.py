@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from so101_robobase.base.arguments import PICTURES, Input, Number
+from so101_robobase.base.arguments import PICTURES, add_input, add_number
 
 if TYPE_CHECKING:
     from so101_robobase.perception.segmentation.training import Training
@@ -17,41 +17,21 @@ _SAVING = "what was learnt since the last save is about to be written"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     pictures = parser.add_argument_group("labelled pictures")
-    pictures.add_argument(
-        "--data",
-        action=Input,
-        what=PICTURES,
-        append=True,
-        metavar="DIR",
-        help="folder of `segmentation dataset`; as the other folders, may be given repeatedly",
-    )
-    pictures.add_argument(
-        "--extra",
-        action=Input,
-        what=PICTURES,
-        append=True,
-        default=[],
-        metavar="DIR",
-        help="further labelled pictures, real ones for example: masks or COCO",
-    )
-    pictures.add_argument(
-        "--validation",
-        action=Input,
-        what=PICTURES,
-        append=True,
-        default=[],
-        metavar="DIR",
-        help="choose the best network by this folder (default: by a share of each folder)",
-    )
-    pictures.add_argument(
-        "--test",
-        action=Input,
-        what=PICTURES,
-        append=True,
-        default=[],
-        metavar="DIR",
-        help="measure the best network on this folder in the end",
-    )
+    for name, default, what in (
+        (
+            "--data",
+            None,
+            "folder of `segmentation dataset`; as the other folders, may be given repeatedly",
+        ),
+        ("--extra", [], "further labelled pictures, real ones for example: masks or COCO"),
+        (
+            "--validation",
+            [],
+            "choose the best network by this folder (default: by a share of each folder)",
+        ),
+        ("--test", [], "measure the best network on this folder in the end"),
+    ):
+        add_input(pictures, name, PICTURES, what, append=True, default=default, metavar="DIR")
     run_ = parser.add_argument_group("run")
     run_.add_argument(
         "--preset",
@@ -63,21 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     folder.add_argument(
         "--output", type=Path, help="run folder (default: runs/segmentation/<date and time>)"
     )
-    folder.add_argument(
-        "--resume",
-        action=Input,
-        what="the folder of a run to continue",
-        metavar="RUN",
-        help="continue the run of this folder",
-    )
-    run_.add_argument(
-        "--time_limit_minutes",
-        type=float,
-        action=Number,
-        least=0,
-        most=10**7,
-        help="stop after this long, as if by Ctrl-C",
-    )
+    add_input(folder, "--resume", "the folder of a run to continue", metavar="RUN")
+    limit = "stop after this long, as if by Ctrl-C"
+    add_number(run_, "--time_limit_minutes", 0, 10**7, limit, type=float)
     parser.add_argument(
         "overrides",
         nargs="*",

@@ -1,9 +1,5 @@
 """`so101_robobase robot …`: the arm, real, simulated or emulated."""
 
-import argparse
-
-from so101_robobase.base.cli import add_subcommands, run_subcommand
-
 SUBCOMMANDS = {  # name: (module, summary)
     "rollout": (
         "so101_robobase.robot.rollout.rollout_command",
@@ -30,11 +26,3 @@ SUBCOMMANDS = {  # name: (module, summary)
         "servos that speak the real protocol, on a pseudo-terminal",
     ),
 }
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the commands of this command."""
-    add_subcommands(parser, SUBCOMMANDS)
-
-
-run = run_subcommand

@@ -1,7 +1,6 @@
 """Help, and what is wrong with an argument, are told before anything heavy is imported."""
 
 import argparse
-import importlib
 import json
 import os
 import subprocess
@@ -53,16 +52,7 @@ def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iter
             yield from leaves(child, (*words, name))
 
 
-def all_commands() -> dict[str, argparse.ArgumentParser]:
-    found = {}
-    for name, (module, _) in cli.COMMANDS.items():
-        parser = argparse.ArgumentParser()
-        importlib.import_module(module).configure(parser)
-        found |= {" ".join(words): leaf for words, leaf in leaves(parser, (name,))}
-    return found
-
-
-COMMANDS = all_commands()
+COMMANDS = {" ".join(words): leaf for words, leaf in leaves(cli.build_parser())}
 
 
 HELP = [f"{command} --help".strip() for command in ["", *cli.COMMANDS, *COMMANDS]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
-from so101_robobase.base.arguments import NETWORK, Device, Input, Number
+from so101_robobase.base.arguments import NETWORK, add_device, add_input, add_number
 from so101_robobase.robot.person.arm_arguments import add_arm, add_camera
 
 if TYPE_CHECKING:
@@ -56,33 +56,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     arm = parser.add_argument_group("arm, for --live or to take the pictures with")
     add_arm(arm)
     add_camera(arm)
-    arm.add_argument(
-        "--num_frames",
-        type=int,
-        action=Number,
-        least=1,
-        most=10_000,
-        default=6,
-        help="default: %(default)s",
-    )
+    add_number(arm, "--num_frames", 1, 10_000, default=6)
     pose = parser.add_argument_group("where to begin, in the gripper's frame")
     for name, most, axes, unit in (
         ("--camera_pos", 1, ("X", "Y", "Z"), "m"),
         ("--camera_euler", 7, ("A", "B", "C"), "rad"),
     ):
-        pose.add_argument(
-            name,
-            type=float,
-            action=Number,
-            least=-most,
-            most=most,
-            nargs=3,
-            metavar=axes,
-            help=unit,
-        )
-    pose.add_argument(
-        "--camera_fovy", type=float, action=Number, least=1, most=179, help="degrees, vertical"
-    )
+        add_number(pose, name, -most, most, unit, type=float, nargs=3, metavar=axes)
+    add_number(pose, "--camera_fovy", 1, 179, "degrees, vertical", type=float)
     fit = parser.add_argument_group("fit")
     fit.add_argument(
         "--fit", action="store_true", help="find the pose whose class ids agree with the pictures'"
@@ -90,17 +71,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     fit.add_argument(
         "--keep_fovy", action="store_true", help="of a camera whose field of view is known"
     )
-    fit.add_argument(
-        "--segmentation",
-        action=Input,
-        what=NETWORK,
-        type=str,
-        metavar="CHECKPOINT",
-        help="network that finds class ids in pictures for which frames.json names none",
-    )
-    fit.add_argument(
-        "--device", action=Device, default="cpu", help="of the network (default: %(default)s)"
-    )
+    finds = "network that finds class ids in pictures for which frames.json names none"
+    add_input(fit, "--segmentation", NETWORK, finds, type=str, metavar="CHECKPOINT")
+    add_device(fit, "cpu", "of the network")
     parser.add_argument(
         "--adjust",
         action="store_true",

@@ -1,9 +1,5 @@
 """`so101_robobase robot align …`: how this arm and its camera differ from the model."""
 
-import argparse
-
-from so101_robobase.base.cli import add_subcommands, run_subcommand
-
 SUBCOMMANDS = {  # name: (module, summary)
     "joints": (
         "so101_robobase.robot.align.align_joints_command",
@@ -14,11 +10,3 @@ SUBCOMMANDS = {  # name: (module, summary)
         "lay the simulated wrist view over the real one, and fit the camera's pose",
     ),
 }
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the commands of this command."""
-    add_subcommands(parser, SUBCOMMANDS)
-
-
-run = run_subcommand

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from robobase.errors import UserError
-from so101_robobase.base.arguments import Input
+from so101_robobase.base.arguments import add_input
 from so101_robobase.robot.person.arm_arguments import add_arm
 
 
@@ -17,11 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="alignment file; what it holds of camera and servos stays",
     )
     add_arm(parser)
-    parser.add_argument(
+    add_input(
+        parser,
         "--readings",
-        action=Input,
-        what="readings.yaml that an earlier run wrote",
-        help="servo units by pose, as an earlier run wrote them, in place of an arm",
+        "readings.yaml that an earlier run wrote",
+        "servo units by pose, as an earlier run wrote them, in place of an arm",
     )
     parser.add_argument(
         "--poses",

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.base.arguments import Input, Seed
+from so101_robobase.base.arguments import MOST_SEED, add_input, add_number, add_seed
 from so101_robobase.robot.emulator import hand_command
 
 LINK = "/tmp/so101"
@@ -17,27 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--link", type=Path, default=Path(LINK), help="path of the port (default: %(default)s)"
     )
-    parser.add_argument(
-        "--faults",
-        action=Input,
-        what="YAML with a list of faults",
-        metavar="YAML",
-        help="list of faults to come",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        action=Seed,
-        default=0,
-        help="start state of arm and cube (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--arm",
-        type=int,
-        action=Seed,
-        default=0,
-        help="which arm: others are calibrated otherwise (0)",
-    )
+    add_input(parser, "--faults", "YAML with a list of faults", metavar="YAML")
+    add_seed(parser, "start state of arm and cube")
+    add_number(parser, "--arm", 0, MOST_SEED, "which arm: others are calibrated otherwise", 0)
     calibration = parser.add_argument_group("calibration")
     calibration.add_argument(
         "--calibration_dir", type=Path, help="write LeRobot's file of this arm into this folder"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.base.arguments import Number
+from so101_robobase.base.arguments import add_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,19 +30,10 @@ def configure(parser: argparse.ArgumentParser, link: str) -> None:
     what.add_argument("--pose", metavar="NAME", help="one of `robot align joints`, such as ahead")
     what.add_argument("--release", action="store_true", help="let go: the arm sinks down")
     far = parser.add_mutually_exclusive_group()
-    turn: dict[str, Any] = {"type": float, "action": Number, "least": -360, "most": 360}
-    far.add_argument("--to", **turn, metavar="DEGREES", help="where the joint goes")
-    far.add_argument("--by", **turn, metavar="DEGREES", help="how far it goes from where it is")
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        action=Number,
-        least=0.1,
-        most=60,
-        default=1.5,
-        metavar="S",
-        help="that it takes (default: 1.5)",
-    )
+    turn: dict[str, Any] = {"type": float, "metavar": "DEGREES"}
+    add_number(far, "--to", -360, 360, "where the joint goes", **turn)
+    add_number(far, "--by", -360, 360, "how far it goes from where it is", **turn)
+    add_number(parser, "--seconds", 0.1, 60, "that it takes", 1.5, type=float, metavar="S")
 
 
 def run(args: argparse.Namespace) -> int:

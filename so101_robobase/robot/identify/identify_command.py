@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from robobase.errors import UserError
 from so101_robobase.arm.joints import JOINTS
-from so101_robobase.base.arguments import Input, Number, Seed, options
+from so101_robobase.base.arguments import add_input, add_number, add_seed, options
 from so101_robobase.robot.person.arm_arguments import EMULATED, REAL, SIM, add_arm, add_on_stop
 
 if TYPE_CHECKING:
@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument(
-        "recordings",
-        action=Input,
-        what="files or folders of .npz that `robot rollout` or --record wrote, or LeRobotDatasets",
-        nargs="*",
-        help="files or folders of .npz that `robot rollout` or --record wrote, or LeRobotDatasets; "
-        "at least two episodes in free air",
-    )
+    what = "files or folders of .npz that `robot rollout` or --record wrote, or LeRobotDatasets"
+    add_input(parser, "recordings", what, f"{what}; at least two episodes in free air", nargs="*")
     parser.add_argument(
         "--output",
         type=Path,
@@ -48,70 +42,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     add_arm(recording)
-    recording.add_argument(
-        "--num_episodes",
-        type=int,
-        action=Number,
-        least=1,
-        most=1000,
-        default=6,
-        help="default: %(default)s",
-    )
-    recording.add_argument(
-        "--duration",
-        type=float,
-        action=Number,
-        least=4,
-        most=600,
-        default=20.0,
-        help="of an episode, s (default: %(default)s)",
-    )
+    add_number(recording, "--num_episodes", 1, 1000, default=6)
+    add_number(recording, "--duration", 4, 600, "of an episode, s", 20.0, type=float)
     add_on_stop(recording)
     recording.add_argument("--yes", action="store_true", help="begin without asking")
     recording.add_argument("--no_fit", action="store_true", help="record and leave it at that")
-    parser.add_argument(
-        "--held_out",
-        type=int,
-        action=Number,
-        least=1,
-        most=1000,
-        help="how many episodes, from the last, only judge the result (default: a quarter)",
-    )
+    judges = "how many episodes, from the last, only judge the result (default: a quarter)"
+    add_number(parser, "--held_out", 1, 1000, judges)
     search = parser.add_argument_group("search")
-    search.add_argument(
-        "--population",
-        type=int,
-        action=Number,
-        least=2,
-        most=10_000,
-        default=32,
-        help="arms at once (default: %(default)s)",
-    )
-    search.add_argument(
-        "--generations",
-        type=int,
-        action=Number,
-        least=6,
-        most=100_000,
-        default=45,
-        help="of the search (default: %(default)s)",
-    )
-    search.add_argument(
-        "--seed",
-        type=int,
-        action=Seed,
-        default=0,
-        help="of search and excitations (default: %(default)s)",
-    )
-    search.add_argument(
-        "--num_threads",
-        type=int,
-        action=Number,
-        least=0,
-        most=1024,
-        default=0,
-        help="0: all cores (default)",
-    )
+    add_number(search, "--population", 2, 10_000, "arms at once", 32)
+    add_number(search, "--generations", 6, 100_000, "of the search", 45)
+    add_seed(search, "of search and excitations")
+    add_number(search, "--num_threads", 0, 1024, "0: all cores", 0)
 
 
 def run(args: argparse.Namespace) -> int:

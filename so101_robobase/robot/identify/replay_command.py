@@ -3,32 +3,15 @@
 import argparse
 from pathlib import Path
 
-from so101_robobase.base.arguments import ALIGNMENT, Input, Number
+from so101_robobase.base.arguments import ALIGNMENT, add_input, add_number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument(
-        "recording",
-        action=Input,
-        what="an .npz of `robot rollout`, or the folder of a LeRobotDataset",
-        help="an .npz of `robot rollout`, or the folder of a LeRobotDataset",
-    )
-    parser.add_argument(
-        "--episode",
-        type=int,
-        action=Number,
-        least=0,
-        most=10**7,
-        default=0,
-        help="of a dataset or folder (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--alignment",
-        action=Input,
-        what=ALIGNMENT,
-        help="whose servos to simulate, and the units of a dataset (default: the recording's own)",
-    )
+    add_input(parser, "recording", "an .npz of `robot rollout`, or the folder of a LeRobotDataset")
+    add_number(parser, "--episode", 0, 10**7, "of a dataset or folder", 0)
+    whose = "whose servos to simulate, and the units of a dataset (default: the recording's own)"
+    add_input(parser, "--alignment", ALIGNMENT, whose)
     parser.add_argument(
         "--output", type=Path, help="curves (default: runs/replay/<date and time>.png)"
     )

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from so101_robobase.base.arguments import FrameSize, Input, Number
+from so101_robobase.base.arguments import Input, add_frame_size, add_number
 
 REAL, SIM, EMULATED = "real", "sim", "emulated"
 """Values of --robot."""
@@ -34,23 +34,9 @@ def add_calibration(parser: argparse._ActionsContainer, **kwargs: Any) -> None:
 def add_camera(parser: argparse._ActionsContainer) -> None:
     """--camera, --camera_size and --camera_fps."""
     parser.add_argument("--camera", help="index or path of the wrist camera, such as 0")
-    parser.add_argument(
-        "--camera_size",
-        action=FrameSize,
-        default="640x480",
-        metavar="WxH",
-        help="one that it delivers, in pixels (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--camera_fps",
-        type=int,
-        action=Number,
-        least=1,
-        most=1000,
-        default=30,
-        metavar="N",
-        help="frames a second that it delivers (default: %(default)s)",
-    )
+    add_frame_size(parser, "--camera_size", "one that it delivers, in pixels", metavar="WxH")
+    frames = "frames a second that it delivers"
+    add_number(parser, "--camera_fps", 1, 1000, frames, 30, metavar="N")
 
 
 def add_on_stop(parser: argparse._ActionsContainer) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from so101_robobase.base.arguments import ALIGNMENT, Input
+from so101_robobase.base.arguments import ALIGNMENT, add_input
 from so101_robobase.robot.person.arm_arguments import add_calibration, add_camera, add_port
 
 
@@ -13,12 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     calibration = parser.add_mutually_exclusive_group()
     add_calibration(calibration)
     calibration.add_argument("--id", help="LeRobot's id of this arm, whose file is in its folder")
-    parser.add_argument(
-        "--alignment",
-        action=Input,
-        what=ALIGNMENT,
-        help="what `so101_robobase robot align` measured (YAML)",
-    )
+    measured = "what `so101_robobase robot align` measured (YAML)"
+    add_input(parser, "--alignment", ALIGNMENT, measured)
     parser.add_argument(
         "--no_directions",
         action="store_true",

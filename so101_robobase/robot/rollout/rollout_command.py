@@ -8,10 +8,11 @@ from so101_robobase.base.arguments import (
     ALIGNMENT,
     NETWORK,
     SNAPSHOT,
-    Device,
-    Input,
-    Number,
-    Seed,
+    add_device,
+    add_input,
+    add_number,
+    add_overrides,
+    add_seed,
     add_trust,
     options,
 )
@@ -31,9 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Exit code: 0 after all episodes or q; 1 cut short by a fault or Esc, or not all of it was "
         "recorded; 130 Ctrl-C; 2 not begun, nothing has moved. With an arm: docs/robot.md."
     )
-    parser.add_argument(
-        "snapshot", action=Input, what=SNAPSHOT, help=f"{SNAPSHOT}, whose latest is meant"
-    )
+    add_input(parser, "snapshot", SNAPSHOT, f"{SNAPSHOT}, whose latest is meant")
     parser.add_argument(
         "--robot",
         choices=(REAL, SIM, EMULATED),
@@ -41,13 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="real; sim: MuJoCo in step with the loop; emulated: MuJoCo behind servos that speak "
         "the real protocol, in real time (default: %(default)s)",
     )
-    parser.add_argument(
-        "--alignment",
-        action=Input,
-        what=ALIGNMENT,
-        metavar="YAML",
-        help="what `so101_robobase robot align` measured; of a simulated arm its camera and servos",
+    measured = (
+        "what `so101_robobase robot align` measured; of a simulated arm its camera and servos"
     )
+    add_input(parser, "--alignment", ALIGNMENT, measured, metavar="YAML")
     arm = parser.add_argument_group("real arm", "needed with --robot real, unused otherwise")
     add_arm(arm)
     add_camera(arm)
@@ -55,56 +51,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sight = parser.add_argument_group(
         "networks", "a real camera needs them; a simulated one knows the truth without them"
     )
-    sight.add_argument(
-        "--segmentation",
-        action=Input,
-        what=NETWORK,
-        type=str,
-        metavar="CHECKPOINT",
-        help="best.pt of `so101_robobase segmentation train`, for policies that see class ids",
-    )
+    finds = "best.pt of `so101_robobase segmentation train`, for policies that see class ids"
+    add_input(sight, "--segmentation", NETWORK, finds, type=str, metavar="CHECKPOINT")
     sight.add_argument(
         "--depth",
         metavar="NAME",
         help="name or folder of a depth network, such as "
         "depth-anything/Depth-Anything-V2-Small-hf, for policies that see disparity",
     )
-    sight.add_argument(
-        "--device",
-        action=Device,
-        default="auto",
-        help="of all networks: cpu, cuda ... (default: %(default)s)",
-    )
+    add_device(sight, help="of all networks: cpu, cuda ...")
     run = parser.add_argument_group("run")
-    run.add_argument(
-        "--num_episodes",
-        type=int,
-        action=Number,
-        least=1,
-        most=10**6,
-        default=1,
-        metavar="N",
-        help="default: 1",
-    )
-    run.add_argument(
-        "--episode_time_s",
-        type=float,
-        action=Number,
-        least=0.1,
-        most=600,
-        metavar="S",
-        help="default: the length of episodes in training",
-    )
-    run.add_argument(
-        "--action_scale",
-        type=float,
-        action=Number,
-        least=0.01,
-        most=1,
-        default=1.0,
-        metavar="X",
-        help="the policy's actions times this, for careful first runs (default: 1)",
-    )
+    add_number(run, "--num_episodes", 1, 10**6, default=1, metavar="N")
+    trained = "default: the length of episodes in training"
+    add_number(run, "--episode_time_s", 0.1, 600, trained, type=float, metavar="S")
+    scaled = "the policy's actions times this, for careful first runs"
+    add_number(run, "--action_scale", 0.01, 1, scaled, 1.0, type=float, metavar="X")
     run.add_argument(
         "--dry_run",
         action="store_true",
@@ -117,37 +78,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="do not turn each joint a little before the first episode; not with a real arm",
     )
     add_on_stop(run)
-    run.add_argument(
-        "--seed",
-        type=int,
-        action=Seed,
-        default=2_000_000,
-        metavar="N",
-        help="of the first simulated cube; `evaluate` with the same has the same cubes "
-        "(default: %(default)s)",
-    )
-    run.add_argument(
+    cubes = "of the first simulated cube; `evaluate` with the same has the same cubes"
+    add_seed(run, cubes, 2_000_000, metavar="N")
+    add_input(
+        run,
         "--faults",
-        action=Input,
-        what="YAML with a list of faults",
-        metavar="YAML",
-        help="with --robot emulated: list of faults of bus, servos and camera, counted from the "
+        "YAML with a list of faults",
+        "with --robot emulated: list of faults of bus, servos and camera, counted from the "
         "first episode on, as of `robot emulator`; with sim too: faults of joints, from the start",
+        metavar="YAML",
     )
-    run.add_argument(
-        "--limits",
-        action=Input,
-        what="YAML with groups safety and monitor (docs/robot.md)",
-        metavar="FILE",
-        help="YAML with limits of your own, groups safety and monitor (docs/robot.md)",
-    )
-    run.add_argument(
-        "--overrides",
-        nargs="+",
-        default=[],
-        metavar="key=value",
-        help="changes to the snapshot's config, as of `evaluate`",
-    )
+    groups = "YAML with groups safety and monitor (docs/robot.md)"
+    add_input(run, "--limits", groups, f"limits of your own: {groups}", metavar="FILE")
+    add_overrides(run)
     add_trust(run)
     output = parser.add_argument_group("output")
     output.add_argument(

@@ -228,7 +228,8 @@ def test_a_dry_run_is_announced_as_one(asked, tmp_path, capsys):
 def asked(tmp_path):
     """Those of `--robot sim`."""
     (tmp_path / "0_snapshot.pt").touch()
-    args = cli._parse(["robot", "rollout", str(tmp_path / "0_snapshot.pt"), "--robot", "sim"])
+    words = ["robot", "rollout", str(tmp_path / "0_snapshot.pt"), "--robot", "sim"]
+    args = cli.build_parser(words).parse_args(words)
     return options(RolloutOptions, args)
 
 

@@ -45,7 +45,8 @@ def roll(snapshot, folder, *words):
 
 def arguments(folder):
     (folder / "0_snapshot.pt").touch()
-    args = cli._parse(["robot", "rollout", str(folder / "0_snapshot.pt"), "--robot", "sim"])
+    words = ["robot", "rollout", str(folder / "0_snapshot.pt"), "--robot", "sim"]
+    args = cli.build_parser(words).parse_args(words)
     return options(RolloutOptions, args)
 
 
