@@ -132,8 +132,8 @@ class SO101Factory(TaskFactory):
     ) -> gym.vector.VectorEnv:
         env: gym.vector.VectorEnv = TaskVectorEnv(config, num_envs, cfg.action_sequence)
         if cfg.use_onehot_time_and_no_bootstrap:
-            env = OnehotTime(env, config.episode_length)  # type: ignore[arg-type, assignment]
-        return AppendDemoInfo(FrameStack(env, cfg.frame_stack))  # type: ignore[arg-type, return-value]
+            env = OnehotTime(env, config.episode_length)  # type: ignore[assignment]
+        return AppendDemoInfo(FrameStack(env, cfg.frame_stack))  # type: ignore[return-value]
 
 
 def _config(cfg: DictConfig, evaluation: bool = False) -> TaskConfig:

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from robobase.envs.wrappers.core import EnvWrapper, VectorEnvWrapper, vector_counterpart_of
+from robobase.envs.wrappers.core import AnyWrapper, EnvWrapper
 from robobase.errors import UserError
 from so101_robobase.envs.observer import Observer
 from so101_robobase.envs.single_env import TaskEnv
@@ -14,68 +14,45 @@ from so101_robobase.sim.spectator import Spectator
 from so101_robobase.vision.observation import IMAGE_SIZE
 
 
-class SuccessInfo(EnvWrapper):
-    """Add `info["task_success"]`: 1.0 once `info["is_success"]` was true in the episode, else 0.0.
-
-    Of a vector environment every info gets it, final infos too.
-    """
-
-    def __init__(self, env: gym.Env):
-        RecordConstructorArgs.__init__(self)
-        gym.Wrapper.__init__(self, env)
-        self._succeeded = False
+class _Counting(AnyWrapper):
+    def __init__(self, env: Any):
+        super().__init__(env)
+        self._succeeded = np.zeros(self.num_envs if self.is_vector_env else (), bool)
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(**kwargs)
-        self._succeeded = bool(info.get("is_success", False))
-        return observation, {**info, "task_success": float(self._succeeded)}
+        self._succeeded[...] = _now(info)
+        return observation, self._with(info, self._succeeded)
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         *transition, info = self.env.step(action)
-        self._succeeded |= bool(info["is_success"])
-        return (*transition, {**info, "task_success": float(self._succeeded)})
+        if self.is_vector_env and "final_info" in info:
+            final = info["final_info"]
+            info = {**info, "final_info": self._with(final, self._succeeded | _now(final))}
+            self._succeeded[np.asarray(info["_final_info"], bool)] = False
+        self._succeeded |= _now(info)
+        return (*transition, self._with(info, self._succeeded))
 
-    def _wrapper_state(self) -> dict[str, Any]:
-        return {"succeeded": self._succeeded}
-
-    def _load_wrapper_state(self, state: dict[str, Any]) -> None:
-        self._succeeded = state["succeeded"]
-
-
-@vector_counterpart_of(SuccessInfo)
-class VectorSuccessInfo(VectorEnvWrapper):
-    """`SuccessInfo` of a vector environment with same-step autoreset."""
-
-    def __init__(self, env: gym.vector.VectorEnv):
-        RecordConstructorArgs.__init__(self)
-        gym.vector.VectorWrapper.__init__(self, env)
-        self._succeeded = np.zeros(env.num_envs, bool)
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        observations, infos = self.env.reset(**kwargs)
-        self._succeeded = self._now(infos)
-        return observations, {**infos, "task_success": self._succeeded.astype(float)}
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        *transition, infos = self.env.step(actions)
-        infos = dict(infos)
-        if "final_info" in infos:
-            ended = np.asarray(infos["_final_info"], bool)
-            final = self._succeeded | self._now(infos["final_info"])
-            infos["final_info"] = {**infos["final_info"], "task_success": final.astype(float)}
-            self._succeeded[ended] = False
-        self._succeeded |= self._now(infos)
-        return (*transition, {**infos, "task_success": self._succeeded.astype(float)})
-
-    def _now(self, infos: dict[str, Any]) -> np.ndarray:
-        success = np.asarray(infos.get("is_success", np.zeros(self.num_envs)), bool)
-        return success & np.asarray(infos.get("_is_success", np.ones(self.num_envs)), bool)
+    def _with(self, info: dict[str, Any], succeeded: np.ndarray) -> dict[str, Any]:
+        return {**info, "task_success": succeeded.astype(float)[()]}
 
     def _wrapper_state(self) -> dict[str, Any]:
         return {"succeeded": self._succeeded.tolist()}
 
     def _load_wrapper_state(self, state: dict[str, Any]) -> None:
-        self._succeeded[:] = state["succeeded"]
+        self._succeeded[...] = state["succeeded"]
+
+
+def _now(info: dict[str, Any]) -> np.ndarray:
+    success, told = info.get("is_success", False), info.get("_is_success", True)
+    return np.asarray(success, bool) & np.asarray(told, bool)
+
+
+class SuccessInfo(_Counting, EnvWrapper, vectors=True):
+    """Add `info["task_success"]`: 1.0 once `info["is_success"]` was true in the episode, else 0.0.
+
+    Of a vector environment with same-step autoreset every info gets it, final infos too.
+    """
 
 
 class Observed(gym.Wrapper, RecordConstructorArgs):

@@ -6,33 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from robobase.envs.wrappers.core import EnvWrapper, VectorEnvWrapper, vector_counterpart_of
+from robobase.envs.wrappers.core import AnyWrapper, EnvWrapper
 
 
-class AppendDemoInfo(EnvWrapper):
-    """Add `info["demo"] = 0` (vector: zeros `(N,)`) where the environment does not set it."""
-
+class _Appending(AnyWrapper):
     def reset(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(*args, **kwargs)
-        info.setdefault("demo", 0)
+        info.setdefault("demo", self._no_demo())
         return observation, info
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         *transition, info = self.env.step(action)
-        info.setdefault("demo", 0)
+        info.setdefault("demo", self._no_demo())
         return (*transition, info)
 
+    def _no_demo(self) -> Any:
+        return np.zeros(self.num_envs) if self.is_vector_env else 0
 
-@vector_counterpart_of(AppendDemoInfo)
-class VectorAppendDemoInfo(VectorEnvWrapper):
-    """`AppendDemoInfo` of a vector environment."""
 
-    def reset(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        observations, infos = self.env.reset(*args, **kwargs)
-        infos.setdefault("demo", np.zeros(self.num_envs))
-        return observations, infos
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        *transition, infos = self.env.step(actions)
-        infos.setdefault("demo", np.zeros(self.num_envs))
-        return (*transition, infos)
+class AppendDemoInfo(_Appending, EnvWrapper, vectors=True):
+    """Add `info["demo"] = 0` (vector: zeros `(N,)`) where the environment does not set it."""

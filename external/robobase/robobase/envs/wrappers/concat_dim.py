@@ -5,44 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from robobase.envs.vector_compat import Observation
-from robobase.envs.wrappers.core import (
-    ObservationWrapper,
-    VectorObservationWrapper,
-    box_entries,
-    vector_counterpart_of,
-)
+from robobase.envs.wrappers.core import EnvWrapper, MapsObservations, box_entries, observed
 from robobase.errors import UserError
 
 ObsStats = Mapping[str, Mapping[str, Any]]
 
 
-class ConcatDim(ObservationWrapper):
-    """Concatenate all entries with `shape_length` axes along axis `dim` into `new_name` (float32).
-
-    Axes are those of a single environment, also where a vector environment is wrapped. Pieces come
-    in the order of the observation space; the originals are dropped, all other entries are kept.
-
-    Args:
-        env: environment with a Dict of Boxes as observation space.
-        shape_length: number of axes of the entries to join.
-        dim: axis to join along; negative counts from the end.
-        new_name: name of the joined entry.
-        norm_obs: normalise entry `k` to `(v - mean[k]) / std[k]` where `obs_stats` knows it.
-        obs_stats: `{"mean": {k: array}, "std": {k: array}}`.
-        keys_to_ignore: entries to leave alone.
-
-    Raises:
-        UserError: no entry matches, or `new_name` is the name of an entry that is kept.
-    """
-
+class _Concatenating(MapsObservations):
     def __init__(
         self,
-        env: gym.Env,
+        env: Any,
         shape_length: int,
         dim: int,
         new_name: str,
@@ -50,52 +26,17 @@ class ConcatDim(ObservationWrapper):
         obs_stats: ObsStats | None = None,
         keys_to_ignore: Collection[str] | None = None,
     ):
-        concat = _Concat(
-            env.observation_space, shape_length, dim, new_name, norm_obs, obs_stats, keys_to_ignore
+        super().__init__(
+            env,
+            shape_length=shape_length,
+            dim=dim,
+            new_name=new_name,
+            norm_obs=norm_obs,
+            obs_stats=obs_stats,
+            keys_to_ignore=keys_to_ignore,
         )
-        super().__init__(env, **concat.arguments)
-        self.observation_space, self._concat = concat.space, concat
-
-    def observation(self, observation: Observation) -> Observation:
-        return self._concat(observation)
-
-
-@vector_counterpart_of(ConcatDim)
-class VectorConcatDim(VectorObservationWrapper):
-    """`ConcatDim` of a vector environment."""
-
-    def __init__(self, env: gym.vector.VectorEnv, *args: Any, **kwargs: Any):
-        self._concat = _Concat(env.single_observation_space, *args, **kwargs)
-        super().__init__(env, **self._concat.arguments)
-        self._set_single_observation_space(self._concat.space)
-
-    def observations(self, observations: Observation) -> Observation:
-        return self._concat(observations)
-
-
-class _Concat:
-    """The joining itself, for observations with or without a leading batch axis."""
-
-    def __init__(
-        self,
-        space: spaces.Space,
-        shape_length: int,
-        dim: int,
-        new_name: str,
-        norm_obs: bool = False,
-        obs_stats: ObsStats | None = None,
-        keys_to_ignore: Collection[str] | None = None,
-    ):
-        self.arguments = {
-            "shape_length": shape_length,
-            "dim": dim,
-            "new_name": new_name,
-            "norm_obs": norm_obs,
-            "obs_stats": obs_stats,
-            "keys_to_ignore": keys_to_ignore,
-        }
         stats = obs_stats if norm_obs else None
-        boxes = box_entries(space, "ConcatDim")
+        boxes = box_entries(observed(env), "ConcatDim")
         ignored = set(keys_to_ignore or ())
         self._joined = [
             name
@@ -122,9 +63,9 @@ class _Concat:
         high = self._join({name: boxes[name].high for name in self._joined})
         entries: dict[str, spaces.Space] = {name: boxes[name] for name in self._kept}
         entries[new_name] = spaces.Box(low, high, dtype=np.float32)
-        self.space = spaces.Dict(entries)
+        self._set_single_observation_space(spaces.Dict(entries))
 
-    def __call__(self, observation: Observation) -> Observation:
+    def observation(self, observation: Observation) -> Observation:
         result = {name: observation[name] for name in self._kept}
         result[self._new_name] = self._join(observation)
         return result
@@ -138,3 +79,23 @@ class _Concat:
                 piece = (piece - mean) / std
             pieces.append(piece)
         return np.concatenate(pieces, axis=self._axis).astype(np.float32, copy=False)
+
+
+class ConcatDim(_Concatenating, EnvWrapper, vectors=True):
+    """Concatenate all entries with `shape_length` axes along axis `dim` into `new_name` (float32).
+
+    Axes are those of a single environment, also where a vector environment is wrapped. Pieces come
+    in the order of the observation space; the originals are dropped, all other entries are kept.
+
+    Args:
+        env: environment with a Dict of Boxes as observation space.
+        shape_length: number of axes of the entries to join.
+        dim: axis to join along; negative counts from the end.
+        new_name: name of the joined entry.
+        norm_obs: normalise entry `k` to `(v - mean[k]) / std[k]` where `obs_stats` knows it.
+        obs_stats: `{"mean": {k: array}, "std": {k: array}}`.
+        keys_to_ignore: entries to leave alone.
+
+    Raises:
+        UserError: no entry matches, or `new_name` is the name of an entry that is kept.
+    """

@@ -1,10 +1,9 @@
-"""What all wrappers share: choosing the vector implementation, and saving state."""
+"""What all wrappers share: serving single and vector environments, and saving state."""
 
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -17,13 +16,28 @@ from robobase.envs.vector_compat import Observation, is_vector, replace_final_ob
 from robobase.errors import UserError
 
 State = dict[str, Any]
-VectorClass = TypeVar("VectorClass", bound=type)
 
 
-class SavesState:
-    """Adds `state_dict`/`load_state_dict`, which include the wrapped environment's state."""
+class AnyWrapper:
+    """What a wrapper does to single and to vector environments alike; see `EnvWrapper`.
+
+    Adds `state_dict`/`load_state_dict`, which include the wrapped environment's state.
+    """
 
     env: Any
+    num_envs: int  # of a vector environment
+    is_vector_env: ClassVar[bool]
+
+    def __init__(self, env: Any, **arguments: Any):
+        """`arguments` of the wrapper's constructor are recorded, as gymnasium wants it."""
+        super().__init__(env, **arguments)  # type: ignore[call-arg]
+
+    def _set_single_observation_space(self, space: spaces.Space) -> None:
+        """Observations of one environment, of which a vector environment gives a batch."""
+        raise NotImplementedError
+
+    def _set_single_action_space(self, space: spaces.Space) -> None:
+        raise NotImplementedError
 
     def state_dict(self) -> State | None:
         """Everything that decides what the next steps return, as tensors and plain containers.
@@ -49,50 +63,7 @@ class SavesState:
         pass
 
 
-class EnvWrapper(SavesState, gym.Wrapper, RecordConstructorArgs, metaclass=ABCMeta):
-    """Base of the wrappers of single environments.
-
-    Given a `VectorEnv`, the constructor returns the class's vector counterpart instead. That is a
-    `gymnasium.vector.VectorWrapper`, never a `gym.Env`, and `isinstance(it, ThisWrapper)` holds.
-    """
-
-    is_vector_env = False
-    vector_class: ClassVar[type | None] = None
-
-    def __init__(self, env: gym.Env, **arguments: Any):
-        """`arguments` of the wrapper's constructor are recorded, as gymnasium wants it."""
-        RecordConstructorArgs.__init__(self, **arguments)
-        gym.Wrapper.__init__(self, env)
-
-    # `env` has a default because copy and pickle call `__new__` with the class alone.
-    def __new__(cls, env: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if not is_vector(env):
-            return super().__new__(cls)
-        vector_class = cls.__dict__.get("vector_class")  # a subclass does not inherit it
-        if vector_class is None:
-            raise NotImplementedError(
-                f"{cls.__name__} cannot wrap a vector environment; wrap its sub-environments"
-            )
-        return vector_class(env, *args, **kwargs)
-
-
-class ObservationWrapper(EnvWrapper):
-    """Base of wrappers of single environments that map observations without remembering."""
-
-    def observation(self, observation: Observation) -> Observation:
-        """Map one observation."""
-        raise NotImplementedError
-
-    def reset(self, **kwargs: Any) -> tuple[Observation, dict[str, Any]]:
-        observation, info = self.env.reset(**kwargs)
-        return self.observation(observation), info
-
-    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self.observation(observation), reward, terminated, truncated, info
-
-
-class VectorEnvWrapper(SavesState, gym.vector.VectorWrapper, RecordConstructorArgs):
+class VectorEnvWrapper(AnyWrapper, gym.vector.VectorWrapper, RecordConstructorArgs):
     """Base of the wrappers of vector environments."""
 
     is_vector_env = True
@@ -110,35 +81,68 @@ class VectorEnvWrapper(SavesState, gym.vector.VectorWrapper, RecordConstructorAr
         self.action_space = batch_space(space, self.num_envs)
 
 
-class VectorObservationWrapper(VectorEnvWrapper):
-    """Base of vector wrappers that map observations without remembering anything.
+class EnvWrapper(AnyWrapper, gym.Wrapper, RecordConstructorArgs, metaclass=ABCMeta):
+    """Base of the wrappers of single environments.
 
-    Gymnasium's own class of this name refuses same-step autoreset.
+    One for both kinds is `class Name(Shared, EnvWrapper, vectors=True)`, where `Shared`, an
+    `AnyWrapper`, does all the work. Given a `VectorEnv`, its constructor returns a
+    `gymnasium.vector.VectorWrapper`, never a `gym.Env`, and `isinstance(it, Name)` holds.
     """
 
-    def observations(self, observations: Observation) -> Observation:
-        """Map a batch of observations with leading axis `N`."""
+    is_vector_env = False
+    vector_class: ClassVar[type | None] = None
+
+    def __init_subclass__(cls, vectors: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if vectors:
+            content = {"__doc__": cls.__doc__, "__module__": cls.__module__}
+            bases = (cls.__bases__[0], VectorEnvWrapper)
+            cls.vector_class = type(f"Vector{cls.__name__}", bases, content)
+
+    def __init__(self, env: gym.Env, **arguments: Any):
+        RecordConstructorArgs.__init__(self, **arguments)
+        gym.Wrapper.__init__(self, env)
+
+    # `env` has a default because copy and pickle call `__new__` with the class alone.
+    def __new__(cls, env: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if not is_vector(env):
+            return super().__new__(cls)
+        vector_class = cls.__dict__.get("vector_class")  # a subclass does not inherit it
+        if vector_class is None:
+            raise NotImplementedError(
+                f"{cls.__name__} cannot wrap a vector environment; wrap its sub-environments"
+            )
+        cls.register(vector_class)
+        return vector_class(env, *args, **kwargs)
+
+    def _set_single_observation_space(self, space: spaces.Space) -> None:
+        self.observation_space = space
+
+    def _set_single_action_space(self, space: spaces.Space) -> None:
+        self.action_space = space
+
+
+class MapsObservations(AnyWrapper):
+    """Maps observations without remembering anything."""
+
+    def observation(self, observation: Observation) -> Observation:
+        """Map one observation, or a batch of them with leading axis `N`."""
         raise NotImplementedError
 
     def reset(self, **kwargs: Any) -> tuple[Observation, dict[str, Any]]:
-        observations, infos = self.env.reset(**kwargs)
-        return self.observations(observations), infos
+        observation, info = self.env.reset(**kwargs)
+        return self.observation(observation), info
 
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        observations, rewards, terminated, truncated, infos = self.env.step(actions)
-        replace_final_obs(infos, self.observations)
-        return self.observations(observations), rewards, terminated, truncated, infos
+    def step(self, action: Any) -> tuple[Observation, Any, Any, Any, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if self.is_vector_env:
+            replace_final_obs(info, self.observation)
+        return self.observation(observation), reward, terminated, truncated, info
 
 
-def vector_counterpart_of(single: type[EnvWrapper]) -> Callable[[VectorClass], VectorClass]:
-    """Class decorator: what `single(vector_env, ...)` returns."""
-
-    def bind(vector: VectorClass) -> VectorClass:
-        single.vector_class = vector
-        single.register(vector)
-        return vector
-
-    return bind
+def observed(env: Any) -> spaces.Space:
+    """The observation space of one environment."""
+    return env.single_observation_space if is_vector(env) else env.observation_space
 
 
 def box_entries(space: spaces.Space, wrapper: str) -> dict[str, spaces.Box]:

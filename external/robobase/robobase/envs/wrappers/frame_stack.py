@@ -4,48 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
 from robobase.envs.vector_compat import Observation, replace_final_obs, require_same_step
 from robobase.envs.wrappers.core import (
+    AnyWrapper,
     EnvWrapper,
     State,
-    VectorEnvWrapper,
     box_entries,
+    observed,
     to_tensor,
-    vector_counterpart_of,
 )
 from robobase.errors import UserError
 
 
-class FrameStack(EnvWrapper):
-    """Stack the last `num_stack` observations along a new axis; index -1 is the newest.
-
-    Every entry `(*shape)` of the Dict observation becomes `(num_stack, *shape)`, for a vector
-    environment `(N, num_stack, *shape)`. A reset fills the window with the first observation.
-    Returned arrays belong to the caller.
-
-    Raises:
-        UserError: the space is no Dict of Boxes, `num_stack < 1`, or a vector environment does not
-            reset within the same step.
-    """
-
-    def __init__(self, env: gym.Env, num_stack: int):
+class _Stacking(AnyWrapper):
+    def __init__(self, env: Any, num_stack: int):
         super().__init__(env, num_stack=num_stack)
+        if self.is_vector_env:
+            require_same_step(env)
         self.num_stack = num_stack
-        self.observation_space = _stacked_space(env.observation_space, num_stack)
-        self._window = _Window(env.observation_space, num_stack, stack_axis=0)
+        self._set_single_observation_space(_stacked_space(observed(env), num_stack))
+        stack_axis = int(self.is_vector_env)
+        self._window = _Window(env.observation_space, num_stack, stack_axis)
 
     def reset(self, **kwargs: Any) -> tuple[Observation, dict[str, Any]]:
         observation, info = self.env.reset(**kwargs)
         self._window.fill(observation)
         return self._window.stacked(), info
 
-    def step(self, action: np.ndarray) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Observation, Any, Any, Any, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
+        if self.is_vector_env:
+            replace_final_obs(info, self._window.stacked_with)
         self._window.push(observation)
+        if self.is_vector_env and len(ended := np.flatnonzero(terminated | truncated)):
+            self._window.fill(observation, ended)
         return self._window.stacked(), reward, terminated, truncated, info
 
     def _wrapper_state(self) -> State:
@@ -55,40 +50,20 @@ class FrameStack(EnvWrapper):
         self._window.load_state_dict(state)
 
 
-@vector_counterpart_of(FrameStack)
-class VectorFrameStack(VectorEnvWrapper):
-    """`FrameStack` of a vector environment with same-step autoreset.
+class FrameStack(_Stacking, EnvWrapper, vectors=True):
+    """Stack the last `num_stack` observations along a new axis; index -1 is the newest.
+
+    Every entry `(*shape)` of the Dict observation becomes `(num_stack, *shape)`, for a vector
+    environment `(N, num_stack, *shape)`. A reset fills the window with the first observation.
+    Returned arrays belong to the caller.
 
     The window of a sub-environment never spans two episodes: its final observation is stacked
     with the ended episode's frames, and its next window starts with the new episode's first frame.
+
+    Raises:
+        UserError: the space is no Dict of Boxes, `num_stack < 1`, or a vector environment does not
+            reset within the same step.
     """
-
-    def __init__(self, env: gym.vector.VectorEnv, num_stack: int):
-        super().__init__(env, num_stack=num_stack)
-        require_same_step(env)
-        self.num_stack = num_stack
-        self._set_single_observation_space(_stacked_space(env.single_observation_space, num_stack))
-        self._window = _Window(env.observation_space, num_stack, stack_axis=1)
-
-    def reset(self, **kwargs: Any) -> tuple[Observation, dict[str, Any]]:
-        observations, infos = self.env.reset(**kwargs)
-        self._window.fill(observations)
-        return self._window.stacked(), infos
-
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        observations, rewards, terminated, truncated, infos = self.env.step(actions)
-        replace_final_obs(infos, self._window.stacked_with)
-        self._window.push(observations)
-        ended = np.flatnonzero(terminated | truncated)
-        if len(ended):
-            self._window.fill(observations, ended)
-        return self._window.stacked(), rewards, terminated, truncated, infos
-
-    def _wrapper_state(self) -> State:
-        return self._window.state_dict()
-
-    def _load_wrapper_state(self, state: State) -> None:
-        self._window.load_state_dict(state)
 
 
 class _Window:

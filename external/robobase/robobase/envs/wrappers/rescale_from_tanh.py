@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from robobase.envs.wrappers.core import EnvWrapper, VectorEnvWrapper, vector_counterpart_of
+from robobase.envs.vector_compat import is_vector
+from robobase.envs.wrappers.core import AnyWrapper, EnvWrapper
 from robobase.errors import UserError
 
 ActionStats = Mapping[str, Any]
@@ -21,15 +21,19 @@ QUATERNION = slice(3, 7)  # of an end-effector pose: position, quaternion, gripp
 _UNIT_NORM_TOLERANCE = 1e-3
 
 
-class _Conversion:
-    """What a wrapper of one environment and that of a vector environment share.
-
-    `how`: what `transform_from_tanh` takes after the action.
-    """
+class _Rescaling(AnyWrapper):
+    """`how`: what `transform_from_tanh` takes after the action."""
 
     transform_from_tanh: Callable[..., np.ndarray]
-    env: Any
     how: tuple[Any, ...]
+
+    def __init__(self, env: Any, **arguments: Any):
+        super().__init__(env, **arguments)
+        space = env.single_action_space if is_vector(env) else env.action_space
+        if not isinstance(space, spaces.Box):
+            raise UserError(f"rescaling actions needs a Box action space; got {space}")
+        self.orig_action_space = space
+        self._set_single_action_space(spaces.Box(-1.0, 1.0, space.shape, space.dtype.type))
 
     def action(self, action: np.ndarray) -> np.ndarray:
         """From [-1, 1] to the wrapped environment's action."""
@@ -39,29 +43,17 @@ class _Conversion:
         return self.env.step(self.action(action))
 
 
-class _Rescale(_Conversion, EnvWrapper):
-    def __init__(self, env: gym.Env, **arguments: Any):
-        super().__init__(env, **arguments)
-        self.orig_action_space = _box(env.action_space)
-        self.action_space = _unit_box(self.orig_action_space)
-
-
-class _VectorRescale(_Conversion, VectorEnvWrapper):
-    def __init__(self, env: gym.vector.VectorEnv, **arguments: Any):
-        super().__init__(env, **arguments)
-        self.orig_action_space = _box(env.single_action_space)
-        self._set_single_action_space(_unit_box(self.orig_action_space))
-
-
-class RescaleFromTanh(_Rescale):
-    """Map [-1, 1] affinely to the bounds of the wrapped action space."""
-
+class _ToBounds(_Rescaling):
     MIN = -1.0
     MAX = 1.0
 
-    def __init__(self, env: gym.Env):
+    def __init__(self, env: Any):
         super().__init__(env)
-        self.how = (_bounded(self.orig_action_space),)
+        if not self.orig_action_space.is_bounded():
+            raise UserError(
+                f"RescaleFromTanh needs finite action bounds; got {self.orig_action_space}"
+            )
+        self.how = (self.orig_action_space,)
 
     @staticmethod
     def transform_from_tanh(action: np.ndarray, action_space: spaces.Box) -> np.ndarray:
@@ -76,27 +68,15 @@ class RescaleFromTanh(_Rescale):
         return np.clip(_to_unit(action, action_space), -1.0, 1.0).astype(np.float32)
 
 
-@vector_counterpart_of(RescaleFromTanh)
-class VectorRescaleFromTanh(_VectorRescale):
-    """`RescaleFromTanh` of a vector environment."""
-
-    transform_from_tanh = staticmethod(RescaleFromTanh.transform_from_tanh)
-
-    def __init__(self, env: gym.vector.VectorEnv):
-        super().__init__(env)
-        self.how = (_bounded(self.orig_action_space),)
+class RescaleFromTanh(_ToBounds, EnvWrapper, vectors=True):
+    """Map [-1, 1] affinely to the bounds of the wrapped action space."""
 
 
-class RescaleFromTanhEEPose(RescaleFromTanh):
-    """`RescaleFromTanh` for end-effector poses (x, y, z, quaternion, gripper), shape `(8,)`.
-
-    The quaternion that goes to the environment has unit norm.
-    """
-
+class _ToPose(_ToBounds):
     @staticmethod
     def transform_from_tanh(action: np.ndarray, action_space: spaces.Box) -> np.ndarray:
         """As the base class, then entries 3..6 are scaled to unit norm (zeros are left alone)."""
-        action = RescaleFromTanh.transform_from_tanh(action, action_space)
+        action = _ToBounds.transform_from_tanh(action, action_space)
         norm = np.linalg.norm(action[..., QUATERNION], axis=-1, keepdims=True)
         action[..., QUATERNION] /= np.where(norm > 0, norm, 1.0)
         return action
@@ -111,24 +91,17 @@ class RescaleFromTanhEEPose(RescaleFromTanh):
         return _to_unit(action, action_space).astype(np.float32)
 
 
-@vector_counterpart_of(RescaleFromTanhEEPose)
-class VectorRescaleFromTanhEEPose(VectorRescaleFromTanh):
-    """`RescaleFromTanhEEPose` of a vector environment."""
+class RescaleFromTanhEEPose(_ToPose, RescaleFromTanh, vectors=True):
+    """`RescaleFromTanh` for end-effector poses (x, y, z, quaternion, gripper), shape `(8,)`.
 
-    transform_from_tanh = staticmethod(RescaleFromTanhEEPose.transform_from_tanh)
-
-
-class RescaleFromTanhWithStandardization(_Rescale):
-    """Map [-1, 1] to mean ± 3 standard deviations of recorded actions.
-
-    Args:
-        env: environment to wrap.
-        action_stats: `{"mean": (A,), "std": (A,)}`.
+    The quaternion that goes to the environment has unit norm.
     """
 
+
+class _Standardizing(_Rescaling):
     CLIP = 3.0
 
-    def __init__(self, env: gym.Env, action_stats: ActionStats):
+    def __init__(self, env: Any, action_stats: ActionStats):
         super().__init__(env, action_stats=action_stats)
         self.how = (_require_stats(action_stats, "mean", "std"),)
 
@@ -136,38 +109,28 @@ class RescaleFromTanhWithStandardization(_Rescale):
     def transform_from_tanh(action: np.ndarray, action_stats: ActionStats) -> np.ndarray:
         """`action * 3 std + mean`; keeps the dtype."""
         mean, std = np.asarray(action_stats["mean"]), np.asarray(action_stats["std"])
-        scaled = action * RescaleFromTanhWithStandardization.CLIP * std + mean
+        scaled = action * _Standardizing.CLIP * std + mean
         return scaled.astype(action.dtype)
 
     @staticmethod
     def transform_to_tanh(action: np.ndarray, action_stats: ActionStats) -> np.ndarray:
         """`(action - mean) / (3 std)`, clipped to [-1, 1], float32."""
         mean, std = np.asarray(action_stats["mean"]), np.asarray(action_stats["std"])
-        unit = (action - mean) / std / RescaleFromTanhWithStandardization.CLIP
+        unit = (action - mean) / std / _Standardizing.CLIP
         return np.clip(unit, -1.0, 1.0).astype(np.float32)
 
 
-@vector_counterpart_of(RescaleFromTanhWithStandardization)
-class VectorRescaleFromTanhWithStandardization(_VectorRescale):
-    """`RescaleFromTanhWithStandardization` of a vector environment."""
-
-    transform_from_tanh = staticmethod(RescaleFromTanhWithStandardization.transform_from_tanh)
-
-    def __init__(self, env: gym.vector.VectorEnv, action_stats: ActionStats):
-        super().__init__(env, action_stats=action_stats)
-        self.how = (_require_stats(action_stats, "mean", "std"),)
-
-
-class RescaleFromTanhWithMinMax(_Rescale):
-    """Map [-1, 1] to the range of recorded actions, widened by a relative margin.
+class RescaleFromTanhWithStandardization(_Standardizing, EnvWrapper, vectors=True):
+    """Map [-1, 1] to mean ± 3 standard deviations of recorded actions.
 
     Args:
         env: environment to wrap.
-        action_stats: `{"min": (A,), "max": (A,)}`.
-        min_max_margin: each bound moves outwards by this share of its magnitude.
+        action_stats: `{"mean": (A,), "std": (A,)}`.
     """
 
-    def __init__(self, env: gym.Env, action_stats: ActionStats, min_max_margin: float = 0.0):
+
+class _WithinRange(_Rescaling):
+    def __init__(self, env: Any, action_stats: ActionStats, min_max_margin: float = 0.0):
         super().__init__(env, action_stats=action_stats, min_max_margin=min_max_margin)
         self.how = _require_stats(action_stats, "min", "max"), min_max_margin
 
@@ -190,17 +153,14 @@ class RescaleFromTanhWithMinMax(_Rescale):
         return ((action - low) / (high - low + 1e-8) * 2.0 - 1.0).astype(np.float32)
 
 
-@vector_counterpart_of(RescaleFromTanhWithMinMax)
-class VectorRescaleFromTanhWithMinMax(_VectorRescale):
-    """`RescaleFromTanhWithMinMax` of a vector environment."""
+class RescaleFromTanhWithMinMax(_WithinRange, EnvWrapper, vectors=True):
+    """Map [-1, 1] to the range of recorded actions, widened by a relative margin.
 
-    transform_from_tanh = staticmethod(RescaleFromTanhWithMinMax.transform_from_tanh)
-
-    def __init__(
-        self, env: gym.vector.VectorEnv, action_stats: ActionStats, min_max_margin: float = 0.0
-    ):
-        super().__init__(env, action_stats=action_stats, min_max_margin=min_max_margin)
-        self.how = _require_stats(action_stats, "min", "max"), min_max_margin
+    Args:
+        env: environment to wrap.
+        action_stats: `{"min": (A,), "max": (A,)}`.
+        min_max_margin: each bound moves outwards by this share of its magnitude.
+    """
 
 
 def _to_unit(action: np.ndarray, action_space: spaces.Box) -> np.ndarray:
@@ -211,22 +171,6 @@ def _to_unit(action: np.ndarray, action_space: spaces.Box) -> np.ndarray:
 def _widened(action_stats: ActionStats, margin: float) -> tuple[np.ndarray, np.ndarray]:
     low, high = np.asarray(action_stats["min"]), np.asarray(action_stats["max"])
     return low - np.abs(low) * margin, high + np.abs(high) * margin
-
-
-def _box(space: spaces.Space) -> spaces.Box:
-    if not isinstance(space, spaces.Box):
-        raise UserError(f"rescaling actions needs a Box action space; got {space}")
-    return space
-
-
-def _unit_box(space: spaces.Box) -> spaces.Box:
-    return spaces.Box(-1.0, 1.0, space.shape, space.dtype.type)
-
-
-def _bounded(space: spaces.Box) -> spaces.Box:
-    if not space.is_bounded():
-        raise UserError(f"RescaleFromTanh needs finite action bounds; got {space}")
-    return space
 
 
 def _require_stats(stats: ActionStats, *names: str) -> ActionStats:
