@@ -134,13 +134,13 @@ def test_a_refused_run_leaves_no_folder(call, tmp_path, overrides, folder):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_used_sweep_folder_is_refused(call, tmp_path):
+def test_the_folder_of_a_sweep_of_somebody_else_is_refused(call, tmp_path):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "multirun.yaml").write_text("of an earlier one")
     before = contents(tmp_path)
     code, _, err = call("-m", "hydra.sweep.dir=sweep", "seed=1,2")
     assert code == 2
-    assert "sweep holds a sweep or run already; name another hydra.sweep.dir" in err
+    assert "sweep holds a sweep that cannot be read (multirun.yaml); name another" in err
     assert contents(tmp_path) == before
 
 
@@ -178,7 +178,7 @@ def test_hydras_own_launcher_can_be_chosen(call, tmp_path):
     code, out, err = call("-m", "hydra/launcher=basic", "replay_size_before_train=100,5")
     assert code == 1
     (sweep,) = (tmp_path / "runs" / "exp").iterdir()
-    assert {file.name for file in sweep.iterdir()} == {"0", "1", "multirun.yaml"}
+    assert {file.name for file in sweep.iterdir()} == {"0", "1", "jobs.csv", "multirun.yaml"}
     assert (sweep / "0" / "snapshots" / "latest_snapshot.pt").exists()
     assert os.listdir(sweep / "1") == ["error.txt"]
     assert f"{sweep.relative_to(tmp_path)}/1: replay_size_before_train=5" in err

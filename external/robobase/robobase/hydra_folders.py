@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from robobase import output_folder, signals
+from robobase import output_folder, signals, sweep_folder
 from robobase.command_line import hydra_value
 from robobase.errors import UserError
 from robobase.locks import FolderLock
+from robobase.sweep_jobs import MULTIRUN
 
 USER_ERROR = 2  # exit code
-MULTIRUN = "multirun.yaml"  # Hydra writes it before it looks at the jobs
-_MARKS = (*output_folder.OF_RUNS, "*/config.yaml", "*/error.txt")
 
 _made: list[Path] = []
 """Folders of this process whose names nobody chose; those that stay empty are removed."""
@@ -34,6 +33,7 @@ class UniqueFolders(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         signals.end_with_parent()
         with _told():
+            _require_multirun(config)
             if not _is_chosen(config, "hydra.run.dir"):
                 _set_dir(config.hydra.run, _make(config.hydra.run.dir))
 
@@ -41,19 +41,17 @@ class UniqueFolders(Callback):
         with _told():
             sweep = config.hydra.sweep
             if not _is_chosen(config, "hydra.sweep.dir"):
-                _set_dir(sweep, _make(sweep.dir))
+                _set_dir(sweep, sweep_folder.same(config) or _make(sweep.dir))
                 with read_write(config), open_dict(config):  # each job composes its config anew
                     config.hydra.overrides.hydra.append(f"hydra.sweep.dir={hydra_value(sweep.dir)}")
-            folder = Path(sweep.dir)
-            advice = "name another hydra.sweep.dir"
-            self._lock = output_folder.claim(folder, _MARKS, "a sweep or run", advice)
+            self._lock = sweep_folder.claim(config)
 
 
 def remove_unused() -> None:
     """Remove the folders that were made for a run or a multirun of which nothing came."""
     for folder in _made:
         with contextlib.suppress(OSError):
-            if [file.name for file in folder.iterdir()] == [MULTIRUN]:
+            if [file.name for file in folder.iterdir()] == [MULTIRUN]:  # Hydra's own sweeper's
                 (folder / MULTIRUN).unlink()
             folder.rmdir()
         with contextlib.suppress(OSError):  # runs/<experiment>, where this was the first run
@@ -71,6 +69,18 @@ def _make(wish: str) -> Path:
 def _is_chosen(config: DictConfig, key: str) -> bool:
     given = (word.lstrip("+") for word in config.hydra.overrides.hydra)
     return any(word.startswith(f"{key}=") for word in given)
+
+
+def _require_multirun(config: DictConfig) -> None:
+    """Raise UserError where a sweep was asked for (`+sweep=...`) and this is a single run."""
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    given = {word.lstrip("+").partition("=")[0] for word in config.hydra.overrides.task}
+    absent = [str(key) for key in params if str(key).lstrip("+") not in given]
+    if absent:
+        raise UserError(
+            f"this is a sweep over {', '.join(absent)}: add -m "
+            f"(python -m {config.hydra.job.name} -m ...)"
+        )
 
 
 def _set_dir(node: DictConfig, folder: Path) -> None:

@@ -5,18 +5,19 @@ that started the multirun, which passes them on and waits: every job saves. A jo
 no other one along; jobs whose parent died, in whatever way, save and end too.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from robobase import command_line, signals, sweep
+from robobase import command_line, run_record, signals, sweep, sweep_jobs
 
 _POLL_SECONDS = 0.2
 _END_SECONDS = 10.0  # that a job which is ended at once may take for it
@@ -24,7 +25,12 @@ _END_SECONDS = 10.0  # that a job which is ended at once may take for it
 
 @dataclass
 class Job:
-    """One run of a multirun."""
+    """One run of a multirun.
+
+    Attributes:
+        number: among those that are launched together; GPUs take turns by it.
+        overrides: without Hydra's own.
+    """
 
     number: int
     folder: Path
@@ -40,6 +46,11 @@ class Job:
             f"hydra.job.id={self.number}",
         ]
         return [*call, *own, *self.overrides]
+
+    @property
+    def name(self) -> str:
+        """As people know it: its folder's."""
+        return self.folder.name
 
     def send(self, number: int) -> None:
         """Send the process one."""
@@ -73,12 +84,20 @@ class Launch:
         jobs: in the order in which they start.
         call: the command line, as far as it is the same for all of them.
         at_once: how many run beside each other.
+        on_end: called whenever one has ended.
     """
 
-    def __init__(self, jobs: Sequence[Job], call: Sequence[str], at_once: int):
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        call: Sequence[str],
+        at_once: int,
+        on_end: Callable[[], object] = lambda: None,
+    ):
         self._waiting = list(jobs)
         self._call = call
         self._at_once = at_once
+        self._on_end = on_end
         self._live: list[Job] = []
         # Its other end is read by every job: it ends when this process does.
         self._read_end, self._write_end = os.pipe()
@@ -103,7 +122,8 @@ class Launch:
         return stop.reason
 
     def _start(self, job: Job) -> None:
-        print(f"job {job.number}: {' '.join(job.overrides)} -> {job.folder}", flush=True)
+        print(f"job {job.name}: {' '.join(job.overrides)} -> {job.folder}", flush=True)
+        run_record.clear_failure(job.folder)
         try:
             job.process = subprocess.Popen(
                 job.command(self._call),
@@ -127,18 +147,19 @@ class Launch:
         for job in [job for job in self._live if job.exit_code is not None]:
             self._live.remove(job)
             if job.failure is None:
-                print(f"job {job.number}: ended -> {job.folder}", flush=True)
+                print(f"job {job.name}: ended -> {job.folder}", flush=True)
             elif stopped and job.exit_code in [
                 signals.exit_code_of(number) for number in signals.STOPPING
             ]:
-                print(f"job {job.number}: {job.failure}", flush=True)
+                print(f"job {job.name}: {job.failure}", flush=True)
             else:
                 self._failed(job, job.failure)
+            self._on_end()
 
     def _failed(self, job: Job, reason: str) -> None:
         if not (job.folder / sweep.FAILURE).exists():  # the job itself has said more
             sweep.record_failure(job.folder, reason)
-        print(f"job {job.number}: failed, {reason} -> {job.folder}", file=sys.stderr, flush=True)
+        print(f"job {job.name}: failed, {reason} -> {job.folder}", file=sys.stderr, flush=True)
 
     def _end(self) -> None:
         """End what is left when this process itself is ended at once."""
@@ -164,14 +185,21 @@ def launch(
     root = Path(config.hydra.sweep.dir)
     root.mkdir(parents=True, exist_ok=True)
     jobs = [
-        Job(int(cfg.hydra.job.num), root / str(cfg.hydra.sweep.subdir), tuple(words))
+        Job(int(cfg.hydra.job.num), root / str(cfg.hydra.sweep.subdir), _of_task(words))
         for cfg, words in zip(job_configs, overrides, strict=True)
     ]
     options = command_line.options(config.hydra)
     options = [word for word in options if not word.lstrip("+").startswith("hydra.run.")]
     call = [sys.executable, *command_line.program(config.hydra), *options]
     n_jobs = int(OmegaConf.select(config, "hydra.launcher.n_jobs", default=-1))
-    reason = Launch(jobs, call, sweep.jobs_at_once(n_jobs, len(jobs))).run()
+    sweep.announce(config, len(jobs))
+    at_once = sweep.jobs_at_once(n_jobs, len(jobs))
+
+    def write_index() -> None:
+        with contextlib.suppress(OSError):  # a full disk is the jobs' matter: they save
+            sweep_jobs.write_index(root)
+
+    reason = Launch(jobs, call, at_once, write_index).run()
     if reason is None:
         return
     saved = sum(job.exit_code == 0 for job in jobs)
@@ -180,5 +208,10 @@ def launch(
         f"save_snapshot=true; {sum(job.process is None for job in jobs)} were not started; {root}",
         file=sys.stderr,
     )
-    sweep.report_failures(root, len(jobs))
+    sweep.report(config)
     sys.exit(signals.exit_code_of(signal.Signals[reason]))
+
+
+def _of_task(words: Sequence[str]) -> tuple[str, ...]:
+    """Overrides less those that tell Hydra the folder."""
+    return tuple(word for word in words if not word.lstrip("+").startswith("hydra."))

@@ -1,20 +1,24 @@
-"""Multiruns: tell each job how many run beside it, and name the failed ones at the end."""
+"""Multiruns: their jobs, what is said of them, and which failed."""
 
 import os
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from robobase import signals
+from robobase import signals, sweep_jobs
 from robobase.run_record import FAILURE
+from robobase.sweep_jobs import Plan, Words
 
 
 def is_job() -> bool:
@@ -33,15 +37,66 @@ def record_failure(work_dir: Path, error: BaseException | str) -> None:
     (work_dir / FAILURE).write_text(f"{text}\n", encoding="utf-8")
 
 
-def report_failures(sweep_dir: Path, num_jobs: int) -> int:
-    """Name the jobs that failed, one line each; returns their number."""
-    failures = sorted(sweep_dir.glob(f"**/{FAILURE}"))
+def report_failures(sweep_dir: Path, num_jobs: int, others: Collection[Path] = ()) -> int:
+    """Name the jobs that failed, one line each; returns their number.
+
+    Args:
+        others: folders of jobs that are not meant.
+    """
+    failures = [file for file in sweep_dir.glob(f"**/{FAILURE}") if file.parent not in others]
     if failures:
         print(f"error: {len(failures)} of {num_jobs} jobs failed", file=sys.stderr)
-    for file in failures:
+    for file in sorted(failures):
         reason = (file.read_text(encoding="utf-8").splitlines() or ["unknown"])[0]
         print(f"  {file.parent}: {reason}", file=sys.stderr)
     return len(failures)
+
+
+def report(config: DictConfig) -> int:
+    """`report_failures` of the multirun of this config; other grids in its folder are left out."""
+    root = Path(config.hydra.sweep.dir)
+    known = sweep_jobs.known(root)
+    try:
+        keys = {tuple(sorted(words)) for words in grid(config)}
+    except HydraException:  # no plain grid: a search, which has the folder for itself
+        return report_failures(root, len(known))
+    others = [root / job.folder for job in known if job.key not in keys]
+    return report_failures(root, len(keys), others)
+
+
+def grid(config: DictConfig, loader: ConfigLoader | None = None) -> list[Words]:
+    """The overrides of each job of the multirun of this config.
+
+    Those of `hydra.sweeper.params` come with it; the command line's win.
+
+    Raises:
+        HydraException: it holds what is no plain sweep over values.
+    """
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    words = [f"{key}={value}" for key, value in params.items()] + [*config.hydra.overrides.task]
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
+    return [tuple(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
+
+
+def tell(plan: Plan, root: Path) -> None:
+    """Say what of a sweep is there already, where something is."""
+    if plan.is_fresh:
+        return
+    other = "hydra.sweep.dir=... begins a new one"
+    if plan.is_finished:
+        print(f"the sweep in {root} is finished, {len(plan.finished)} jobs; {other}", flush=True)
+        return
+    print(f"going on with the sweep in {root}: {plan}; {other}", flush=True)
+    for job in plan.running:
+        print(f"job {job.folder}: run by another process, left alone", flush=True)
+
+
+def announce(config: DictConfig, num_jobs: int) -> None:
+    """Let the jobs of this config's multirun know how many of `num_jobs` share the machine."""
+    from robobase import compute  # imports torch
+
+    n_jobs = int(OmegaConf.select(config, "hydra.launcher.n_jobs", default=1))
+    compute.announce_concurrent_jobs(jobs_at_once(n_jobs, num_jobs))
 
 
 def jobs_at_once(n_jobs: int, num_jobs: int) -> int:
@@ -54,21 +109,8 @@ def jobs_at_once(n_jobs: int, num_jobs: int) -> int:
 
 
 class SweepReport(Callback):
-    """Hydra callback of the process that starts a multirun."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        from robobase import compute
-
-        n_jobs = int(OmegaConf.select(config, "hydra.launcher.n_jobs", default=1))
-        compute.announce_concurrent_jobs(jobs_at_once(n_jobs, count_jobs(config)))
+    """Hydra callback of the process that starts a multirun: names the failed jobs at its end."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        if report_failures(Path(config.hydra.sweep.dir), count_jobs(config)):
+        if report(config):
             sys.exit(1)
-
-
-def count_jobs(config: DictConfig) -> int:
-    """Of the multirun of this config."""
-    overrides = OmegaConf.to_container(config.hydra.overrides.task)
-    parsed = OverridesParser.create().parse_overrides(overrides)  # type: ignore[arg-type]
-    return len(BasicSweeper.split_arguments(parsed, None)[0])
