@@ -15,6 +15,19 @@ DEFAULT_EPISODES = 100
 # these, else the next ones need another range.
 FINAL_SEED = 10_000_000
 FINAL_EPISODES = 1_000
+SUITES = ("robustness",)
+_NOT_OF_SUITES = (
+    "final",
+    "stage",
+    "reward_version",
+    "seed",
+    "num_videos",
+    "no_video",
+    "cameras",
+    "frame_size",
+    "full_meshes",
+    "debug",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action=Number,
         least=1,
         most=10**6,
-        help=f"default: {DEFAULT_EPISODES}, {FINAL_EPISODES} --final",
+        help=f"default: {DEFAULT_EPISODES}, {FINAL_EPISODES} --final, 64 for each condition of a "
+        "suite",
     )
     episodes.add_argument(
         "--final",
@@ -72,6 +86,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action=Device,
         default="auto",
         help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)",
+    )
+    episodes.add_argument(
+        "--suite",
+        choices=SUITES,
+        help="robustness: success over the cube's place, size, mass and friction, delays, joint "
+        "zeros, servo gains, camera and wrong ids, then all at once; by itself resumable",
     )
     add_trust(episodes)
     output = parser.add_argument_group("output")
@@ -121,11 +141,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates the snapshot."""
+    if args.suite is not None:
+        _check_of_suite(args)
+        from so101_robobase.evaluation.robustness_session import run_suite
+
+        run_suite(args)
+        return 0
     _choose_episodes(args)
     from so101_robobase.evaluation.session import run_evaluation
 
     run_evaluation(args)
     return 0
+
+
+def _check_of_suite(args: argparse.Namespace) -> None:
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    for name in _NOT_OF_SUITES:
+        if getattr(args, name) != parser.get_default(name):
+            raise UserError(f"--{name} has no effect on --suite {args.suite}; leave it out")
 
 
 def _choose_episodes(args: argparse.Namespace) -> None:

@@ -52,6 +52,7 @@ class _Course:
     unstable: bool = False
     success_step: int | None = None  # control step of the first success, to a policy step
     max_cube_z: float = 0.0
+    cube_start: tuple[float, float] = (np.nan, np.nan)
     length: int = 0  # control steps
     cube_z: list[float] = field(default_factory=list)
     step_reward: list[float] = field(default_factory=list)
@@ -109,6 +110,8 @@ class Recorder(VectorWrapper):
                 self._add_figures(course, infos, lane)
                 if success is not None and success[lane] and not course.success:
                     course.success, course.success_step = True, course.length
+            else:
+                course.cube_start = self._cube_place(lane)
             self._add_to_track(course.track, infos, lane)
             if self._done[lane]:
                 if self._num_tracks[course.success] > 0:
@@ -129,6 +132,7 @@ class Recorder(VectorWrapper):
                 max_cube_height=course.max_cube_z,
                 time_to_lift=self._seconds(course.success_step),
                 unstable=course.unstable,
+                cube_start=course.cube_start,
                 cube_z=course.cube_z,
                 step_reward=course.step_reward,
                 is_grasping=course.is_grasping,
@@ -136,6 +140,10 @@ class Recorder(VectorWrapper):
             )
             for k, course in sorted(self._courses.items())
         ]
+
+    def _cube_place(self, lane: int) -> tuple[float, float]:
+        x, y, _ = self.env.unwrapped.task.sim.cube_pos[lane]  # type: ignore[attr-defined]
+        return float(x), float(y)
 
     def _seconds(self, control_steps: int | None) -> float | None:
         return None if control_steps is None else control_steps * CONTROL_PERIOD

@@ -103,6 +103,7 @@ def write_json(path: Path, settings: dict[str, Any], summary: Summary, episodes:
                 "max_cube_height": episode.max_cube_height,
                 "time_to_lift": episode.time_to_lift,
                 "unstable": episode.unstable,
+                "cube_start": episode.cube_start,
             }
             for episode in episodes
         ],

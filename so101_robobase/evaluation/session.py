@@ -84,12 +84,14 @@ def play(
     seed: int,
     num_envs: int | None = None,
     num_tracks: int = 0,
+    progress: bool = True,
 ) -> tuple[list[Episode], Recorder]:
     """Plays episodes from seeds `seed`, `seed + 1`, ...; keeps tracks for videos of some.
 
     Args:
         num_envs: simulations at once; None takes up to `MOST_ENVS`, the same in every wave.
         num_tracks: how many successes and how many failures to keep as tracks.
+        progress: show a bar.
     """
     width = width_of(num_episodes, num_envs)
     with (
@@ -103,6 +105,7 @@ def play(
             miniters=0,
             mininterval=0.1 if sys.stderr.isatty() else 10,  # s
             leave=False,
+            disable=not progress,
         ) as bar,
     ):
 

@@ -26,6 +26,7 @@ class Episode:
     jaw_angle: Sequence[float] = field(default=(), repr=False)  # rad
     time_to_lift: float | None = None  # s from the start to success, to a policy step; None: none
     unstable: bool = False  # ended because the simulation blew up
+    cube_start: tuple[float, float] = (math.nan, math.nan)  # m, x and y of its centre
 
     def first_step_above(self, height: float) -> int | None:
         """First policy step (counted from 1) at which the cube is above `height` m, or None."""
