@@ -37,13 +37,14 @@ class Scripted(gym.vector.VectorEnv):
         self.single_action_space = spaces.Box(-1, 1, (1, 6), np.float32)
         self.action_space = batch_space(self.single_action_space, num_envs)
         qpos = np.zeros((num_envs, 13))
-        sim = SimpleNamespace(qpos=qpos, view=self._view)
+        sim = SimpleNamespace(qpos=qpos, view=self._view, cube_pos=np.zeros((num_envs, 3)))
         self.task = SimpleNamespace(sim=sim)
 
     def reset(self, *, seed=None, options=None):
         self.seeds, self.t = np.array(seed), np.zeros(self.num_envs, int)
         self.task.sim.looks = [Look(exposure=1.0 + s) for s in seed]
         self.task.sim.cube_half_size = self.seeds / 1000
+        self.task.sim.cube_pos[:, 0] = self.seeds / 100
         return self._observe(), self._info()
 
     def step(self, actions):
@@ -128,6 +129,7 @@ def test_figures_belong_to_their_episode_whatever_the_number_of_environments(num
         assert episode.max_cube_height == steps / 100 + 0.001
         assert episode.time_to_lift == (0.04 * steps if episode.success else None)
         assert episode.unstable == (episode.seed == 7)
+        assert episode.cube_start == (episode.seed / 100, 0)
 
 
 def test_tracks_hold_every_state_up_to_the_last_and_its_newest_picture():
