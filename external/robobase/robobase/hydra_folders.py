@@ -1,6 +1,7 @@
 """Hydra's own folder of a run or a multirun, made so that no two share one."""
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from robobase import output_folder, signals, sweep_folder
-from robobase.command_line import hydra_value
+from robobase.command_line import hydra_value, program
 from robobase.errors import UserError
 from robobase.locks import FolderLock
 from robobase.sweep_jobs import MULTIRUN
@@ -77,10 +78,8 @@ def _require_multirun(config: DictConfig) -> None:
     given = {word.lstrip("+").partition("=")[0] for word in config.hydra.overrides.task}
     absent = [str(key) for key in params if str(key).lstrip("+") not in given]
     if absent:
-        raise UserError(
-            f"this is a sweep over {', '.join(absent)}: add -m "
-            f"(python -m {config.hydra.job.name} -m ...)"
-        )
+        words = ["python", *program(config.hydra), "-m", *config.hydra.overrides.task]
+        raise UserError(f"this is a sweep over {', '.join(absent)}: add -m, {shlex.join(words)}")
 
 
 def _set_dir(node: DictConfig, folder: Path) -> None:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from robobase.settings import tree
 
 _NOT_FOUND = re.compile(r"Could not override '([^']+)'")
+_GROUP = re.compile(r"To append to your default list use (\+\S+)")
 
 
 def given() -> dict[str, Any]:
@@ -59,7 +60,8 @@ def explained(error: BaseException) -> str:
     match = _NOT_FOUND.search(message)
     if match is not None:
         key = match[1].partition("=")[0]
-        hint = _meant(key, _known_keys())
+        to_add = _GROUP.search(message)
+        hint = f"; did you mean {to_add[1]}?" if to_add else _meant(key, _known_keys())
         return f"{key} is no setting of this run{hint or '; see --cfg job for all of them'}"
     lines = [message, *([str(error.__cause__)] if error.__cause__ is not None else [])]
     lines = [line for text in lines for line in text.splitlines()]
@@ -82,7 +84,9 @@ def _known_keys() -> list[str]:
 
     words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
     groups = [
-        w for w in words if re.fullmatch(r"\+?(env|method|launch|intrinsic_reward_module)=.*", w)
+        w
+        for w in words
+        if re.fullmatch(r"\+?(env|method|launch|intrinsic_reward_module|sweep|physics)=.*", w)
     ]
     folders = [
         value

@@ -1,0 +1,94 @@
+"""The ready sweeps: `python -m robobase.train -m +sweep=...`."""
+
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from robobase import sanity, sweep, train
+
+SWEEPS = {"reward_versions": 8, "observations": 3, "curriculum": 4, "robustness": 6}  # per seed
+
+
+def grid(*words: str) -> list[tuple[str, ...]]:
+    """What `-m <words>` runs."""
+    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
+        single = [word for word in words if "," not in word]
+        config = hydra.compose("robobase_config", single, return_hydra_config=True)
+    config.hydra.overrides.task = list(words)
+    return sweep.grid(config)
+
+
+def test_every_ready_sweep_is_listed_here():
+    folder = Path(__file__).parents[2] / "cfgs" / "sweep"
+    assert {file.stem for file in folder.glob("*.yaml")} == SWEEPS.keys()
+
+
+@pytest.mark.parametrize(("name", "jobs"), SWEEPS.items())
+def test_each_job_of_a_ready_sweep_can_be_trained(name, jobs):
+    words = [f"+sweep={name}", "launch=teacher"]
+    assert len(grid(*words)) == 3 * jobs
+    found = grid(*words, "seed=7")
+    assert len(found) == jobs
+    configs = set()
+    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
+        for job in found:
+            cfg = hydra.compose("robobase_config", list(job))
+            sanity.check(cfg)
+            assert cfg.seed == 7
+            configs.add(OmegaConf.to_yaml(cfg))
+    assert len(configs) == jobs
+
+
+def test_what_is_typed_wins_over_a_ready_sweep():
+    found = grid("+sweep=reward_versions", "env.reward_version=v11,v19", "seed=4", "batch_size=8,9")
+    assert {word for job in found for word in job if word.startswith("env.")} == {
+        "env.reward_version=v11",
+        "env.reward_version=v19",
+    }
+    assert len(found) == 4
+    assert all("seed=4" in job for job in found)
+
+
+def test_physics_of_the_robustness_sweep_are_what_they_are_called():
+    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
+        physics = {
+            name: hydra.compose("robobase_config", ["env=so101_lift", f"+physics={name}"])
+            for name in ("nominal", "delays", "random")
+        }
+        default = hydra.compose("robobase_config", ["env=so101_lift"])
+    assert physics["nominal"] == default
+    random = physics["random"].env.randomization.physical
+    delays = physics["delays"].env.randomization.physical
+    for name, value in delays.items():
+        if name in ("enabled", "action_latency", "camera_latency"):
+            assert value == random[name]
+        else:  # nothing that varies
+            assert value is None or value[0] == value[1], name
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["+sweep=curriculum", "launch=state"],
+            "this is a sweep over env.stage, env.eval_stage, seed: add -m, "
+            "python -m robobase.train -m +sweep=curriculum launch=state",
+        ),
+        (["sweep=curriculum"], "did you mean +sweep=curriculum?"),
+        (["+sweep=rewards"], "sweep=rewards is unknown; known: curriculum, observations"),
+    ],
+)
+def test_a_sweep_without_multirun_or_a_plus_is_one_line(
+    monkeypatch, capsys, tmp_path, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    with pytest.raises(SystemExit) as stop:
+        train.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert message in line
+    assert not list(tmp_path.iterdir())
