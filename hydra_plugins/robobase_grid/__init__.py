@@ -5,11 +5,10 @@ Hydra takes sweepers only from below `hydra_plugins`; what is left to do is foun
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -21,14 +20,13 @@ from robobase.sweep_jobs import Job, Plan, Words
 _BY_NUMBER = "${hydra.job.num}"  # `hydra.sweep.subdir` as it is by default
 
 
-@dataclass
-class GridSweeperConf(BasicSweeperConf):
-    """`params`: further keys to sweep over, each with its values; the command line's win."""
-
-    _target_: str = "hydra_plugins.robobase_grid.GridSweeper"
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweeperConf)
+# No dataclass: a config of the group `sweep` may choose another sweeper, with keys of its own.
+CONF = {
+    "_target_": "hydra_plugins.robobase_grid.GridSweeper",
+    "max_batch_size": None,
+    "params": None,  # further keys to sweep over, each with its values; the command line's win
+}
+ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=CONF)
 
 
 class GridSweeper(BasicSweeper):

@@ -7,7 +7,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from robobase import sanity, sweep, train
+from robobase import sanity, search, sweep, train
 
 SWEEPS = {"reward_versions": 8, "observations": 3, "curriculum": 4, "robustness": 6}  # per seed
 
@@ -23,7 +23,7 @@ def grid(*words: str) -> list[tuple[str, ...]]:
 
 def test_every_ready_sweep_is_listed_here():
     folder = Path(__file__).parents[2] / "cfgs" / "sweep"
-    assert {file.stem for file in folder.glob("*.yaml")} == SWEEPS.keys()
+    assert {file.stem for file in folder.glob("*.yaml")} == {*SWEEPS, "search"}
 
 
 @pytest.mark.parametrize(("name", "jobs"), SWEEPS.items())
@@ -40,6 +40,20 @@ def test_each_job_of_a_ready_sweep_can_be_trained(name, jobs):
             assert cfg.seed == 7
             configs.add(OmegaConf.to_yaml(cfg))
     assert len(configs) == jobs
+
+
+@pytest.mark.parametrize("launch", ["demos", "state", "from_scratch"])
+def test_trials_of_the_ready_search_can_be_trained(launch):
+    pytest.importorskip("optuna", reason="optuna is not installed; the extra search brings it")
+    words = ["+sweep=search", f"launch={launch}"]
+    with hydra.initialize_config_module("robobase.cfgs", version_base=None):
+        config = hydra.compose("robobase_config", words, return_hydra_config=True)
+        assert config.hydra.sweeper._target_.endswith("SearchSweeper")
+        space = search.space(sweep.words(config))
+        assert space.fixed == tuple(words)
+        cfg = hydra.compose("robobase_config", space.example())
+    sanity.check(cfg)
+    assert cfg.method.actor_lr == cfg.method.critic_lr == 1e-4
 
 
 def test_what_is_typed_wins_over_a_ready_sweep():

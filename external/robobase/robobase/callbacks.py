@@ -22,7 +22,7 @@ from robobase.progress_bar import ProgressBar
 from robobase.replay_buffer.uniform_replay_buffer import UniformReplayBuffer
 from robobase.rollout import EpisodeTracker, Rates
 from robobase.run_record import RunRecord, Status
-from robobase.signals import StopRequest
+from robobase.signals import PRUNED, StopRequest
 from robobase.snapshot import SnapshotKeeper
 
 
@@ -229,7 +229,7 @@ class Record(Callback):
 
     def on_end(self, run: Run) -> None:
         reason = run.stop.reason
-        self._write(run, Status.STOPPED if reason else Status.FINISHED, reason)
+        self._write(run, Status.FINISHED if reason in (None, PRUNED) else Status.STOPPED, reason)
 
     def on_error(self, run: Run, error: BaseException) -> None:
         stopped = isinstance(error, KeyboardInterrupt)

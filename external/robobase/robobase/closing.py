@@ -10,7 +10,7 @@ from robobase import command_line, snapshot
 from robobase.callbacks import Callback, Run
 from robobase.errors import UserError
 from robobase.progress import ON_STOP
-from robobase.signals import TIME_LIMIT
+from robobase.signals import PRUNED, TIME_LIMIT
 
 BEST, LAST = "best", "last"  # names of the videos
 
@@ -25,6 +25,8 @@ class Closing(Callback):
         if not cfg.save_snapshot:
             return
         tell_best(run)
+        if run.stop.reason == PRUNED:
+            return
         if run.stop and cfg.snapshot_replay == ON_STOP:
             try:  # once more, with what is large: it comes last
                 run.save_snapshot(with_replay=True)

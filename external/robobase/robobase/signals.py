@@ -19,6 +19,9 @@ from typing import Any, Self
 TIME_LIMIT = "time limit"
 """Why to stop where nobody asked for it at this moment."""
 
+PRUNED = "pruned"
+"""Why to stop a trial of a search that is worse than the others: it does not go on later."""
+
 MEANINGS = {
     "SIGINT": "Ctrl-C",
     "SIGTERM": "kill, a scheduler or the machine going down",
@@ -138,6 +141,10 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return self.reason is not None
+
+    def ask(self, reason: str) -> None:
+        """Ask for a stop from within, where no signal did."""
+        self._signal = self._signal or reason
 
     def __enter__(self) -> Self:
         self._handlers.__enter__()

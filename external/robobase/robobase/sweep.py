@@ -11,9 +11,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from robobase import signals, sweep_jobs
@@ -56,10 +56,9 @@ def report(config: DictConfig) -> int:
     """`report_failures` of the multirun of this config; other grids in its folder are left out."""
     root = Path(config.hydra.sweep.dir)
     known = sweep_jobs.known(root)
-    try:
-        keys = {tuple(sorted(words)) for words in grid(config)}
-    except HydraException:  # no plain grid: a search, which has the folder for itself
+    if not issubclass(get_class(config.hydra.sweeper._target_), BasicSweeper):  # no grid
         return report_failures(root, len(known))
+    keys = {tuple(sorted(job)) for job in grid(config)}
     others = [root / job.folder for job in known if job.key not in keys]
     return report_failures(root, len(keys), others)
 
@@ -68,14 +67,15 @@ def grid(config: DictConfig, loader: ConfigLoader | None = None) -> list[Words]:
     """The overrides of each job of the multirun of this config.
 
     Those of `hydra.sweeper.params` come with it; the command line's win.
-
-    Raises:
-        HydraException: it holds what is no plain sweep over values.
     """
-    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    words = [f"{key}={value}" for key, value in params.items()] + [*config.hydra.overrides.task]
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(words(config))
     return [tuple(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
+
+
+def words(config: DictConfig) -> list[str]:
+    """`hydra.sweeper.params` of this config and the command line, which comes last and wins."""
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return [f"{key}={value}" for key, value in params.items()] + [*config.hydra.overrides.task]
 
 
 def tell(plan: Plan, root: Path) -> None:

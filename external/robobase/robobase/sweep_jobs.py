@@ -214,7 +214,8 @@ def _cells(root: Path, job: Job) -> list[str]:
     if not folder.is_dir():
         return [job.folder, words, "not started", "", "", ""]
     record = run_record.read(folder)
-    status = record.status + (f": {record.reason}" if record.status is Status.FAILED else "")
+    told = record.reason and record.status in (Status.FAILED, Status.FINISHED)  # why, or "pruned"
+    status = record.status + (f": {record.reason}" if told else "")
     success = best_success(folder)
     return [
         job.folder,

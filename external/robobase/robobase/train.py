@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -33,7 +34,7 @@ def run(cfg: DictConfig) -> None:
 
     task = task_settings(cfg)
     check_effect(cfg, overrides.given(), task.settings() if task else None)
-    workspace = Workspace(cfg)
+    workspace = Workspace(cfg, callbacks=_callbacks(cfg))
     if cfg.num_train_envs > 0:
         workspace.train()
         return
@@ -42,6 +43,14 @@ def run(cfg: DictConfig) -> None:
         workspace.logger.log_metrics(metrics, workspace.global_env_steps, "eval")
     finally:
         workspace.shutdown()
+
+
+def _callbacks(cfg: DictConfig) -> list[Any]:
+    if cfg.trial is None:
+        return []
+    from robobase.trial import Trial
+
+    return [Trial(Path(HydraConfig.get().runtime.output_dir), cfg.trial)]
 
 
 def _check_snapshot(resume_from: str | None) -> None:
@@ -108,6 +117,8 @@ def main() -> None:
             sys.exit(console.PIPE_CLOSED)
         print("interrupted; nothing more is saved", file=sys.stderr)
         sys.exit(signals.exit_code(error))
+    except UserError as error:  # of a sweeper
+        _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         if wanted == "1":
             raise

@@ -34,7 +34,7 @@ from robobase.progress import Progress, RunTime
 from robobase.rollout import env_info
 from robobase.run_snapshot import locate
 from robobase.settings.readers import surplus
-from robobase.signals import StopRequest
+from robobase.signals import PRUNED, StopRequest
 
 _SAVING = "the snapshot is not complete yet, without its replay buffer a resumed run is not exact"
 
@@ -137,8 +137,9 @@ class Workspace:
                 self._pretrain()
                 self._train_online()
                 if self.stop:
-                    at = f"at {self.progress.env_steps} env steps"
-                    tqdm.write(f"stopped by {self.stop.reason} {at}")
+                    reason = self.stop.reason
+                    why = "as worse than other trials" if reason == PRUNED else f"by {reason}"
+                    tqdm.write(f"stopped {why} at {self.progress.env_steps} env steps")
                 self._tell("on_end")
         except BaseException as error:
             self._tell("on_error", error)

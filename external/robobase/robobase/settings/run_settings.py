@@ -39,6 +39,7 @@ RUN: dict[str, Setting] = {
     "time_limit_minutes": Setting(OrNull(Number(0, 10**7))),
     "resume_from": Setting(OrNull(Text())),
     "progress_bar": Setting(Flag()),
+    "trial": Setting(OrNull(Whole(0, 10**9))),
     # training
     "num_train_envs": Setting(Whole(0, 10**6)),
     "num_train_frames": Setting(_STEPS),
