@@ -4,6 +4,7 @@ Hydra takes sweepers only from below `hydra_plugins`; what is left to do is foun
 `robobase.sweep_jobs`.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ class GridSweeper(BasicSweeper):
             returns.append(self.launcher.launch(batch, initial_job_idx=started))
             started += len(batch)
         sweep_jobs.write_index(root)
+        for job in itertools.chain.from_iterable(returns):
+            _ = job.return_value  # raises what a launcher keeps there of a job that failed
         return returns
 
     def _jobs(self, root: Path, plan: Plan) -> list[tuple[Job, Words]]:

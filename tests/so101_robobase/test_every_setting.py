@@ -264,6 +264,14 @@ def test_what_is_read_through_another_setting_counts(run, given):
         assert Readers(cfg, TASK).why_not(given.partition("=")[0]) is None
 
 
+def test_a_setting_that_is_a_mapping_counts_as_one():
+    cfg = composed("env=so101_lift", "env.stage={0: 0.6, 3: 0.4}")
+    check_effect(cfg, {"env.stage.0": 0.6, "env.stage.3": 0.4}, TASK)
+    weights = {f"env.randomization.visual.table_patterns.{name}": 1.0 for name in ("wood", "noise")}
+    with pytest.raises(UserError, match=r"this setting has no effect here: \S+\.table_patterns="):
+        check_effect(cfg, weights, TASK)
+
+
 def test_turning_off_what_is_off_is_no_mistake():
     cfg = composed("env=so101_lift")
     check_effect(

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import hydra
 import pytest
-from omegaconf import OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf, open_dict
 
-from robobase import sanity, search, sweep, train
+from robobase import overrides, sanity, search, sweep, train
+from robobase.settings.readers import check_effect
+from robobase.settings.task import task_settings
 
 SWEEPS = {"reward_versions": 8, "observations": 3, "curriculum": 4, "robustness": 6}  # per seed
 
@@ -27,7 +30,7 @@ def test_every_ready_sweep_is_listed_here():
 
 
 @pytest.mark.parametrize(("name", "jobs"), SWEEPS.items())
-def test_each_job_of_a_ready_sweep_can_be_trained(name, jobs):
+def test_each_job_of_a_ready_sweep_can_be_trained(monkeypatch, name, jobs):
     words = [f"+sweep={name}", "launch=teacher"]
     assert len(grid(*words)) == 3 * jobs
     found = grid(*words, "seed=7")
@@ -35,8 +38,14 @@ def test_each_job_of_a_ready_sweep_can_be_trained(name, jobs):
     configs = set()
     with hydra.initialize_config_module("robobase.cfgs", version_base=None):
         for job in found:
-            cfg = hydra.compose("robobase_config", list(job))
+            cfg = hydra.compose("robobase_config", list(job), return_hydra_config=True)
+            monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
+            typed = overrides.given()
+            assert typed
+            with open_dict(cfg):
+                del cfg["hydra"]
             sanity.check(cfg)
+            check_effect(cfg, typed, task_settings(cfg).settings())
             assert cfg.seed == 7
             configs.add(OmegaConf.to_yaml(cfg))
     assert len(configs) == jobs

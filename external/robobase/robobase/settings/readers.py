@@ -32,6 +32,7 @@ def check_effect(
     Whether the method's class takes a setting is asked of the class, which is imported for it.
     """
     readers = Readers(cfg, task)
+    given = readers.whole(given)
     idle = {
         key: readers.why_not(key)
         for key, value in given.items()
@@ -52,6 +53,14 @@ class Readers:
         self._knows_all = task is not None
         self._referrers = tree.referrers(dict(tree.leaves(tree.raw(cfg), stop_at=self._known)))
         self._asked: set[str] = set()
+
+    def whole(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`given` with settings that are mappings, such as `env.stage={0: 1}`, as one each."""
+        found: dict[str, Any] = {}
+        for key, value in given.items():
+            above = next((group for group in tree.groups_above(key) if group in self._known), None)
+            found |= {key: value} if above is None else {above: tree.at(tree.raw(self._cfg), above)}
+        return found
 
     def why_not(self, key: str) -> str | None:
         """Why nothing reads `key`; None where something does, or where that is not known."""
