@@ -21,7 +21,13 @@ _COLUMNS = {  # least and greatest value
 _OVERRIDES = Path(".hydra", "overrides.yaml")  # what was typed, as Hydra leaves it in a run folder
 _RUN_RECORDS = ("config.yaml", ".hydra", "snapshots")  # that make a folder a run's
 _MOST_TOLD = 5  # runs that are left out
-_NO_SETTING = ("hydra", "resume_from", "experiment_name", "progress_bar")  # change no result
+_NO_SETTING = (
+    "hydra",
+    "resume_from",
+    "experiment_name",
+    "progress_bar",
+    "trial",
+)  # change no result
 
 
 @dataclass(frozen=True)
