@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from tiny_task import tiny_config
@@ -100,6 +101,7 @@ def test_looking_does_not_keep_a_run_from_its_folder(tmp_path):
     def look():
         while not done.is_set():
             locks.is_held(tmp_path)
+            time.sleep(0.0002)  # else it is held for longer than not
 
     threads = [threading.Thread(target=look) for _ in range(2)]
     for thread in threads:

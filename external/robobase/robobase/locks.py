@@ -15,7 +15,7 @@ from robobase.errors import UserError
 LOCK_FILE = ".lock"  # only where the file system locks no folders, as NFS
 _BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _NEEDS_A_FILE = {errno.EBADF, errno.EINVAL, errno.EISDIR}
-_PAUSES = (0.002, 0.01, 0.03)  # s between tries
+_PAUSES = (0.002, 0.01, 0.03, 0.06, 0.1)  # s between tries
 _held: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()
 
 
