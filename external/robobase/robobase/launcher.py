@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from robobase import command_line, run_record, signals, sweep, sweep_jobs
 
 _POLL_SECONDS = 0.2
+_TELL_SECONDS = 30.0
 _END_SECONDS = 10.0  # that a job which is ended at once may take for it
 
 
@@ -84,7 +85,7 @@ class Launch:
         jobs: in the order in which they start.
         call: the command line, as far as it is the same for all of them.
         at_once: how many run beside each other.
-        on_end: called whenever one has ended.
+        tell: called whenever one has ended, and twice a minute.
     """
 
     def __init__(
@@ -92,12 +93,12 @@ class Launch:
         jobs: Sequence[Job],
         call: Sequence[str],
         at_once: int,
-        on_end: Callable[[], object] = lambda: None,
+        tell: Callable[[], object] = lambda: None,
     ):
         self._waiting = list(jobs)
         self._call = call
         self._at_once = at_once
-        self._on_end = on_end
+        self._tell, self._told = tell, time.monotonic()
         self._live: list[Job] = []
         # Its other end is read by every job: it ends when this process does.
         self._read_end, self._write_end = os.pipe()
@@ -114,7 +115,10 @@ class Launch:
                         passed_on = stop.signals
                         self._signal(stop.reason)
                     time.sleep(_POLL_SECONDS)
-                    self._reap(stopped=bool(stop))
+                    ended = self._reap(stopped=bool(stop))
+                    if ended or time.monotonic() > self._told + _TELL_SECONDS:
+                        self._tell()
+                        self._told = time.monotonic()
             finally:
                 self._end()
                 os.close(self._read_end)
@@ -143,8 +147,10 @@ class Launch:
         for job in self._live:
             job.send(signal.SIGHUP if reason == "SIGHUP" else signal.SIGTERM)
 
-    def _reap(self, stopped: bool) -> None:
-        for job in [job for job in self._live if job.exit_code is not None]:
+    def _reap(self, stopped: bool) -> bool:
+        """Take leave of the jobs that have ended; returns whether there were any."""
+        ended = [job for job in self._live if job.exit_code is not None]
+        for job in ended:
             self._live.remove(job)
             if job.failure is None:
                 print(f"job {job.name}: ended -> {job.folder}", flush=True)
@@ -154,7 +160,7 @@ class Launch:
                 print(f"job {job.name}: {job.failure}", flush=True)
             else:
                 self._failed(job, job.failure)
-            self._on_end()
+        return bool(ended)
 
     def _failed(self, job: Job, reason: str) -> None:
         if not (job.folder / sweep.FAILURE).exists():  # the job itself has said more
