@@ -11,6 +11,7 @@ import gymnasium as gym
 import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import OmegaConf
 
 import so101_robobase  # noqa: F401 - registers the environments
@@ -150,14 +151,19 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 
 
 def one_of_each(settings: list[str]) -> list[str]:
-    """Of what is swept the first value."""
-    parsed = OverridesParser.create().parse_overrides(settings)
+    """Of what is swept the first value, of what is searched the lowest."""
     return [
-        f"{one.get_key_element()}={next(iter(one.sweep_string_iterator()))}"
+        f"{one.get_key_element()}={first_value(one)}"
         if one.is_sweep_override()
         else str(one.input_line)
-        for one in parsed
+        for one in OverridesParser.create().parse_overrides(settings)
     ]
+
+
+def first_value(swept: Override) -> object:
+    value = swept.value()
+    is_interval = isinstance(value, IntervalSweep)
+    return value.start if is_interval else next(iter(swept.sweep_string_iterator()))
 
 
 @cache
