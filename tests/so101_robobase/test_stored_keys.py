@@ -17,6 +17,7 @@ METHODS = ("drqv2", "sac", "ppo", "bc", "dagger")
 WORDS = {  # hold words or numbers that are compared with what is known, and open nothing
     "experiment_name",
     "num_threads",
+    "trial",  # a number
     "time_limit_minutes",
     "utd_ratio",
     "demo_batch_size",
