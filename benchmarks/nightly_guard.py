@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from robobase.errors import UserError
-from so101_robobase.evaluation.comparison import EVALUATIONS, find_runs
+from so101_robobase.experiments.runs import EVALUATIONS, find_runs
 
 PRESET, SEED = "state", 2  # the slowest of seeds 1 to 3
 LEVEL = 0.90

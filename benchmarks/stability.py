@@ -16,7 +16,7 @@ from _runs import command_line, markdown_table, run_script
 
 from robobase import stored_config
 from robobase.errors import UserError
-from so101_robobase.evaluation.comparison import EVALUATIONS, Run, find_runs
+from so101_robobase.experiments.runs import EVALUATIONS, Run, find_runs
 
 GOAL = 0.90
 FEWEST_EVALUATIONS = 4  # fewer say nothing about a second half

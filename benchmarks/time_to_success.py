@@ -27,12 +27,12 @@ from omegaconf import OmegaConf
 from robobase import compute, stored_config
 from robobase.errors import UserError
 from robobase.metrics_csv import read_table
-from so101_robobase.evaluation.comparison import Run, find_runs
 from so101_robobase.evaluation.evaluate_command import FINAL_EPISODES, FINAL_SEED
 from so101_robobase.evaluation.policy import load_policy
 from so101_robobase.evaluation.report import write_json
 from so101_robobase.evaluation.session import play
 from so101_robobase.evaluation.statistics import summarise, wilson_interval
+from so101_robobase.experiments.runs import Run, find_runs
 from so101_robobase.sim.threads import usable_threads
 
 LEVELS = (0.90, 0.95)

@@ -1,9 +1,9 @@
 """The `so101_robobase` command line: finds the command, runs it, turns errors into one line.
 
 Each command lives in a module of its own with two functions, `configure(parser)` and `run(args) ->
-exit code`, or with `SUBCOMMANDS` such as `COMMANDS`. Only the module of the command that was typed
-is imported, and such a module imports torch, MuJoCo and the like inside `run`, so that `--help`
-answers at once.
+exit code`, or with `SUBCOMMANDS` such as `COMMANDS` and perhaps a `DEFAULT` among them. Only the
+module of the command that was typed is imported, and such a module imports torch, MuJoCo and the
+like inside `run`, so that `--help` answers at once.
 """
 
 import argparse
@@ -22,9 +22,13 @@ COMMANDS = {  # name: (module, summary)
         "so101_robobase.evaluation.evaluate_command",
         "measure a snapshot's success over many episodes and record videos",
     ),
-    "compare": (
-        "so101_robobase.evaluation.compare_command",
-        "table and curves of the evaluations of several runs",
+    "runs": (
+        "so101_robobase.experiments.runs_command",
+        "which runs there are, how they differ, and what of them can go",
+    ),
+    "report": (
+        "so101_robobase.experiments.report_command",
+        "many runs on one page: tables, curves, statistics, videos",
     ),
     "segmentation": (
         "so101_robobase.perception.segmentation_command",
@@ -57,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     try:
+        argv = _with_default(argv)
         args = build_parser(argv).parse_args(argv)
         # A robot's commands know better what a signal means to an arm that is held up.
         with contextlib.nullcontext() if args.command == "robot" else signals.interrupts():
@@ -70,6 +75,17 @@ def _run(argv: list[str]) -> int:
     except KeyboardInterrupt as error:
         print("so101_robobase: interrupted", file=sys.stderr)
         return signals.exit_code(error)
+
+
+def _with_default(argv: list[str]) -> list[str]:
+    """`argv` with the subcommand that is meant where none is typed: `runs` is `runs list`."""
+    if not argv or argv[0] not in COMMANDS:
+        return argv
+    module = importlib.import_module(COMMANDS[argv[0]][0])
+    default = getattr(module, "DEFAULT", None)
+    if default is None or (argv[1:] and argv[1] in ("-h", "--help", *module.SUBCOMMANDS)):
+        return argv
+    return [argv[0], default, *argv[1:]]
 
 
 def _fail(message: str) -> int:

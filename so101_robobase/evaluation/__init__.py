@@ -1,1 +1,1 @@
-"""Judging a trained policy: success with its confidence interval, reports, videos, comparisons."""
+"""Judging a trained policy: success with its confidence interval, reports, videos, robustness."""

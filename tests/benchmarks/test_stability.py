@@ -7,7 +7,7 @@ import pytest
 from stability import read, rows, run_folders, stability
 
 from robobase.errors import UserError
-from so101_robobase.evaluation.comparison import Run
+from so101_robobase.experiments.runs import Run
 
 
 def run(*success, steps=None):

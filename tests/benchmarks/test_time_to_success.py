@@ -18,7 +18,7 @@ from time_to_success import (
 )
 
 from robobase.errors import UserError
-from so101_robobase.evaluation.comparison import Run
+from so101_robobase.experiments.runs import Run
 
 NEVER = math.inf, math.inf
 

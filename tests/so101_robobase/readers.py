@@ -17,7 +17,8 @@ from so101_robobase.arm import alignment as alignments
 from so101_robobase.arm.alignment import Alignment, CameraPose, Units
 from so101_robobase.arm.joints import JOINTS
 from so101_robobase.arm.servos import ServoModel
-from so101_robobase.evaluation.comparison import comparison_rows, find_runs, setting_rows
+from so101_robobase.experiments.runs import find_runs
+from so101_robobase.experiments.tables import comparison_rows, setting_rows
 from so101_robobase.perception.folder import LabelledPictures
 from so101_robobase.perception.scenes import Pool
 from so101_robobase.perception.segmentation import config as segmentation

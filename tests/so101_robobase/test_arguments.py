@@ -122,7 +122,8 @@ WRONG = {
     "evaluate nope.pt": "nope.pt does not exist; give a *_snapshot.pt",
     "evaluate . --num_episodes 0": "--num_episodes 0 is too small; give 1 or more",
     "evaluate . --device gpu": "--device 'gpu' is unknown; known: auto, cpu, cuda",
-    "compare nope": "nope does not exist",
+    "report nope": "nope does not exist",
+    "runs compare nope": "nope does not exist",
     "segmentation infer nope.png --checkpoint .": "nope.png does not exist; give a picture",
     "segmentation infer 0 --checkpoint nope.pt": "nope.pt does not exist",
     "segmentation dataset": "say where the dataset goes",
@@ -162,7 +163,7 @@ def test_a_wrong_argument_is_one_line_before_anything_heavy_is_imported(refused,
     assert loaded == []
 
 
-WRITTEN = {"output", "output_dir", "overlays", "live_png", "record", "poses", "link"}
+WRITTEN = {"output", "output_dir", "overlays", "live_png", "record", "poses", "link", "csv", "json"}
 # These are looked at later: by `robot check` with a line, the others with what is in them.
 WRITTEN |= {"calibration_dir", "calibration", "frames", "export_coco"}
 

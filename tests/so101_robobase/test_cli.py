@@ -18,7 +18,7 @@ def test_help_lists_every_command(capsys):
     assert all(name in text for name in cli.COMMANDS)
 
 
-@pytest.mark.parametrize("words", [[], ["fly"], ["evaluate"], ["compare"]])
+@pytest.mark.parametrize("words", [[], ["fly"], ["evaluate"], ["report"]])
 def test_incomplete_or_unknown_command_exits_with_2(words, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(words)
@@ -27,7 +27,7 @@ def test_incomplete_or_unknown_command_exits_with_2(words, capsys):
 
 
 def test_user_error_is_one_line_and_exit_code_2(tmp_path, capsys):
-    assert cli.main(["compare", str(tmp_path / "nowhere")]) == 2
+    assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("so101_robobase: error: ")
     assert error.count("\n") == 1
@@ -40,21 +40,21 @@ def test_full_disk_is_one_line_and_other_faults_keep_their_traceback(capsys, mon
 
         return run
 
-    name = "so101_robobase.evaluation.compare_command.run"
+    name = "so101_robobase.experiments.report_command.run"
     monkeypatch.setattr(name, failing(errno.ENOSPC))
-    assert cli.main(["compare", "."]) == 2
+    assert cli.main(["report", "."]) == 2
     assert capsys.readouterr().err == "so101_robobase: error: cannot write file: reason\n"
     monkeypatch.setattr(name, failing(errno.EBADF))
     with pytest.raises(OSError, match="reason"):
-        cli.main(["compare", "."])
+        cli.main(["report", "."])
 
 
 def test_interrupt_is_one_line_and_exit_code_130(tmp_path, capsys, monkeypatch):
     def interrupted(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("so101_robobase.evaluation.compare_command.run", interrupted)
-    assert cli.main(["compare", str(tmp_path)]) == 130
+    monkeypatch.setattr("so101_robobase.experiments.report_command.run", interrupted)
+    assert cli.main(["report", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "so101_robobase: interrupted\n"
 
 
@@ -68,8 +68,8 @@ def test_every_signal_ends_a_command_tidily(tmp_path, capsys, monkeypatch, name)
         finally:
             closed.append(True)
 
-    monkeypatch.setattr("so101_robobase.evaluation.compare_command.run", works)
-    assert cli.main(["compare", str(tmp_path)]) == 128 + number
+    monkeypatch.setattr("so101_robobase.experiments.report_command.run", works)
+    assert cli.main(["report", str(tmp_path)]) == 128 + number
     assert closed
 
 
@@ -87,7 +87,7 @@ def test_module_and_console_script_are_one_command():
     [
         ["so101_robobase", "--help"],
         ["so101_robobase", "evaluate", "--help"],
-        ["so101_robobase", "compare", "."],
+        ["so101_robobase", "runs", "compare", "."],
         ["so101_robobase.robot.emulator", "--help"],
         ["robobase.train", "--help"],
     ],

@@ -166,7 +166,7 @@ def _through_our_loader(cfg, ran):
 def _through_our_command_line(cfg, ran):
     cfg["method"]["stddev_clip"] = {
         "_target_": "so101_robobase.base.cli.main",
-        "argv": ["compare", os.path.dirname(ran), "--output", ran],
+        "argv": ["runs", "compare", os.path.dirname(ran), "--output", ran],
     }
 
 

@@ -58,7 +58,8 @@ def test_a_device_stays(taken):
 def test_compare_refuses_such_outputs_in_one_line(taken, name, capsys):
     KINDS["evaluations"].make(taken.parent / "runs")
     before = unchanged(taken)
-    assert main(["compare", str(taken.parent / "runs/run"), "--output", str(taken / name)]) == 2
+    run, output = str(taken.parent / "runs/run"), str(taken / name)
+    assert main(["runs", "compare", run, "--output", output]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert unchanged(taken) == before
 
@@ -68,7 +69,7 @@ def test_compare_replaces_its_own_picture_in_each_format(tmp_path):
     for suffix in ("png", "pdf", "svg"):
         for _ in range(2):
             output = tmp_path / f"curves.{suffix}"
-            assert main(["compare", str(tmp_path / "run"), "--output", str(output)]) == 0
+            assert main(["runs", "compare", str(tmp_path / "run"), "--output", str(output)]) == 0
             assert checked_output(output) == output
 
 

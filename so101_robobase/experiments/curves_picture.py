@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from so101_robobase.base.files import MARK, written_whole
-from so101_robobase.evaluation.comparison import Run, settings
+from so101_robobase.experiments.runs import Run, settings
 
 SUFFIXES = (".png", ".pdf", ".svg")
 _WIDTH, _HEIGHT = 11.0, 4.2  # inches, without the legend

@@ -8,13 +8,9 @@ from PIL import Image
 
 from robobase.errors import UserError
 from so101_robobase.base import cli
-from so101_robobase.evaluation.comparison import (
-    comparison_rows,
-    find_runs,
-    setting_rows,
-    settings,
-)
-from so101_robobase.evaluation.comparison_curves import draw_curves
+from so101_robobase.experiments.curves_picture import draw_curves
+from so101_robobase.experiments.runs import find_runs, settings
+from so101_robobase.experiments.tables import comparison_rows, setting_rows
 
 HEADER = "env_steps,total_time,episode_success,episode_reward\n"
 
@@ -171,14 +167,14 @@ def test_missing_folder_is_named(tmp_path):
 
 def test_command_prints_the_table_and_writes_the_curves(tmp_path, capsys):
     run = _run(tmp_path / "lift" / "a", ["0,1,0.0,1", "1000,60,0.96,5"])
-    assert cli.main(["compare", str(run), "--output", str(tmp_path / "c.png")]) == 0
+    assert cli.main(["runs", "compare", str(run), "--output", str(tmp_path / "c.png")]) == 0
     assert "lift/a" in capsys.readouterr().out
     assert (tmp_path / "c.png").exists()
 
 
 def test_curves_of_an_unknown_format_are_one_line(tmp_path, capsys):
     run = _run(tmp_path / "a", ["0,1,0.0,1"])
-    assert cli.main(["compare", str(run), "--output", str(tmp_path / "c.nonsense")]) == 2
+    assert cli.main(["runs", "compare", str(run), "--output", str(tmp_path / "c.nonsense")]) == 2
     assert "must end in .png" in capsys.readouterr().err
 
 
