@@ -36,7 +36,7 @@ def removal(run: Run) -> Removal:
     """Nothing of a run that is running."""
     if run.record.status is Status.RUNNING:
         return Removal(run, (), ())
-    return Removal(run, tuple(sorted(_snapshots(run))), tuple(sorted(_leftovers(run.folder))))
+    return Removal(run, tuple(_snapshots(run)), tuple(sorted(_leftovers(run.folder))))
 
 
 def _snapshots(run: Run) -> Iterator[Path]:
@@ -51,7 +51,7 @@ def _snapshots(run: Run) -> Iterator[Path]:
         if (match := _NUMBERED.fullmatch(path.name)) and _is_plain(path)
     }
     wanted = _kept_for_good(sorted(numbered), at(run.config, "snapshot_keeper.keep_every"))
-    for step, path in numbered.items():
+    for step, path in sorted(numbered.items()):
         if step not in wanted and not any(path.samefile(one) for one in named):
             yield path
 
