@@ -41,11 +41,13 @@ class GridSweeper(BasicSweeper):
         assert self.config is not None
         assert self.launcher is not None
         root = Path(self.config.hydra.sweep.dir)
-        plan = sweep_jobs.plan(root, sweep.grid(self.config, self._loader))
+        queued = getattr(self.launcher, "queued", None)  # of a launcher whose jobs outlive it
+        there = queued(root) if queued is not None else ()
+        plan = sweep_jobs.plan(root, sweep.grid(self.config, self._loader), there)
         sweep.tell(plan, root)
         jobs = self._jobs(root, plan)
         if not jobs:
-            return []
+            return self.launcher.launch([], initial_job_idx=0) if plan.queued else []
         for job in plan.begun:
             sweep_jobs.begin_anew(root / job.folder)
         OmegaConf.save(self.config, root / sweep_jobs.MULTIRUN)

@@ -42,17 +42,21 @@ class ProcessLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from robobase import launcher
-
         configs = [
             self._config_of(list(overrides), initial_job_idx + number)
             for number, overrides in enumerate(job_overrides)
         ]
-        launcher.launch(self.config, configs, job_overrides)
+        self.run(configs, job_overrides)
         returns = []
         for overrides, config in zip(job_overrides, configs, strict=True):
             returns.append(JobReturn(overrides, config, config.hydra, status=JobStatus.COMPLETED))
         return returns
+
+    def run(self, configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]]) -> None:
+        """Run the jobs until all have ended."""
+        from robobase import launcher
+
+        launcher.launch(self.config, configs, overrides)
 
     def _config_of(self, overrides: list[str], number: int) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)

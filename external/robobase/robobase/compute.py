@@ -12,6 +12,8 @@ from robobase.memory import keep_freed_memory
 
 # The parent of a multirun tells its jobs through this variable how many run at the same time.
 _CONCURRENT_JOBS = "ROBOBASE_CONCURRENT_JOBS"
+# A cluster's launcher tells a job how many cores it asked for: not every cluster holds it to them.
+_CORES = "ROBOBASE_CORES"
 
 
 def pick_device(num_gpus: int) -> torch.device:
@@ -71,6 +73,11 @@ def announce_concurrent_jobs(jobs: int) -> None:
     os.environ[_CONCURRENT_JOBS] = str(jobs)
 
 
+def announce_cores(cores: int) -> None:
+    """Make `available_cores` here and in what is started from here `cores` at most."""
+    os.environ[_CORES] = str(cores)
+
+
 def describe(device: torch.device, threads: int) -> str:
     """`cuda:0 (NVIDIA H100), 8 CPU threads`."""
     name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
@@ -80,8 +87,10 @@ def describe(device: torch.device, threads: int) -> str:
 def available_cores() -> int:
     """Cores this process may use, which a container or a scheduler may have limited."""
     if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores, int(os.environ.get(_CORES, cores)))
 
 
 def _job_number() -> int:

@@ -190,13 +190,7 @@ def launch(
     """
     root = Path(config.hydra.sweep.dir)
     root.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        Job(int(cfg.hydra.job.num), root / str(cfg.hydra.sweep.subdir), _of_task(words))
-        for cfg, words in zip(job_configs, overrides, strict=True)
-    ]
-    options = command_line.options(config.hydra)
-    options = [word for word in options if not word.lstrip("+").startswith("hydra.run.")]
-    call = [sys.executable, *command_line.program(config.hydra), *options]
+    jobs, call = jobs_of(config, job_configs, overrides), call_of(config)
     n_jobs = int(OmegaConf.select(config, "hydra.launcher.n_jobs", default=-1))
     sweep.announce(config, len(jobs))
     at_once = sweep.jobs_at_once(n_jobs, len(jobs))
@@ -216,6 +210,24 @@ def launch(
     )
     sweep.report(config)
     sys.exit(signals.exit_code_of(signal.Signals[reason]))
+
+
+def jobs_of(
+    config: DictConfig, job_configs: Sequence[DictConfig], overrides: Sequence[Sequence[str]]
+) -> list[Job]:
+    """The jobs of the multirun of `config`; the arguments are those of `launch`."""
+    root = Path(config.hydra.sweep.dir)
+    return [
+        Job(int(cfg.hydra.job.num), root / str(cfg.hydra.sweep.subdir), _of_task(words))
+        for cfg, words in zip(job_configs, overrides, strict=True)
+    ]
+
+
+def call_of(config: DictConfig) -> list[str]:
+    """The command line, as far as it is the same for all jobs of the multirun of `config`."""
+    options = command_line.options(config.hydra)
+    options = [word for word in options if not word.lstrip("+").startswith("hydra.run.")]
+    return [sys.executable, *command_line.program(config.hydra), *options]
 
 
 def _of_task(words: Sequence[str]) -> tuple[str, ...]:

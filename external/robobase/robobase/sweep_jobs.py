@@ -9,7 +9,7 @@ import itertools
 import os
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ MULTIRUN = "multirun.yaml"
 
 INDEX = "jobs.csv"
 COLUMNS = ("number", "folder", "overrides", "status", "env_steps", "success", "seconds")
-_STATES = ("finished", "running", "resumed", "begun", "waiting")  # of `Plan`
+_STATES = ("finished", "running", "queued", "resumed", "begun", "waiting")  # of `Plan`
 _OVERRIDES = Path(".hydra", "overrides.yaml")
 _RESUME = "resume_from="
 
@@ -55,6 +55,7 @@ class Plan:
 
     Attributes:
         finished, running: need nothing; somebody else runs the latter.
+        queued: need nothing; they wait or run on a cluster.
         resumed: go on from their latest snapshots.
         begun: have a folder, but no snapshot in it: they begin anew.
         waiting: have a place in the index, but no folder yet.
@@ -63,6 +64,7 @@ class Plan:
 
     finished: tuple[Job, ...] = ()
     running: tuple[Job, ...] = ()
+    queued: tuple[Job, ...] = ()
     resumed: tuple[Job, ...] = ()
     begun: tuple[Job, ...] = ()
     waiting: tuple[Job, ...] = ()
@@ -71,18 +73,23 @@ class Plan:
     @property
     def is_fresh(self) -> bool:
         """Whether nothing of the grid was there before."""
-        return not (self.finished or self.running or self.resumed or self.begun or self.waiting)
+        return not (self.finished or self.queued or self.waiting) and not self._is_begun
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing of the grid is left, not even with somebody else."""
-        return not (self.running or self.resumed or self.begun or self.waiting or self.new)
+        return not (self.queued or self.waiting or self.new) and not self._is_begun
+
+    @property
+    def _is_begun(self) -> bool:
+        return bool(self.running or self.resumed or self.begun)
 
     def __str__(self) -> str:
         """`3 finished, 1 to resume, 2 to start`."""
         counts: dict[str, Sequence[object]] = {
             "finished": self.finished,
             "run by another process": self.running,
+            "with the cluster": self.queued,
             "to resume": self.resumed,
             "to begin anew": self.begun,
             "to start": self.waiting + self.new,
@@ -90,8 +97,12 @@ class Plan:
         return ", ".join(f"{len(jobs)} {what}" for what, jobs in counts.items() if jobs)
 
 
-def plan(root: Path, grid: Iterable[Words]) -> Plan:
-    """What is left of `grid`, whose jobs are in the sweep folder `root` or not yet."""
+def plan(root: Path, grid: Iterable[Words], queued: Collection[str] = ()) -> Plan:
+    """What is left of `grid`, whose jobs are in the sweep folder `root` or not yet.
+
+    Args:
+        queued: folders of the jobs that wait or run on a cluster.
+    """
     there = {job.key: job for job in known(root)}
     found: dict[str, list[Job]] = {name: [] for name in _STATES}
     new = []
@@ -100,7 +111,8 @@ def plan(root: Path, grid: Iterable[Words]) -> Plan:
         if job is None:
             new.append(words)
         else:
-            found[_left_to_do(root / job.folder)].append(replace(job, overrides=words))
+            state = "queued" if job.folder in queued else _left_to_do(root / job.folder)
+            found[state].append(replace(job, overrides=words))
     return Plan(**{name: tuple(jobs) for name, jobs in found.items()}, new=tuple(new))
 
 
