@@ -105,7 +105,7 @@ def test_jobs_outlive_the_call_and_are_not_submitted_twice_and_a_failed_one_is_n
 
 @pytest.mark.slow
 def test_before_its_time_limit_a_job_saves_and_is_put_back_into_the_queue(sweeps, tmp_path):
-    words = ["seed=1,2", "num_train_frames=40000"]
+    words = ["seed=1,2", "num_train_frames=15000"]
     sweeps.unbroken(*words, "hydra.sweep.dir=whole")
     words += ["hydra.sweep.dir=sweep", "hydra.launcher.timeout_min=1"]
     words += ["hydra.launcher.signal_delay_s=40"]

@@ -56,9 +56,7 @@ def run(job: ClusterJob, flag: Any) -> str | None:
 
     Returns the signal that stopped it, after its snapshot.
     """
-    import ray
-
-    if (reason := ray.get(flag.get.remote())) is not None:  # while it waited for a machine
+    if (reason := flag.get.remote().future().result()) is not None:  # while it waited for its turn
         return reason
     ended = threading.Event()
     watch = threading.Thread(target=_obey, args=(flag, ended), daemon=True)
@@ -75,12 +73,12 @@ def _obey(flag: Any, ended: threading.Event) -> None:
     import ray
 
     while not ended.wait(_POLL_SECONDS):
-        try:
-            reason = ray.get(flag.get.remote())
+        try:  # `ray.get` would lend this task's cores to another one while it waits
+            reason = flag.get.remote().future().result()
         except ray.exceptions.RayError:
-            reason = "SIGTERM"
+            reason = "gone"
         if reason is not None and not ended.is_set():
-            os.kill(os.getpid(), signal.Signals[reason])
+            os.kill(os.getpid(), signal.SIGTERM)  # Ray's workers ignore SIGINT
             return
 
 
