@@ -2,8 +2,8 @@
 statistical precipice", NeurIPS 2021): interquartile mean, stratified bootstrap intervals,
 performance profile, probability of improvement.
 
-Their package rliable (1.2.0) would bring arch, pandas, statsmodels and seaborn for what is a page
-of NumPy here, and its resampling wants as many seeds for every task.
+Their package rliable (1.2.0) wants arch below 8, which cannot be imported with pandas 3, and as
+many seeds for every task. Here it is a page of NumPy that gives the same figures.
 
 Scores are success rates, a list per task with one number per run; tasks are the strata.
 """

@@ -28,14 +28,17 @@ def text(value: object) -> Html:
 
 
 def element(tag: str, *content: object, **attributes: str | bool | None) -> Html:
-    """`class_` and the like lose their underscore; those that are None or False are left out."""
+    """`class_` and the like lose their underscore; those that are None or False are left out.
+
+    Without content it is one that has no end, as `img`.
+    """
     given = "".join(
         f" {name.rstrip('_').replace('_', '-')}"
         + ("" if value is True else f'="{html.escape(str(value))}"')
         for name, value in attributes.items()
         if value is not None and value is not False
     )
-    return Html(f"<{tag}{given}>{''.join(map(text, content))}</{tag}>")
+    return Html(f"<{tag}{given}>" + (f"{''.join(map(text, content))}</{tag}>" if content else ""))
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:

@@ -1,13 +1,18 @@
 """The report's tables of what rewards pay and of how robust policies are."""
 
+import base64
 from collections.abc import Sequence
+from pathlib import Path
 
 from robobase.errors import UserError
+from robobase.reading import MIB, read_bytes
 from robobase.settings.tree import at
 from so101_robobase.evaluation.robustness_results import Result, read_results
 from so101_robobase.experiments.html import Cell, Html, element, join, table
 from so101_robobase.experiments.runs import Run
 from so101_robobase.experiments.words import between
+
+_MOST_PICTURES = 24  # of a quarter of a megabyte each
 
 
 def rewards(runs: Sequence[Run]) -> Html:
@@ -40,17 +45,20 @@ def rewards(runs: Sequence[Run]) -> Html:
 def robustness(runs: Sequence[Run]) -> Html:
     """The newest results of `evaluate --suite robustness` of each run, side by side."""
     suites: list[tuple[Run, list[Result]]] = []
+    pictures: list[Html] = []
     for run in runs:
         for file in sorted(run.folder.glob("robustness/*/robustness.json"), reverse=True):
             try:
                 suites.append((run, read_results(file)))
-                break
             except UserError:
                 continue
+            pictures += _picture(run, file.with_suffix(".png"))
+            break
     if not suites:
         return Html("")
     found = [{(one.factor, one.level): one for one in results} for _, results in suites]
     conditions = list(dict.fromkeys(key for one in found for key in one))
+    more = max(len(pictures) - _MOST_PICTURES, 0)
     rows = []
     for key in conditions:
         row: list[object] = [Cell(" ".join(key).strip(), "text")]
@@ -67,5 +75,22 @@ def robustness(runs: Sequence[Run]) -> Html:
             element("h2", "Robustness"),
             table(["what is other", *(run.name for run, _ in suites)], rows),
             element("p", "Success by condition; 95 % interval under the pointer.", class_="quiet"),
+            element("div", *pictures[:_MOST_PICTURES]) if pictures else Html(""),
+            element("p", f"{more} more such pictures lie in the run folders.")
+            if more
+            else Html(""),
         ]
     )
+
+
+def _picture(run: Run, path: Path) -> list[Html]:
+    """The suite's maps of a run, folded up; nothing where they cannot be read."""
+    try:
+        content = read_bytes(path, MIB, "picture")
+    except UserError:
+        return []
+    if not content.startswith(b"\x89PNG"):
+        return []
+    data = base64.b64encode(content).decode()
+    image = element("img", src=f"data:image/png;base64,{data}", alt=f"robustness of {run.name}")
+    return [element("details", element("summary", f"Maps of {run.name}"), element("figure", image))]

@@ -189,7 +189,11 @@ def test_what_a_run_did_on_fresh_seeds_and_in_the_suite_is_told(tmp_path, report
     for name, content in (("evaluation", {"summary": summary}), ("robustness", suite)):
         (run / name / "2026").mkdir(parents=True)
         (run / name / "2026" / f"{name}.json").write_text(json.dumps(content))
-    text = words(report(run)[0])
+    picture = run / "robustness" / "2026" / "robustness.png"
+    picture.write_bytes(b"\x89PNG")
+    page = report(run)[0]
+    text = words(page)
+    assert 'src="data:image/png;base64,iVBORw=="' in page
     assert "87.3 % (85.0–89.0) of 1,000" in text
     assert "cube mass 60 g 75%" in text
 
