@@ -22,6 +22,7 @@ ROOMS = {
     "perception": "networks that find class ids and disparity in pictures",
     "envs": "tasks as environments of Gymnasium and RoboBase",
     "robot": "rollouts: drivers, loop, safety, emulated servos",
+    "tools": "what one uses beside training: doctor",
     "benchmarks": "every published figure, one command each",
     "hydra_plugins": "shows Hydra the tasks and cfgs/, runs sweeps",
 }

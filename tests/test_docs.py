@@ -70,8 +70,26 @@ def test_files_that_are_named_exist(page):
 
 @pages
 def test_commands_and_their_options_exist(page):
+    assert unknown(commands(page, "so101_robobase")) == []
+
+
+def test_every_command_explains_itself_by_an_example_that_exists():
+    waiting, examples = [("so101_robobase", command_parser())], []
+    while waiting:
+        name, parser = waiting.pop()
+        nested = subcommands(parser)
+        waiting += [(f"{name} {word}", one) for word, one in nested.items()]
+        if not nested or parser.epilog:
+            assert str(parser.epilog).startswith(f"example: {name}"), name
+            examples.append(shlex.split(parser.epilog.removeprefix("example: ")))
+    assert len(examples) > 10
+    assert unknown(examples) == []
+
+
+def unknown(lines: list[list[str]]) -> list[str]:
+    """Commands and options in `lines` that there are not."""
     wrong = []
-    for words in commands(page, "so101_robobase"):
+    for words in lines:
         parser, rest = command_parser(), words[1:]
         while (nested := subcommands(parser)) and rest and re.fullmatch(r"[a-z_]+", rest[0]):
             if rest[0] not in nested:
@@ -81,7 +99,7 @@ def test_commands_and_their_options_exist(page):
         known = {option for action in parser._actions for option in action.option_strings}
         options = {word.split("=")[0] for word in rest if word.startswith("-") and len(word) > 1}
         wrong += [f"{' '.join(words)}: {option}" for option in options - known]
-    assert wrong == []
+    return wrong
 
 
 @pages

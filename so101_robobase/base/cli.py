@@ -30,6 +30,10 @@ COMMANDS = {  # name: (module, summary)
         "so101_robobase.experiments.report_command",
         "many runs on one page: tables, curves, statistics, videos",
     ),
+    "doctor": (
+        "so101_robobase.tools.doctor_command",
+        "look at this machine: what it has, what is amiss and what mends it",
+    ),
     "segmentation": (
         "so101_robobase.perception.segmentation_command",
         "make labelled pictures, train a segmentation model on them, and use it",
@@ -125,6 +129,7 @@ def _add_commands(
             _add_commands(command, "subcommand", module.SUBCOMMANDS, after)
         else:
             module.configure(command)
+            command.epilog = f"example: {module.EXAMPLE}"
             command.set_defaults(run=module.run)
 
 

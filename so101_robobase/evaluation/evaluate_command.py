@@ -6,6 +6,10 @@ from pathlib import Path
 from robobase.errors import UserError
 from so101_robobase.base.arguments import SNAPSHOT, Device, Input, Number, Seed, add_trust
 
+EXAMPLE = (
+    "so101_robobase evaluate runs/so101_lift/2026-11-30_20-00-00 --num_episodes 100 --num_videos 4"
+)
+
 DEFAULT_CAMERAS = ("topdown", "side", "front", "iso")
 # Far from eval_seed of training: by those episodes the best snapshot was chosen, so its success on
 # them is too high an estimate.

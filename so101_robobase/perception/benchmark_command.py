@@ -7,6 +7,9 @@ from robobase.errors import UserError
 from so101_robobase.base.arguments import NETWORK, add_device, add_frame_size, add_input, add_number
 
 
+EXAMPLE = "so101_robobase perception benchmark --segmentation policies/segmentation.pt"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add_input(parser, "--segmentation", NETWORK, metavar="CKPT")

@@ -12,6 +12,8 @@ from so101_robobase.base.arguments import (
     add_seed,
 )
 
+EXAMPLE = "so101_robobase segmentation dataset --num_images 2000 --size 320x240 --output data/train"
+
 CONTACT_SHEET = "contact_sheet.png"
 _SHOWN = 32  # pictures on the contact sheet
 

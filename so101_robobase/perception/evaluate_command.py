@@ -6,6 +6,9 @@ from pathlib import Path
 from so101_robobase.base.arguments import NETWORK, PICTURES, add_device, add_input
 
 
+EXAMPLE = "so101_robobase segmentation evaluate policies/segmentation.pt data/held_out"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add_input(parser, "checkpoint", NETWORK)

@@ -6,6 +6,12 @@ from pathlib import Path
 from so101_robobase.base.arguments import NETWORK, add_frame_size, add_input, add_number
 
 
+EXAMPLE = (
+    "so101_robobase perception export --segmentation policies/segmentation.pt "
+    "--output segmentation.onnx"
+)
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     network = parser.add_mutually_exclusive_group(required=True)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from so101_robobase.perception.segmentation.sources import Source
 
 
+EXAMPLE = "so101_robobase segmentation infer video.mp4 --checkpoint policies/segmentation.pt"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(

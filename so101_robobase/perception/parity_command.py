@@ -16,6 +16,11 @@ from so101_robobase.base.arguments import (
     add_seed,
 )
 
+EXAMPLE = (
+    "so101_robobase perception parity --segmentation policies/segmentation.pt "
+    "--depth simulated --output runs/parity"
+)
+
 NUM_IMAGES = 500
 SEED = 1_000_000  # of scenes that no dataset has seen whose seed is smaller
 WIDEN = 1.2

@@ -10,6 +10,11 @@ from so101_robobase.base.arguments import PICTURES, add_input, add_number
 if TYPE_CHECKING:
     from so101_robobase.perception.segmentation.training import Training
 
+EXAMPLE = (
+    "so101_robobase segmentation train --data data/train --test data/held_out "
+    "--output runs/segmentation/home"
+)
+
 _INTERRUPTED = 130  # exit code, as of the whole command line
 _SAVING = "what was learnt since the last save is about to be written"
 

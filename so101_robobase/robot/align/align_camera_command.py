@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from so101_robobase.robot.real.wrist_camera import RatedCamera
     from so101_robobase.sim.scene import Scene
 
+EXAMPLE = (
+    "so101_robobase robot align camera --port /dev/ttyACM0 --calibration "
+    "calibration.json --camera 0 --output my_arm.yaml --live"
+)
+
 LIVE_PNG = Path("live_overlay.png")
 
 

@@ -6,6 +6,10 @@ from pathlib import Path
 from so101_robobase.base.arguments import MOST_SEED, add_input, add_number, add_seed
 from so101_robobase.robot.emulator import hand_command
 
+EXAMPLE = (
+    "so101_robobase robot emulator --link /tmp/so101 --calibration_dir calibration --id emulated"
+)
+
 LINK = "/tmp/so101"
 
 

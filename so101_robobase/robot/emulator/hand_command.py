@@ -13,6 +13,8 @@ from so101_robobase.base.arguments import add_number
 if TYPE_CHECKING:
     import numpy as np
 
+EXAMPLE = "so101_robobase robot emulator hand --joint elbow_flex --by 20"
+
 _THERE = 3.0  # degrees, or of 0 to 100
 
 

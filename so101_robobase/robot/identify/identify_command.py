@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from so101_robobase.arm.alignment import Alignment
 
 
+EXAMPLE = (
+    "so101_robobase robot identify --port /dev/ttyACM0 --calibration "
+    "calibration.json --record excitations --output my_arm.yaml"
+)
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     what = "files or folders of .npz that `robot rollout` or --record wrote, or LeRobotDatasets"

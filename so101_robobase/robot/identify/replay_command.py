@@ -6,6 +6,9 @@ from pathlib import Path
 from so101_robobase.base.arguments import ALIGNMENT, add_input, add_number
 
 
+EXAMPLE = "so101_robobase robot replay data/lift --episode 3"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add_input(parser, "recording", "an .npz of `robot rollout`, or the folder of a LeRobotDataset")

@@ -7,6 +7,9 @@ from so101_robobase.base.arguments import ALIGNMENT, add_input
 from so101_robobase.robot.person.arm_arguments import add_calibration, add_camera, add_port
 
 
+EXAMPLE = "so101_robobase robot check --port /dev/ttyACM0 --calibration calibration.json --camera 0"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add_port(parser)

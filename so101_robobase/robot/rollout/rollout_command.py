@@ -26,6 +26,9 @@ from so101_robobase.robot.person.arm_arguments import (
 )
 
 
+EXAMPLE = "so101_robobase robot rollout policies/robust_snapshot.pt --robot sim --num_episodes 10"
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.epilog = (

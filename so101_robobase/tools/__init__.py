@@ -1,0 +1,1 @@
+"""What one uses beside training: a look at the machine."""
