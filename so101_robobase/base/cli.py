@@ -1,7 +1,7 @@
 """The `so101_robobase` command line: finds the command, runs it, turns errors into one line.
 
-Each command lives in a module of its own with two functions, `configure(parser)` and `run(args) ->
-exit code`, or with `SUBCOMMANDS` such as `COMMANDS` and perhaps a `DEFAULT` among them. Only the
+Each command lives in a module of its own with an `EXAMPLE` for `--help` and two functions,
+`configure(parser)` and `run(args) -> exit code`, or with `SUBCOMMANDS` such as `COMMANDS` and perhaps a `DEFAULT` among them. Only the
 module of the command that was typed is imported, and such a module imports torch, MuJoCo and the
 like inside `run`, so that `--help` answers at once.
 """
@@ -49,6 +49,7 @@ COMMANDS = {  # name: (module, summary)
 }
 USER_ERROR = 2  # exit code, as argparse's own
 INTERRUPTED = 130  # exit code, 128 + SIGINT as shells report it
+_EXAMPLE = "example: "
 _CANNOT_WRITE = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO
 }  # fmt: skip
@@ -120,7 +121,9 @@ def _add_commands(
     subparsers = parser.add_subparsers(dest=dest, metavar="command", required=True)
     typed = next((word for word in argv or () if not word.startswith("-")), None)
     for name, (module_name, summary) in commands.items():
-        command = subparsers.add_parser(name, help=summary, description=_sentence(summary))
+        command = subparsers.add_parser(
+            name, help=summary, description=_sentence(summary), formatter_class=_Formatter
+        )
         if argv is not None and name != typed:
             continue
         module = importlib.import_module(module_name)
@@ -129,8 +132,15 @@ def _add_commands(
             _add_commands(command, "subcommand", module.SUBCOMMANDS, after)
         else:
             module.configure(command)
-            command.epilog = f"example: {module.EXAMPLE}"
+            command.epilog = _EXAMPLE + module.EXAMPLE
             command.set_defaults(run=module.run)
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Leaves an example in one line, so that it can be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(_EXAMPLE) else super()._fill_text(text, width, indent)
 
 
 def _sentence(summary: str) -> str:

@@ -9,7 +9,7 @@ from so101_robobase.base.arguments import add_input
 if TYPE_CHECKING:
     from so101_robobase.experiments.runs import Run
 
-EXAMPLE = "so101_robobase runs runs/so101_lift"
+EXAMPLE = "so101_robobase runs list runs/so101_lift"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from robobase.errors import UserError
 from so101_robobase.base.arguments import NETWORK, add_device, add_frame_size, add_input, add_number
 
-
 EXAMPLE = "so101_robobase perception benchmark --segmentation policies/segmentation.pt"
 
 

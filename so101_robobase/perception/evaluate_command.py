@@ -5,7 +5,6 @@ from pathlib import Path
 
 from so101_robobase.base.arguments import NETWORK, PICTURES, add_device, add_input
 
-
 EXAMPLE = "so101_robobase segmentation evaluate policies/segmentation.pt data/held_out"
 
 

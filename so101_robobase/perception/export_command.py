@@ -5,7 +5,6 @@ from pathlib import Path
 
 from so101_robobase.base.arguments import NETWORK, add_frame_size, add_input, add_number
 
-
 EXAMPLE = (
     "so101_robobase perception export --segmentation policies/segmentation.pt "
     "--output segmentation.onnx"

@@ -1,6 +1,8 @@
-"""What this machine is for us: each part looked at, and what to do where something is amiss."""
+"""What this machine is for us: each part looked at, and what to do where something is amiss.
 
-import importlib.metadata
+Only the standard library is imported at the top: it runs where torch, MuJoCo or OpenGL do not.
+"""
+
 import os
 import platform
 import shutil
@@ -9,26 +11,20 @@ import time
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import torch
-from packaging.requirements import InvalidRequirement, Requirement
-
-from robobase import compute
 from robobase.errors import one_line
 from robobase.memory import GIB, available_memory
-from so101_robobase.base.extras import install
-from so101_robobase.sim.gl_context import GLUnavailableError
-from so101_robobase.sim.renderer import Renderer, make_renderer
-from so101_robobase.sim.scene import build_scene
 
-_PROJECT = "so101-robobase"
+if TYPE_CHECKING:
+    from so101_robobase.sim.renderer import Renderer
+
 _SIZE, _BATCH = 84, 16  # pixels, and pictures at once, as in training
 _SECONDS = 0.5  # of rendering
 _REPLAY = 1.4 * GIB  # bytes, of 100,000 policy steps of seg_depth
 _RUN = 0.2 * GIB  # bytes of a run folder, without the replay buffer that a stopped run leaves
 _SHARED = GIB // 16  # bytes; what Docker gives
+_REINSTALL = "pip install -c constraints.txt -e . in the checkout, once more"
 
 
 class State(Enum):
@@ -50,12 +46,14 @@ class Finding(NamedTuple):
 
 def examine() -> Iterator[Finding]:
     """Every part in turn; one that cannot be looked at says why, and stops no other."""
-    for look in _LOOKS:
+    for part, look in _LOOKS.items():
         try:
             yield from look()
+        except ImportError as error:
+            yield Finding(part, f"does not load: {one_line(str(error))}", State.BAD, _REINSTALL)
         except Exception as error:
-            name = look.__name__.removeprefix("_").replace("_", " ")
-            yield Finding(name, f"cannot be looked at: {one_line(str(error))}", State.HINT)
+            text = f"cannot be looked at: {one_line(str(error))}"
+            yield Finding(part, text, State.HINT, "tell us what this line says")
 
 
 def _system() -> Iterator[Finding]:
@@ -67,12 +65,17 @@ def _system() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
-    cores, there = compute.available_cores(), os.cpu_count() or 1
-    text = f"{cores} of {there} cores, torch takes {torch.get_num_threads()} threads"
+    there = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else there
+    busy = os.getloadavg()[0]
+    text = f"{cores} of {there} cores, {busy:.1f} of them busy in the last minute"
     quota = _quota()
     if quota is not None and quota < cores:
         mend = f"this container may use {quota:g} cores: num_threads={max(1, int(quota))}"
         yield Finding("processor", f"{text}, limited to {quota:g}", State.HINT, mend)
+    elif busy > max(1, cores / 2):
+        mend = "others compute here too: wait for them, or expect longer times than README's"
+        yield Finding("processor", text, State.HINT, mend)
     else:
         yield Finding("processor", text)
 
@@ -96,9 +99,13 @@ def _memory() -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    free = shutil.disk_usage(Path.cwd()).free
-    text = f"{free / GIB:.1f} GB free in {Path.cwd()}"
-    if free < _RUN:
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free
+    text = f"{free / GIB:.1f} GB free in {here}"
+    if not os.access(here, os.W_OK):
+        mend = "go to a folder of yours, or name one for runs: hydra.run.dir=FOLDER"
+        yield Finding("disk", f"{text}, where you may not write", State.HINT, mend)
+    elif free < _RUN:
         mend = "a run takes 200 MB: free some, or hydra.run.dir=ELSEWHERE"
         yield Finding("disk", text, State.BAD, mend)
     elif free < 5 * _REPLAY:
@@ -106,26 +113,41 @@ def _disk() -> Iterator[Finding]:
         yield Finding("disk", text, State.HINT, mend)
     else:
         yield Finding("disk", text)
+
+
+def _shared_memory() -> Iterator[Finding]:
     shared = Path("/dev/shm")
     if shared.is_dir():
-        size = shutil.disk_usage(shared).total
-        enough = size > _SHARED
+        free = shutil.disk_usage(shared).free
+        enough = free > _SHARED
         mend = "" if enough else "workers of data loaders need more: docker run --shm-size=1g"
-        yield Finding("shared memory", f"{size / GIB:.1f} GB in {shared}", _ok(enough), mend)
+        yield Finding("shared memory", f"{free / GIB:.1f} GB free in {shared}", _ok(enough), mend)
 
 
-def _accelerator() -> Iterator[Finding]:
+def _device() -> Iterator[Finding]:
+    import torch
+
+    from robobase import compute
+
     device = compute.pick_device(1)
-    text = compute.describe(device, torch.get_num_threads())
+    text = f"{compute.describe(device, torch.get_num_threads())}, torch {torch.__version__}"
     if device.type == "cpu" and Path("/dev/nvidia0").exists():
         mend = "there is an NVIDIA GPU that torch cannot use: install a CUDA build of torch"
-        yield Finding("device", f"{text}, torch {torch.__version__}", State.HINT, mend)
+        yield Finding("device", text, State.HINT, mend)
     else:
-        fast = "" if device.type != "cpu" or compute.has_fast_bfloat16(device) else ", no bfloat16"
-        yield Finding("device", f"{text}, torch {torch.__version__}{fast}")
+        yield Finding("device", text)
 
 
 def _pictures() -> Iterator[Finding]:
+    try:
+        import mujoco  # noqa: F401
+    except RuntimeError as error:  # a backend that it does not know
+        yield Finding("OpenGL", str(error), State.BAD, "unset MUJOCO_GL, or set it to egl")
+        return
+    from so101_robobase.sim.gl_context import GLUnavailableError
+    from so101_robobase.sim.renderer import make_renderer
+    from so101_robobase.sim.scene import build_scene
+
     scene = build_scene()
     try:
         renderer = make_renderer("gl", scene, _SIZE, _SIZE)
@@ -138,8 +160,10 @@ def _pictures() -> Iterator[Finding]:
     yield Finding("rays, in place of it", f"{_frames_per_second(rays):,.0f} pictures a second")
 
 
-def _frames_per_second(renderer: Renderer) -> float:
+def _frames_per_second(renderer: "Renderer") -> float:
     """Of class ids and depth, with the arm above the cube."""
+    import numpy as np
+
     qpos = np.tile([0, -0.2, 0.4, 1.2, 1.5, 0.8, 0.25, 0, 0.015, 1, 0, 0, 0], (_BATCH, 1))
     try:
         renderer.render(qpos)
@@ -153,91 +177,51 @@ def _frames_per_second(renderer: Renderer) -> float:
 
 
 def _packages() -> Iterator[Finding]:
+    from so101_robobase.base.extras import install
+    from so101_robobase.tools.packages import clashes, extras, ours
+
     found = list(clashes())
-    for text in found:
-        yield Finding("packages", text, State.BAD, "pip install -c constraints.txt -e . once more")
+    for text, mend in found:
+        yield Finding("packages", text, State.BAD, mend or _REINSTALL)
     if not found:
-        yield Finding("packages", f"{len(_ours())} that belong together")
-    twice = [name for name in ("opencv-python", "opencv-python-headless") if _version(name)]
-    if len(twice) > 1:
-        mend = "both bring the module cv2: pip uninstall opencv-python"
-        yield Finding("packages", " and ".join(twice), State.HINT, mend)
-    for extra, package in (("perception", "torchvision"), ("robot", "lerobot")):
-        version = _version(package)
-        text = f"{package} {version}" if version else f"not installed; {install(extra)}"
-        yield Finding(f"extra {extra}", text)
-
-
-def clashes() -> Iterator[str]:
-    """`A 1.0 wants B<2, there is B 2.1`, of what this project brings along."""
-    for name in _ours():
-        for requirement in _requirements(name):
-            there = _version(requirement.name)
-            if there is not None and not requirement.specifier.contains(there, prereleases=True):
-                wanted = f"{requirement.name}{requirement.specifier}"
-                who = name if name == _PROJECT else f"{name} {_version(name)}"
-                yield f"{who} wants {wanted}, there is {requirement.name} {there}"
-
-
-def _ours() -> set[str]:
-    """Installed packages that this project, its extras included, leads to."""
-    found: set[str] = set()
-    waiting = [_PROJECT]
-    while waiting:
-        name = waiting.pop()
-        if name not in found and _version(name):
-            found.add(name)
-            waiting += [requirement.name.lower() for requirement in _requirements(name)]
-    return found
-
-
-def _requirements(name: str) -> Iterator[Requirement]:
-    """What a package asks for here; for this project with the extras that are installed."""
-    extras = ("", "perception", "robot") if name == _PROJECT else ("",)
-    for line in importlib.metadata.requires(name) or ():
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if requirement.marker is None or any(
-            requirement.marker.evaluate({"extra": extra}) for extra in extras
-        ):
-            yield requirement
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        yield Finding("packages", f"{len(ours())} that belong together")
+    there, missing = extras()
+    text = f"{', '.join(there) or 'none'}; not installed: {', '.join(missing) or 'none'}"
+    yield Finding("extras", text, mend=install(missing[0]) if missing else "")
 
 
 def _robot() -> Iterator[Finding]:
-    ports = sorted(str(port) for kind in ("ttyACM*", "ttyUSB*") for port in Path("/dev").glob(kind))
+    ports = [port for kind in ("ttyACM*", "ttyUSB*") for port in sorted(Path("/dev").glob(kind))]
+    for port in ports:
+        yield _usable("arm", port, f"so101_robobase robot check --port {port} looks closer")
     if not ports:
         yield Finding("arm", "no serial port; plug its USB cable in to use one")
-    for port in ports:
-        if os.access(port, os.R_OK | os.W_OK):
-            yield Finding("arm", f"{port}; so101_robobase robot check --port {port} looks closer")
-        else:
-            group = Path(port).group()
-            mend = f"sudo usermod -aG {group} $USER, then log in again"
-            yield Finding("arm", f"{port}, which you may not use", State.HINT, mend)
-    cameras = sorted(str(camera) for camera in Path("/dev").glob("video*"))
-    yield Finding("cameras", ", ".join(cameras) or "none")
+    cameras = sorted(Path("/dev").glob("video*"))
+    for camera in cameras:
+        yield _usable("camera", camera)
+    if not cameras:
+        yield Finding("camera", "none")
+
+
+def _usable(part: str, path: Path, hint: str = "") -> Finding:
+    if os.access(path, os.R_OK | os.W_OK):
+        return Finding(part, f"{path}; {hint}" if hint else str(path))
+    mend = f"sudo usermod -aG {path.group()} $USER, then log in again"
+    return Finding(part, f"{path}, which you may not use", State.HINT, mend)
 
 
 def _ok(good: bool) -> State:
     return State.OK if good else State.HINT
 
 
-_LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    _system,
-    _processor,
-    _memory,
-    _disk,
-    _accelerator,
-    _pictures,
-    _packages,
-    _robot,
-)
+_LOOKS: dict[str, Callable[[], Iterator[Finding]]] = {
+    "system": _system,
+    "processor": _processor,
+    "memory": _memory,
+    "disk": _disk,
+    "shared memory": _shared_memory,
+    "device": _device,
+    "pictures": _pictures,
+    "packages": _packages,
+    "arm and camera": _robot,
+}

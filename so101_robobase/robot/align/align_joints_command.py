@@ -7,7 +7,6 @@ from robobase.errors import UserError
 from so101_robobase.base.arguments import add_input
 from so101_robobase.robot.person.arm_arguments import add_arm
 
-
 EXAMPLE = (
     "so101_robobase robot align joints --port /dev/ttyACM0 --calibration "
     "calibration.json --output my_arm.yaml"

@@ -20,10 +20,11 @@ _THERE = 3.0  # degrees, or of 0 to 100
 
 def configure(parser: argparse.ArgumentParser, link: str) -> None:
     """Adds the command's arguments; `link` is where emulators are by default."""
-    parser.epilog = (
-        "It holds the whole arm until torque comes on or --release. Degrees are the servos' own; "
-        "the gripper's 0 to 100 are closed to open."
+    parser.description = (
+        f"{parser.description} It holds the whole arm until torque comes on or --release. Degrees "
+        "are the servos' own; the gripper's 0 to 100 are closed to open."
     )
+    parser.epilog = f"example: {EXAMPLE}"
     parser.add_argument(
         "--link", type=Path, default=Path(link), help="of the emulator (default: %(default)s)"
     )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from so101_robobase.base.arguments import ALIGNMENT, add_input, add_number
 
-
 EXAMPLE = "so101_robobase robot replay data/lift --episode 3"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from so101_robobase.base.arguments import ALIGNMENT, add_input
 from so101_robobase.robot.person.arm_arguments import add_calibration, add_camera, add_port
 
-
 EXAMPLE = "so101_robobase robot check --port /dev/ttyACM0 --calibration calibration.json --camera 0"
 
 

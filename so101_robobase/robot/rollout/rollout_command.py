@@ -25,15 +25,15 @@ from so101_robobase.robot.person.arm_arguments import (
     add_on_stop,
 )
 
-
 EXAMPLE = "so101_robobase robot rollout policies/robust_snapshot.pt --robot sim --num_episodes 10"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.epilog = (
-        "Exit code: 0 after all episodes or q; 1 cut short by a fault or Esc, or not all of it was "
-        "recorded; 130 Ctrl-C; 2 not begun, nothing has moved. With an arm: docs/robot.md."
+    parser.description = (
+        f"{parser.description} Exit code: 0 after all episodes or q; 1 cut short by a fault or "
+        "Esc, or not all of it was recorded; 130 Ctrl-C; 2 not begun, nothing has moved. With an "
+        "arm: docs/robot.md."
     )
     add_input(parser, "snapshot", SNAPSHOT, f"{SNAPSHOT}, whose latest is meant")
     parser.add_argument(
