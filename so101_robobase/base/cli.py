@@ -1,9 +1,9 @@
 """The `so101_robobase` command line: finds the command, runs it, turns errors into one line.
 
 Each command lives in a module of its own with an `EXAMPLE` for `--help` and two functions,
-`configure(parser)` and `run(args) -> exit code`, or with `SUBCOMMANDS` such as `COMMANDS` and perhaps a `DEFAULT` among them. Only the
-module of the command that was typed is imported, and such a module imports torch, MuJoCo and the
-like inside `run`, so that `--help` answers at once.
+`configure(parser)` and `run(args) -> exit code`, or with `SUBCOMMANDS` such as `COMMANDS` and
+perhaps a `DEFAULT` among them. Only the module of the command that was typed is imported, and such
+a module imports torch, MuJoCo and the like inside `run`, so that `--help` answers at once.
 """
 
 import argparse
