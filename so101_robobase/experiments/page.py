@@ -202,12 +202,15 @@ def _machines(runs: Sequence[Run]) -> Html:
 
 
 def _remarks(runs: Sequence[Run]) -> Html:
-    lines = [
-        element("li", f"{run.name}: {word}")
-        for run in runs
-        for word in (*([run.record.reason] if run.record.reason else []), *run.remarks)
-    ]
+    lines = [element("li", f"{run.name}: {word}") for run in runs for word in _remarks_of(run)]
     return join([element("h2", "Remarks"), element("ul", *lines)]) if lines else Html("")
+
+
+def _remarks_of(run: Run) -> list[str]:
+    """Why it stopped, unless its remarks say so, and those."""
+    reason = run.record.reason
+    told = reason is None or any(reason in remark for remark in run.remarks)
+    return [*([] if told else [str(reason)]), *run.remarks]
 
 
 def _numbers(grouped: Mapping[str, Sequence[Run]]) -> dict[int, int]:

@@ -14,7 +14,7 @@ from robobase.errors import UserError, one_line
 from robobase.reading import read_csv, read_yaml
 from robobase.run_record import RunRecord, Status
 from robobase.settings.tree import at
-from robobase.sweep_jobs import naturally
+from robobase.sweep_jobs import indexed, naturally
 
 EVALUATIONS = "eval.csv"
 _COLUMNS = {  # least and greatest value
@@ -202,7 +202,9 @@ def read_run(folder: Path) -> Run:
     try:
         columns = _evaluations(folder)
     except UserError as error:
-        remarks.append(one_line(error))
+        record = run_record.read(folder)
+        failed = record.status is Status.FAILED
+        remarks.append(f"'{folder}' failed: {record.reason}" if failed else one_line(error))
     try:
         overrides = _overrides(folder)
     except UserError as error:
@@ -292,12 +294,18 @@ def _evaluations(folder: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def _overrides(folder: Path) -> dict[str, str]:
-    """What the run was given on its command line; nothing where that is not known."""
+    """What the run was given on its command line; nothing where that is not known.
+
+    Of a job that failed before it had a config its sweep knows.
+    """
     file = folder / _OVERRIDES
     if not file.is_file():
-        return {}
+        return _pairs(indexed(folder.parent).get(folder.name, ()))
     words = read_yaml(file, what="overrides", remedy="remove the file")
     if not isinstance(words, list | None) or not all(isinstance(w, str) for w in words or ()):
         raise UserError(f"overrides {file} is no list of key=value; remove the file")
-    pairs = [word.lstrip("+").split("=", 1) for word in words or () if "=" in word]
-    return dict(pairs)
+    return _pairs(words or ())
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    return dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)

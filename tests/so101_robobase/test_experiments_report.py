@@ -84,6 +84,17 @@ def test_unfinished_and_failed_runs_are_among_the_others(tmp_path, report):
     assert err.count("\n") == 1  # the one without evaluations
 
 
+def test_a_job_that_failed_before_it_had_a_config_keeps_its_setting(tmp_path, report):
+    sweep = make_sweep(tmp_path / "sweep")
+    (sweep / "4").mkdir()
+    (sweep / "4" / "error.txt").write_text("batch_size=0 is not allowed\n")
+    (sweep / "jobs.csv").write_text("folder,overrides\n4,env.reward_version=v20 seed=1\n")
+    page, _, err = report(sweep)
+    assert "v20 sweep/4 1 – – – – – failed" in words(page)
+    assert err == f"'{sweep}/4' failed: batch_size=0 is not allowed\n"
+    assert words(page).count("batch_size=0") == 1
+
+
 def test_a_run_without_evaluations_makes_a_page_without_curves(tmp_path, report):
     make_run(tmp_path / "run", (), "stopped", None)
     page, _, err = report(tmp_path / "run")

@@ -130,7 +130,7 @@ def known(root: Path) -> list[Job]:
 
     Those that wait for their turn, without a folder yet, are among them.
     """
-    listed = _listed(root)
+    listed = indexed(root)
     folders = {str(file.parents[1].relative_to(root)) for file in root.rglob(str(_OVERRIDES))}
     jobs: dict[Words, Job] = {}
     for name in sorted({*folders, *listed}, key=naturally):
@@ -181,7 +181,7 @@ def _resumes(word: str, folder: Path) -> bool:
 
 def next_numbers(root: Path) -> Iterable[int]:
     """The numbers beyond those of the folders in `root` and of its index."""
-    names = [*_listed(root), *(os.listdir(root) if root.is_dir() else ())]
+    names = [*indexed(root), *(os.listdir(root) if root.is_dir() else ())]
     numbers = [int(name) for name in names if name.isascii() and name.isdigit()]
     return itertools.count(max(numbers, default=-1) + 1)
 
@@ -205,7 +205,7 @@ def begin_anew(folder: Path) -> None:
 
 def write_index(root: Path, jobs: Sequence[Job] = ()) -> None:
     """Write `jobs.csv`: `jobs`, and those that it or the folder has already, as they are now."""
-    rows = {name: Job(name, words) for name, words in _listed(root).items()}
+    rows = {name: Job(name, words) for name, words in indexed(root).items()}
     rows |= {job.folder: job for job in known(root)}
     rows |= {job.folder: job for job in jobs}
     if not rows:
@@ -249,7 +249,7 @@ def best_success(folder: Path) -> float | None:
         return None
 
 
-def _listed(root: Path) -> Mapping[str, Words]:
+def indexed(root: Path) -> Mapping[str, Words]:
     """Folders and overrides of `jobs.csv`; whatever is no row of it is left out."""
     if not (root / INDEX).is_file():
         return {}
