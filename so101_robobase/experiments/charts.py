@@ -32,6 +32,9 @@ _LEVELS: NDArray[np.float64] = np.linspace(0, 1, 101, dtype=np.float64)
 Band = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
+STEPS = "env steps"
+
+
 @dataclass(frozen=True)
 class Quantity:
     """What is drawn over what: of each run an array per evaluation."""
@@ -44,9 +47,9 @@ class Quantity:
 
 
 CURVES = (
-    Quantity("success", "env steps", lambda run: run.env_steps, lambda run: run.episode_success),
+    Quantity("success", STEPS, lambda run: run.env_steps, lambda run: run.episode_success),
     Quantity("success", "minutes", lambda run: run.total_time / 60, lambda r: r.episode_success),
-    Quantity("return", "env steps", lambda run: run.env_steps, lambda r: r.episode_reward, False),
+    Quantity("return", STEPS, lambda run: run.env_steps, lambda r: r.episode_reward, False),
 )
 
 
@@ -144,7 +147,8 @@ def _figure(what: Quantity) -> tuple[Figure, Axes]:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     else:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if what.x_label == STEPS:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(what.x_label, color=_INK)
     _dress(axes, what.title)
     return figure, axes
