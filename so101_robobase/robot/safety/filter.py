@@ -228,11 +228,14 @@ class SafetyFilter:
             if not fits(start):
                 # The arm was pushed, and giving way joint by joint leads to where nothing may go.
                 resting = np.clip(here, *self._joint_limits())
-                raised = self._raised(resting, here)
-                for pose in (resting, raised):
-                    if fits(pose):
-                        return furthest(pose, start, fits)
-                return min((wanted, start, raised), key=self.violation)
+                if fits(resting):
+                    return furthest(resting, start, fits)
+                raised = []
+                for pose in (resting, start, wanted):
+                    raised.append(self._raised(pose, here))
+                    if fits(raised[-1]):
+                        return furthest(raised[-1], start, fits)
+                return min(raised, key=self.violation)
             now = self.clearance(start)
         height = float(now.clearance)
         drop = self.limits.max_descent + _FALL * max(0.0, height - ground)
@@ -242,10 +245,19 @@ class SafetyFilter:
         return furthest_arm_first(start, wanted, fits)
 
     def _raised(self, pose: Array, here: Array) -> Array:
-        """`pose` with joints turned by up to their lead over `here` to where it violates less."""
-        nudges = 1e-3 * np.eye(NUM_JOINTS)
-        slope = [self.violation(pose + by) - self.violation(pose - by) for by in nudges]
-        return self._led(pose - self._lead * np.sign(slope), here)
+        """`pose` with one joint after the other turned within its lead, as long as that helps."""
+        turns = [self._led(here + share * self._lead, here) for share in (-1, 1)]
+        while self.violation(pose) > 0:
+            turned = [
+                np.where(np.arange(NUM_JOINTS) == joint, to, pose)
+                for to in turns
+                for joint in range(NUM_JOINTS)
+            ]
+            best = min(turned, key=self.violation)
+            if self.violation(best) >= self.violation(pose):
+                break
+            pose = best
+        return pose
 
     def _judge(
         self, floor: float, allowed: float, notes: list[Intervention]

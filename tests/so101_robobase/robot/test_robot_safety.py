@@ -322,6 +322,23 @@ class Following:
         return self.pose
 
 
+@pytest.mark.parametrize(
+    ("command", "pushed"),
+    [
+        ((0, 0.15, 0.25, 1.17, 1.571, 0.8), (0.125, 0.45, 0.55, 1.47, 1.571, 0.8)),
+        ((-0.108, 0.311, 0.451, 1.566, 1.452, 1), (0.142, 0.611, 0.451, 1.566, 1.732, 0.999)),
+        ((-0.08, 0.15, 0.25, 1.28, 1.571, 0.8), (-0.25, 0.275, 0.625, 1.45, 1.571, 0.8)),
+        ((-0.034, 0.094, 0.408, 1.311, 1.652, 0.831), (0.005, 0.17, 0.779, 1.42, 1.496, 0.614)),
+    ],
+)
+def test_an_arm_that_is_pushed_towards_the_table_is_told_to_rise(make, command, pushed):
+    safety = make(command)
+    assert safety.violation(pushed) > 0
+    told = safety.filter(command, pushed).command
+    assert safety.violation(told) == 0
+    assert (np.abs(told - pushed) <= np.array(safety.limits.max_lead) + 1e-9).all()
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_every_command_keeps_every_limit(make, clearance, data):
