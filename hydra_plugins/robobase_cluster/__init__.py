@@ -83,7 +83,7 @@ class SlurmLauncher(ProcessLauncher):
     ) -> None:
         from robobase import slurm
 
-        slurm.require()
+        slurm.require(self._settings)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def queued(self, root: Path) -> frozenset[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tiny_task import CONFIG_DIR
 
-SECONDS = 300
+SECONDS = 400
 SETTINGS = ["env=tiny", "num_gpus=0", "num_threads=1", "eval_every_steps=500"]
 CLOCKS = ("time", "per_second")
 

@@ -74,6 +74,14 @@ def test_a_machine_without_slurm_is_one_line(refused, monkeypatch, tmp_path):
     assert "needs sbatch, squeue, scontrol, which this machine does not have" in err
 
 
+def test_a_time_limit_that_leaves_no_time_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", sys)
+    monkeypatch.setattr(slurm, "_PROGRAMS", ())
+    slurm.require({"timeout_min": 3, "signal_delay_s": 120})
+    with pytest.raises(UserError, match="timeout_min=2 with signal_delay_s=120: a job would be wa"):
+        slurm.require({"timeout_min": 2, "signal_delay_s": 120})
+
+
 @pytest.mark.parametrize(
     "words",
     [

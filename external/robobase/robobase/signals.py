@@ -13,6 +13,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, Self
 
@@ -101,12 +102,25 @@ def end_with_parent() -> None:
         return
     os.environ[PARENT] = "watched"  # once, and not by processes of this one
     os.set_inheritable(int(fd), False)
+    _shield_resource_tracker()
 
     def watch() -> None:
         os.read(int(fd), 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _shield_resource_tracker() -> None:
+    """Start the process that cleans up for multiprocessing with the signals of the table blocked.
+
+    A scheduler signals all processes of a job, and that one would die of it before the run is done.
+    """
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 class StopRequest:

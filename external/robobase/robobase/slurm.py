@@ -32,6 +32,7 @@ _ENDED = {
     "REVOKED", "TIMEOUT",
 }  # fmt: skip
 _WARNINGS = ("SIGUSR1", "SIGUSR2")  # before a time limit, or by `scancel --signal`
+_LOOK_SECONDS = 30  # between Slurm's looks at time limits: it warns so much too early
 _TELL_SECONDS = 30.0
 _PATIENCE_SECONDS = 600.0  # with a Slurm that does not answer
 
@@ -49,8 +50,8 @@ class Entry:
         return self.state not in _ENDED
 
 
-def require() -> None:
-    """Raises UserError where no job can be submitted."""
+def require(settings: Mapping[str, Any]) -> None:
+    """Raises UserError where no job can be submitted, or none could do anything."""
     try:
         import submitit  # noqa: F401
     except ModuleNotFoundError:
@@ -63,6 +64,12 @@ def require() -> None:
         raise UserError(
             f"{LAUNCHER} needs {', '.join(absent)}, which this machine does not have: call it on "
             "a login node of the cluster"
+        )
+    minutes, delay = settings["timeout_min"], settings["signal_delay_s"]
+    if 60 * minutes <= delay + _LOOK_SECONDS:
+        raise UserError(
+            f"hydra.launcher.timeout_min={minutes} with signal_delay_s={delay}: a job would be "
+            "warned of its time limit as soon as it begins; give more minutes or fewer seconds"
         )
 
 
