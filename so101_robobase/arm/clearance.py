@@ -1,6 +1,7 @@
 """How low the arm reaches: the lowest point of its moving links above the table, and its TCP."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import mujoco
@@ -41,7 +42,7 @@ class Clearance:
         self._num_joints = arm.num_joints
         self._tcp = self._model.site(arm.tcp_site).id
         self._links = [
-            (body, _extreme_points(vertices, _directions(NUM_DIRECTIONS)))
+            (body, _extreme_points(vertices.tobytes()))
             for body, vertices in link_vertices(self._model).items()
         ]
 
@@ -99,7 +100,7 @@ def link_vertices(model: mujoco.MjModel) -> dict[int, Array]:
     """Body id -> all vertices (K, 3) of its geoms in the body's frame, m.
 
     Of every body that the arm's second or a later joint moves; visual and collision geoms alike.
-    Primitives stand as the corners of their bounding boxes.
+    Primitives stand as the corners of their bounding boxes. A point may be there twice.
     """
     shoulder = int(model.jnt_bodyid[0])
     vertices: dict[int, list[Array]] = {}
@@ -107,7 +108,7 @@ def link_vertices(model: mujoco.MjModel) -> dict[int, Array]:
         body = int(model.geom_bodyid[geom])
         if body != shoulder and _descends(model, body, shoulder):
             vertices.setdefault(body, []).append(geom_vertices(model, geom))
-    return {body: np.unique(np.concatenate(parts), axis=0) for body, parts in vertices.items()}
+    return {body: np.concatenate(parts) for body, parts in vertices.items()}
 
 
 def _descends(model: mujoco.MjModel, body: int, ancestor: int) -> bool:
@@ -138,9 +139,14 @@ def _directions(number: int) -> Array:
     return np.stack([radius * np.cos(turn), radius * np.sin(turn), height], axis=1)
 
 
-def _extreme_points(vertices: Array, directions: Array) -> Array:
-    """Those of `vertices` (K, 3) that reach furthest in one of `directions`, each once."""
+@lru_cache(maxsize=32)  # most of a second for an arm, and every arm has the same few links
+def _extreme_points(vertices: bytes) -> Array:
+    """Those of `vertices`, float64 (K, 3), that reach furthest in one direction, each once."""
+    points = np.unique(np.frombuffer(vertices).reshape(-1, 3), axis=0)
+    directions = _directions(NUM_DIRECTIONS)
     furthest = np.zeros(len(directions), np.int64)
     for part in np.array_split(np.arange(len(directions)), 10):  # tens of MB at a time
-        furthest[part] = (vertices @ directions[part].T).argmax(axis=0)
-    return np.ascontiguousarray(vertices[np.unique(furthest)])
+        furthest[part] = (points @ directions[part].T).argmax(axis=0)
+    extreme = np.ascontiguousarray(points[np.unique(furthest)])
+    extreme.flags.writeable = False
+    return extreme

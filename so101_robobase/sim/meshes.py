@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import fast_simplification
@@ -29,7 +30,8 @@ def reduce_meshes(spec: mujoco.MjSpec, fine: Collection[str]) -> None:
     """
     folder = Path(spec.modelfiledir) / spec.meshdir
     for mesh in spec.meshes:
-        vertices, faces = _reduce(folder / mesh.file, FINE if mesh.name in fine else COARSE)
+        path, detail = folder / mesh.file, FINE if mesh.name in fine else COARSE
+        vertices, faces = _reduce(path, detail, path.stat().st_mtime_ns)
         mesh.file = ""
         mesh.uservert = vertices.ravel()
         mesh.userface = faces.ravel()
@@ -37,8 +39,12 @@ def reduce_meshes(spec: mujoco.MjSpec, fine: Collection[str]) -> None:
         mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
 
 
-def _reduce(path: Path, detail: Detail) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) float32 metres and faces (F, 3) int32 of the reduced mesh."""
+@lru_cache(maxsize=64)  # scenes differ in many things, hardly ever in the arm's meshes
+def _reduce(path: Path, detail: Detail, changed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) float32 metres and faces (F, 3) int32 of the reduced mesh.
+
+    `changed`: when the file was, so that a new one of the same name is read.
+    """
     import trimesh  # takes seconds: not where a wrong setting is all there is to report
 
     mesh = trimesh.load_mesh(path)  # merges the repeated vertices of an STL file
