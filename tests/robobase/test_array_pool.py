@@ -21,7 +21,7 @@ def test_memory_is_used_again_only_when_nothing_refers_to_it():
     second = pool.empty((4, 5), FLOAT)
     assert address(second) != where
     del first
-    gc.collect()
+    gc.collect(0)
     assert address(pool.empty((10, 2), FLOAT)) == where
 
 
@@ -40,11 +40,11 @@ def test_any_view_or_tensor_keeps_the_memory(keep):
     array = pool.empty((4, 5), FLOAT)
     where, kept = address(array), keep(array)
     del array
-    gc.collect()
+    gc.collect(0)
     others = [pool.empty((4, 5), FLOAT) for _ in range(5)]
     assert where not in {address(other) for other in others}
     del kept
-    gc.collect()
+    gc.collect(0)
     assert address(pool.empty((4, 5), FLOAT)) == where
 
 

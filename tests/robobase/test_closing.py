@@ -9,7 +9,7 @@ from robobase.evaluator import Evaluator
 from robobase.snapshot import read
 from robobase.workspace import Workspace
 
-SHORT = ("num_train_frames=400", "eval_every_steps=200", "num_eval_episodes=2", "num_gpus=0")
+SHORT = ("num_train_frames=240", "eval_every_steps=120", "num_eval_episodes=2", "num_gpus=0")
 VIDEOS = ("log_eval_video=true", "log_eval_video_every_n_evals=5")
 
 

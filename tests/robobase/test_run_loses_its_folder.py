@@ -21,7 +21,7 @@ SHORT = ["num_train_frames=400", "num_gpus=0", "num_threads=1", "hydra.run.dir=d
 
 @pytest.fixture
 def train_until(monkeypatch, capsys, tmp_path):
-    """Trains in this process; `trouble()` comes after 200 env steps: exit code, lines of stderr."""
+    """Trains in this process; `trouble()` comes after 100 env steps: exit code, lines of stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
 
@@ -30,7 +30,7 @@ def train_until(monkeypatch, capsys, tmp_path):
         learn = Learner.learn
 
         def troubled(self):
-            if self._progress.env_steps == 220:
+            if self._progress.env_steps == 120:
                 trouble()
             return learn(self)
 
@@ -63,7 +63,7 @@ def test_renamed(train_until, tmp_path):
     code, (line,) = train_until(lambda: here.rename(there))
     assert (code, "is gone" in line) == (2, True)
     assert not here.exists()
-    assert read(there / "snapshots" / "latest_snapshot.pt")["progress"]["env_steps"] == 200
+    assert read(there / "snapshots" / "latest_snapshot.pt")["progress"]["env_steps"] == 100
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_full_disk(train_until, small_disk, tmp_path, overrides):
     assert [line for line in lines if "rror" in line] == lines[-1:], lines
     assert "No space left on device" in lines[-1]
     assert "the earlier snapshots are untouched" in lines[-1]
-    assert snapshots(tmp_path)["latest_snapshot.pt"] == 200
+    assert snapshots(tmp_path)["latest_snapshot.pt"] == 100
 
 
 @pytest.mark.parametrize("overrides", WAYS)
@@ -117,5 +117,5 @@ def test_a_limit_on_the_size_of_files(train_until, tmp_path, overrides):
     assert code == 2
     assert [line for line in lines if "rror" in line] == lines[-1:], lines
     assert "File too large" in lines[-1]
-    assert snapshots(tmp_path)["latest_snapshot.pt"] == 200
+    assert snapshots(tmp_path)["latest_snapshot.pt"] == 100
     assert os.listdir(tmp_path) == ["disk"]

@@ -112,7 +112,10 @@ def test_every_signal_keeps_the_replay(tmp_path, capsys, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["SIGTERM", *(pytest.param(n, marks=pytest.mark.slow) for n in ("SIGINT", "SIGHUP", "SIGUSR1"))],
+    [
+        "SIGTERM",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("SIGINT", "SIGHUP", "SIGUSR1")),
+    ],
 )
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_by_default(tmp_path, unbroken, capsys, name):
     settings = [*EXACT, "snapshot_replay=on_stop"]

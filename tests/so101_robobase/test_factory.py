@@ -190,9 +190,9 @@ def test_demonstrations_do_not_repeat_and_seeds_have_none_in_common():
     for seed in (1, 2):
         cfg = composed("pixels=false", f"seed={seed}", "env.stage=3")
         factory = SO101Factory()
-        factory.collect_or_fetch_demos(cfg, 24)
+        factory.collect_or_fetch_demos(cfg, 12)
         begun.append({demo[0][0]["low_dim_state"].tobytes() for demo in factory._demos})
-    assert [len(starts) for starts in begun] == [24, 24]
+    assert [len(starts) for starts in begun] == [12, 12]
     assert not begun[0] & begun[1]
 
 
@@ -201,7 +201,11 @@ def test_demonstrations_do_not_repeat_and_seeds_have_none_in_common():
     [
         ((), -1, "demos=-1 asks for all"),
         (("norm_obs=true",), 1, "norm_obs=true is not available"),
-        (("env.lift_height=0.4",), 1, "the scripted expert succeeded in 0 of"),
+        (
+            ("env.lift_height=0.4", "env.episode_length=40"),
+            1,
+            "the scripted expert succeeded in 0 of",
+        ),
     ],
 )
 def test_demonstrations_that_cannot_be_had_are_refused(overrides, demos, message):

@@ -10,7 +10,7 @@ import pytest
 from robobase.errors import UserError
 from so101_robobase.arm.alignment import Alignment, CameraPose, Units, load, save
 from so101_robobase.base import cli
-from so101_robobase.robot.align import align_joints_command
+from so101_robobase.robot.align import align_joints_command, joint_fit
 from so101_robobase.robot.align.joint_fit import (
     OPEN,
     POSES,
@@ -58,6 +58,11 @@ class Hands:
         if self.unsteady:
             self.unsteady -= 1
             self.driver.body.sim.qpos[0, 1] += 0.01
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    monkeypatch.setattr(joint_fit, "_PICTURE", (64, 64))
 
 
 @pytest.fixture

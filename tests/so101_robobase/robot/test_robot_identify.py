@@ -63,6 +63,7 @@ def test_cmaes_survives_costs_that_are_nan():
     np.testing.assert_allclose(search.mean, 0.4, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_held_out_recordings_are_followed_five_times_better(logs):
     found = identify(build_scene(), logs[:1], logs[1:], population=16, generations=(18, 5))
     assert found.after.overall < found.before.overall / 5

@@ -24,7 +24,7 @@ with terminal_keys() as keys:
             if key == "x":
                 raise SystemExit(7)
             if key == "w":  # too busy to look at keys
-                time.sleep(1)
+                time.sleep(0.3)
         time.sleep(0.01)
 """
 
