@@ -82,12 +82,12 @@ def test_the_end_names_the_best_snapshot_and_the_command_that_measures_it(
     _run(tmp_path / "run", "log_eval_video=false")
     lines = capsys.readouterr().out.splitlines()
     best = "run/snapshots/best_snapshot.pt"
-    assert f"best snapshot, of 200 env steps: {best}" in lines
+    assert f"best snapshot, of 120 env steps: {best}" in lines
     assert f"""to measure it: measure {best} 'it'"'"'s'""" in lines
 
 
 def test_without_a_command_the_best_snapshot_is_named_alone(tmp_path, capsys):
     _run(tmp_path, "log_eval_video=false")
     text = capsys.readouterr().out
-    assert "best snapshot, of 200 env steps" in text
+    assert "best snapshot, of 120 env steps" in text
     assert "to measure it" not in text
