@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-import imageio.v2 as imageio
 import numpy as np
 from tqdm import tqdm
 
+from robobase.video import video_writer
 from so101_robobase.base.files import check_replaceable
 from so101_robobase.evaluation.recording import Track
 from so101_robobase.evaluation.statistics import Episode
@@ -88,10 +88,9 @@ class Videos:
         temporary = path.with_stem(f".{path.stem}.part")
         temporary.unlink(missing_ok=True)
         try:
-            # macro_block_size=1: imageio would otherwise rescale to multiples of 16.
-            with imageio.get_writer(temporary, fps=self._fps, macro_block_size=1) as writer:
+            with video_writer(temporary, self._fps) as append:
                 for t in range(len(track.qpos)):
-                    writer.append_data(self.frame(episode, track, t))  # type: ignore[attr-defined]
+                    append(self.frame(episode, track, t))
                     bar.update()
             os.replace(temporary, path)
         finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +67,46 @@ class VideoRecorder:
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Encode `frames`, each `(H, W, 3)` uint8, as H.264; the file appears only when complete."""
     temporary = path.with_stem(f".{path.stem}.part")
-    # macro_block_size=1: imageio would otherwise rescale to multiples of 16.
-    writer: Any = imageio.get_writer(temporary, fps=fps, macro_block_size=1)
     try:
-        try:
+        with video_writer(temporary, fps) as append:
             for frame in frames:
-                writer.append_data(_even(frame))
-        finally:
-            writer.close()  # imageio's own context manager leaves ffmpeg running on an error
+                append(frame)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def video_writer(
+    path: Path, fps: float, output_params: Iterable[str] = ()
+) -> Iterator[Callable[[np.ndarray], Any]]:
+    """Appends frames, `(H, W, 3)` uint8, to an H.264 video in `path`; the first makes the file.
+
+    Raises:
+        OSError: with number and file, as of any other file that cannot be written.
+    """
+    # macro_block_size=1: imageio would otherwise rescale to multiples of 16.
+    options: dict[str, Any] = {"macro_block_size": 1, "output_params": list(output_params)}
+    writer: Any = imageio.get_writer(path, fps=fps, **options)
+    try:
+        try:
+            yield lambda frame: writer.append_data(_even(frame))
+        finally:
+            writer.close()  # imageio's own context manager leaves ffmpeg running on an error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _cause(path) from error
+
+
+def _cause(path: Path) -> OSError:
+    """Why `path` could not be written: ffmpeg says so on the terminal alone."""
+    try:
+        with open(path, "ab") as file:
+            file.write(bytes(2**20))
+    except OSError as error:
+        return OSError(error.errno, error.strerror, str(path))
+    return OSError(errno.EIO, "ffmpeg failed", str(path))
 
 
 def _even(frame: np.ndarray) -> np.ndarray:

@@ -3,11 +3,10 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import imageio.v2 as imageio
 import numpy as np
 
+from robobase.video import video_writer
 from so101_robobase.base.files import MARK, check_replaceable, checked_output
 from so101_robobase.vision.picture_files import write_png
 
@@ -35,23 +34,10 @@ def video_file(path: Path, fps: float) -> Iterator[Write]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_stem(f".{path.stem}.part")
     temporary.unlink(missing_ok=True)  # a link in its place would be followed
-    writer: Any = None
-
-    def write(_: str, picture: np.ndarray) -> None:
-        nonlocal writer
-        if writer is None:
-            writer = imageio.get_writer(
-                temporary,
-                fps=fps,
-                macro_block_size=2,
-                output_params=["-metadata", f"comment={MARK}"],
-            )
-        writer.append_data(np.ascontiguousarray(picture[..., ::-1]))
-
     try:
-        yield write
+        with video_writer(temporary, fps, ("-metadata", f"comment={MARK}")) as append:
+            yield lambda _, picture: append(np.ascontiguousarray(picture[..., ::-1]))
     finally:
-        if writer is not None:
-            writer.close()
+        if temporary.exists():
             check_replaceable(path, own=True)
             temporary.replace(path)
