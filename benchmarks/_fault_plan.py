@@ -43,7 +43,9 @@ def plan(number: int, seed: int) -> list[Planned]:
         start, duration = rng.uniform(0.05, 1.2), rng.uniform(0.05, _GAP / 2)
         if kind in CAMERA:
             # Shown to the end: until the loop stops.
-            fault = Fault(str(kind), start=round(start, 3), value=_every(str(kind), rng))
+            # All are spoilt, or every second or third; those that are frozen are all alike.
+            every = None if kind == "camera_frozen" else float(rng.integers(1, 4))
+            fault = Fault(str(kind), start=round(start, 3), value=every)
             planned.append(Planned(str(kind), start, 2 * _GAP, fault, False))
             continue
         if kind not in KINDS:
@@ -62,11 +64,6 @@ def plan(number: int, seed: int) -> list[Planned]:
         fault = replace(fault, start=round(start, 3))
         planned.append(Planned(str(kind), start, fault.duration or _GAP, fault, connecting))
     return planned
-
-
-def _every(kind: str, rng: np.random.Generator) -> float | None:
-    """Which pictures are spoilt: all, every second or every third."""
-    return None if kind == "camera_frozen" else float(rng.integers(1, 4))
 
 
 def is_out_of_reach(planned: Planned) -> bool:

@@ -6,7 +6,7 @@ of every array belongs to arm i, and rows never influence each other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from robobase.settings.setting import one_of
 from so101_robobase.arm.clearance import Clearance, furthest_arm_first
 from so101_robobase.arm.kinematics import Kinematics, yaw_rotation
 from so101_robobase.arm.model import SO101, ArmModel
+from so101_robobase.base.remembers import Remembers
 
 Array = NDArray[np.float64]
 
@@ -160,13 +161,15 @@ def make_controller(
     return AboveFloor(controller, config.floor, np.asarray(config.max_lead), clearance)
 
 
-class JointDelta:
+class JointDelta(Remembers):
     """An action a joint; each moves its joint's target by up to `joint_scale` rad.
 
     | index | 0            | 1             | 2          | 3          | 4          | 5       |
     |-------|--------------|---------------|------------|------------|------------|---------|
     | joint | shoulder_pan | shoulder_lift | elbow_flex | wrist_flex | wrist_roll | gripper |
     """
+
+    remembered: ClassVar = {"target": "target"}
 
     def __init__(self, config: ControlConfig, joint_range: np.ndarray, num_envs: int):
         self.action_dim = len(joint_range)
@@ -184,14 +187,8 @@ class JointDelta:
         self.target[:] = np.clip(wanted, self._lower, self._upper)
         return self.target.copy()
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"target": self.target.copy()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.target[:] = state["target"]
-
-
-class CartesianDelta:
+class CartesianDelta(Remembers):
     """Four actions: three move a set-point for the TCP, one sets the gripper.
 
     | index | 0                  | 1  | 2  | 3                                        |
@@ -204,6 +201,7 @@ class CartesianDelta:
     """
 
     action_dim = 4
+    remembered: ClassVar = {"target": "target", "set_point": "set_point", "lean": "_lean"}
 
     def __init__(
         self,
@@ -263,18 +261,6 @@ class CartesianDelta:
         lead[:, -1] /= np.maximum(excess[:, -1], 1)
         self.target[:] = np.clip(joint_pos + lead, self._lower, self._upper)
         return self.target.copy()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "target": self.target.copy(),
-            "set_point": self.set_point.copy(),
-            "lean": self._lean.copy(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.target[:] = state["target"]
-        self.set_point[:] = state["set_point"]
-        self._lean[:] = state["lean"]
 
 
 class AboveFloor:

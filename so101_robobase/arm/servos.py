@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import ClassVar
 
 import mujoco
 import numpy as np
 
 from robobase.errors import UserError
 from so101_robobase.arm.model import SO101
+from so101_robobase.base.remembers import Remembers
 
 PerJoint = tuple[float, ...]
 
@@ -66,13 +68,15 @@ class ServoModel:
         model.dof_frictionloss[joints] *= self.joint_friction
 
 
-class CommandDelay:
+class CommandDelay(Remembers):
     """Targets of N arms that reach the servos a whole number of physics steps late.
 
     Args:
         steps: by how many; 0 passes everything through at once.
         num_joints: J, of one arm.
     """
+
+    remembered: ClassVar = {"pending": "_pending"}
 
     def __init__(self, num_envs: int, steps: int, num_joints: int = SO101.num_joints):
         self._pending = np.zeros((steps, num_envs, num_joints))  # next to arrive first
@@ -99,11 +103,3 @@ class CommandDelay:
         starts = [0, *changes.tolist(), steps]
         for start, end in pairwise(starts):
             yield now[start], end - start
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of everything remembered."""
-        return {"pending": self._pending.copy()}
-
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Go back to a `state_dict`."""
-        self._pending[:] = state["pending"]

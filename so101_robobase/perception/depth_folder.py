@@ -7,7 +7,7 @@ Weights are those of a safetensors file alone.
 """
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from robobase.errors import UserError
 from robobase.reading import GIB, MIB, read_json, reason
+from robobase.settings.kinds import Choice, Flag, Items, Kind, Number, Whole, checked
 from so101_robobase.base.extras import require_perception
 from so101_robobase.perception.network_cost import check_cost
 
@@ -36,74 +37,45 @@ _MOST_WEIGHTS = 8 * GIB
 _MOST_TENSORS = 5000
 _LEAST_OF_A_HEAD = 8  # numbers; Depth Anything has 64, and many small ones take long
 
-Check = Callable[[Any], bool]
-
-
-def _whole(low: int, high: int) -> Check:
-    return lambda value: type(value) is int and low <= value <= high
-
-
-def _number(low: float, high: float) -> Check:
-    return lambda value: type(value) in (int, float) and low <= value <= high
-
-
-def _flag(value: Any) -> bool:
-    return type(value) is bool
-
-
-def _one_of(*known: Any) -> Check:
-    return lambda value: any(type(value) is type(k) and value == k for k in known)
-
-
-def _list(each: Check, low: int, high: int) -> Check:
-    return lambda value: (
-        isinstance(value, list) and low <= len(value) <= high and all(map(each, value))
-    )
-
-
-def _stage(value: Any) -> bool:
-    return isinstance(value, str) and value.removeprefix("stage") in map(str, range(1, 101))
-
-
-_BACKBONE: dict[str, Check] = {  # of Dinov2Config
-    "hidden_size": _whole(1, 4096),
-    "num_hidden_layers": _whole(1, 100),
-    "num_attention_heads": _whole(1, 128),
-    "mlp_ratio": _number(0.5, 16),
-    "hidden_act": _one_of("gelu", "gelu_new", "relu", "selu"),
-    "layer_norm_eps": _number(0, 1),
-    "image_size": _whole(14, 2048),
-    "patch_size": _whole(8, 64),
-    "num_channels": _one_of(3),
-    "qkv_bias": _flag,
-    "layerscale_value": _number(0, 10),
-    "use_swiglu_ffn": _flag,
-    "out_features": _list(_stage, 1, 8),
-    "out_indices": _list(_whole(-100, 100), 1, 8),
-    "apply_layernorm": _flag,
-    "reshape_hidden_states": _flag,
-    "use_mask_token": _flag,
+_BACKBONE: dict[str, Kind] = {  # of Dinov2Config
+    "hidden_size": Whole(1, 4096),
+    "num_hidden_layers": Whole(1, 100),
+    "num_attention_heads": Whole(1, 128),
+    "mlp_ratio": Number(0.5, 16),
+    "hidden_act": Choice("gelu", "gelu_new", "relu", "selu"),
+    "layer_norm_eps": Number(0, 1),
+    "image_size": Whole(14, 2048),
+    "patch_size": Whole(8, 64),
+    "num_channels": Choice(3),
+    "qkv_bias": Flag(),
+    "layerscale_value": Number(0, 10),
+    "use_swiglu_ffn": Flag(),
+    "out_features": Items(Choice(*(f"stage{k}" for k in range(1, 101))), 1, 8),
+    "out_indices": Items(Whole(-100, 100), 1, 8),
+    "apply_layernorm": Flag(),
+    "reshape_hidden_states": Flag(),
+    "use_mask_token": Flag(),
 }
-_NETWORK: dict[str, Check] = {  # of DepthAnythingConfig
-    "patch_size": _whole(8, 64),
-    "reassemble_hidden_size": _whole(1, 4096),
-    "reassemble_factors": _list(_one_of(0.25, 0.5, 1, 2, 4, 1.0, 2.0, 4.0), 1, 8),
-    "neck_hidden_sizes": _list(_whole(1, 4096), 1, 8),
-    "fusion_hidden_size": _whole(1, 4096),
-    "head_in_index": _whole(-8, 7),
-    "head_hidden_size": _whole(1, 256),  # at the size of the picture, however few the weights
+_NETWORK: dict[str, Kind] = {  # of DepthAnythingConfig
+    "patch_size": Whole(8, 64),
+    "reassemble_hidden_size": Whole(1, 4096),
+    "reassemble_factors": Items(Choice(0.25, 0.5, 1, 2, 4, 1.0, 2.0, 4.0), 1, 8),
+    "neck_hidden_sizes": Items(Whole(1, 4096), 1, 8),
+    "fusion_hidden_size": Whole(1, 4096),
+    "head_in_index": Whole(-8, 7),
+    "head_hidden_size": Whole(1, 256),  # at the size of the picture, however few the weights
 }
-_SIZE: dict[str, Check] = {"height": _whole(14, 1036), "width": _whole(14, 1036)}
-_PICTURE: dict[str, Check] = {  # of the processor
-    "do_resize": _one_of(True),
-    "do_rescale": _one_of(True),
-    "do_normalize": _one_of(True),
-    "resample": _whole(0, 5),
-    "rescale_factor": _number(1e-6, 1),
-    "image_mean": _list(_number(-1000, 1000), 3, 3),
-    "image_std": _list(_number(1e-6, 1000), 3, 3),
-    "keep_aspect_ratio": _flag,
-    "ensure_multiple_of": _whole(1, 64),
+_SIZE: dict[str, Kind] = {"height": Whole(14, 1036), "width": Whole(14, 1036)}
+_PICTURE: dict[str, Kind] = {  # of the processor
+    "do_resize": Choice(True),
+    "do_rescale": Choice(True),
+    "do_normalize": Choice(True),
+    "resample": Whole(0, 5),
+    "rescale_factor": Number(1e-6, 1),
+    "image_mean": Items(Number(-1000, 1000), 3, 3),
+    "image_std": Items(Number(1e-6, 1000), 3, 3),
+    "keep_aspect_ratio": Flag(),
+    "ensure_multiple_of": Whole(1, 64),
 }
 
 
@@ -189,14 +161,11 @@ def _group(content: Mapping[str, Any], key: str, file: Path) -> dict[str, Any]:
     return group
 
 
-def _taken(content: Mapping[str, Any], known: Mapping[str, Check], file: Path) -> dict[str, Any]:
+def _taken(content: Mapping[str, Any], known: Mapping[str, Kind], file: Path) -> dict[str, Any]:
     """The known keys of `content` that are set; UserError for a value that is not allowed."""
     taken = {key: content[key] for key in known if content.get(key) is not None}
     for key, value in taken.items():
-        if not known[key](value):
-            raise UserError(
-                f"{file} cannot be loaded: {key}={reason(ValueError(repr(value)))} is not allowed"
-            )
+        checked(known[key], f"{file} cannot be loaded: {key}", value)
     return taken
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -120,15 +119,13 @@ def picture(comparison: Comparison) -> np.ndarray:
     rows = []
     for frame, seen, true in zip(comparison.frames, comparison.seen, comparison.true, strict=False):
         rgb = cv2.resize(center_crop(frame, (0, 1)), (_TILE, _TILE), interpolation=cv2.INTER_AREA)
-        panels = [panel for image in (seen, true) for panel in _panels(image)]
-        rows.append(np.hstack([rgb, *panels]))
+        row = [rgb]
+        for ids, disparity in (seen, true):
+            row += [pictures.segmentation(ids, _TILE), pictures.disparity(disparity, _TILE)]
+        rows.append(np.hstack(row))
     titles = ("camera", "ids seen", "disparity seen", "simulator's ids", "its disparity")
     header = np.hstack([pictures.strip(_TILE, title) for title in titles])
     return np.vstack([header, *rows])
-
-
-def _panels(image: np.ndarray) -> list[np.ndarray]:
-    return [pictures.segmentation(image[0], _TILE), pictures.disparity(image[1], _TILE)]
 
 
 def _figures(comparison: Comparison) -> dict[str, Any]:
@@ -169,9 +166,6 @@ def _policy_table(report: dict[str, Any]) -> str:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     names = ("segmentation", "depth", "num_images", "seed", "widen", "size", "num_episodes")
-    paths = {name: _text(getattr(args, name)) for name in ("snapshot", "alignment")}
-    return {name: getattr(args, name) for name in names} | paths
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+    paths = {name: getattr(args, name) for name in ("snapshot", "alignment")}
+    texts = {name: None if path is None else str(path) for name, path in paths.items()}
+    return {name: getattr(args, name) for name in names} | texts

@@ -1,9 +1,13 @@
 """Values that arrive a whole number of control steps late, by a delay of each row's own."""
 
+from typing import ClassVar
+
 import numpy as np
 
+from so101_robobase.base.remembers import Remembers
 
-class DelayLine:
+
+class DelayLine(Remembers):
     """The latest values of N rows, so that each row can be read some steps late.
 
     Args:
@@ -11,6 +15,8 @@ class DelayLine:
         width: numbers per value.
         longest: greatest delay that will be asked for, steps.
     """
+
+    remembered: ClassVar = {"past": "_past"}
 
     def __init__(self, num_rows: int, width: int, longest: int):
         self._past = np.zeros((longest + 1, num_rows, width))  # newest first
@@ -28,11 +34,3 @@ class DelayLine:
     def read(self, delay: np.ndarray) -> np.ndarray:
         """Values (N, width) of `delay` (N,) steps ago."""
         return self._past[delay, self._row]
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of everything remembered."""
-        return {"past": self._past.copy()}
-
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Go back to a `state_dict`."""
-        self._past[:] = state["past"]

@@ -1,16 +1,17 @@
 """Whether a task is done: the one place that decides it, for episodes and for simulated robots."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
+from so101_robobase.base.remembers import Remembers
 from so101_robobase.sim.simulation import Simulation
 from so101_robobase.tasks.config import TaskConfig
 from so101_robobase.tasks.grasp import grasping
 
 
-class Judge(ABC):
+class Judge(Remembers, ABC):
     """Watches the N members of a simulation. Success: the goal is met for `hold_steps` on end.
 
     | attribute | shape, type | meaning                                        |
@@ -24,6 +25,9 @@ class Judge(ABC):
         config: says what the goal is.
         per_step: units of `count` in a control step.
     """
+
+    # by the names that they have in snapshots
+    remembered: ClassVar = {"hold_count": "count", "grasping": "grasping", "lifted": "met"}
 
     def __init__(self, sim: Simulation, config: TaskConfig, per_step: int = 1):
         self.sim, self.config = sim, config
@@ -55,16 +59,3 @@ class Judge(ABC):
         """Judge the present state of the `running` members (N,) bool, `units` of time later."""
         self.look()
         self.count[running] = np.where(self.met, self.count + units, 0)[running]
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """What it remembers; `lifted` is `met`, under the name that it has in snapshots."""
-        return {
-            "hold_count": self.count.copy(),
-            "grasping": self.grasping.copy(),
-            "lifted": self.met.copy(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from `state_dict()`, which may hold more."""
-        self.count[:] = state["hold_count"]
-        self.grasping[:], self.met[:] = state["grasping"], state["lifted"]

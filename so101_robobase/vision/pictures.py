@@ -72,27 +72,14 @@ def observation_panels(frame: NDArray[np.uint8], kind: str, size: int) -> list[I
     for source in KINDS[kind].sources:
         part = frame[first : first + source.channels]
         first += source.channels
-        panels.append(_PANELS[source](part, size))
+        if source is Source.IDS:
+            panel = caption(_with_class_key(segmentation(part[0], size)), "segmentation")
+        elif source is Source.DISPARITY:
+            panel = caption(_with_disparity_key(disparity(part[0], size)), "disparity")
+        else:
+            panel = caption(_enlarge(part.transpose(1, 2, 0), size), "observation")
+        panels.append(panel)
     return panels
-
-
-def _colors_panel(part: NDArray[np.uint8], size: int) -> Image:
-    return caption(_enlarge(part.transpose(1, 2, 0), size), "observation")
-
-
-def _ids_panel(part: NDArray[np.uint8], size: int) -> Image:
-    return caption(_with_class_key(segmentation(part[0], size)), "segmentation")
-
-
-def _disparity_panel(part: NDArray[np.uint8], size: int) -> Image:
-    return caption(_with_disparity_key(disparity(part[0], size)), "disparity")
-
-
-_PANELS = {
-    Source.IDS: _ids_panel,
-    Source.DISPARITY: _disparity_panel,
-    Source.COLORS: _colors_panel,
-}
 
 
 def strip(width: int, text: str, height: int = STRIP_HEIGHT) -> Image:

@@ -2,12 +2,12 @@ import copy
 import io
 import itertools
 from functools import partial
-from importlib.resources import files
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from nn_helpers import (
     HEAD,
@@ -19,7 +19,6 @@ from nn_helpers import (
     make_drqv2,
     observation_space,
 )
-from omegaconf import OmegaConf
 
 from robobase import models
 from robobase.errors import UserError
@@ -415,10 +414,10 @@ def test_recurrent_states_are_part_of_the_training_state():
 
 @pytest.mark.parametrize("name", ["drqv2", "bc"])
 def test_the_configured_method_can_be_built_and_learns(name):
-    values = {"num_explore_steps": 0, "num_pretrain_steps": 200, "action_sequence": 1}
-    values["env"] = {"stddev_schedule": "linear(1.0,0.1,500)"}
-    file = files("robobase") / "cfgs" / "method" / f"{name}.yaml"
-    cfg = OmegaConf.merge(values, OmegaConf.create(file.read_text()))
+    settings = [f"method={name}", "num_explore_steps=0", "num_pretrain_steps=200"]
+    settings.append("+env={stddev_schedule: 'linear(1.0,0.1,500)'}")
+    with initialize_config_module("robobase.cfgs", version_base=None):
+        cfg = compose("robobase_config", overrides=settings)
     space = observation_space(size=84)
     agent = instantiate(
         cfg.method,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,17 +154,20 @@ class Logger:
         group = self._group(prefix)
         for name, value in metrics.items():
             key = f"{prefix}/{name}"
-            if _is_video(value):
+            if isinstance(value, Mapping) and "video" in value:
                 self._log_video(key, value, step)
                 continue
             array = _as_array(value)
             if array is None:
                 continue
-            if array.ndim <= 1:
-                for scalar_key, scalar in _scalars(key, array):
-                    group.log(scalar_key, scalar)
+            if array.ndim == 0:
+                group.log(key, float(array))
+            elif array.ndim == 1:
+                for k, number in enumerate(array):
+                    group.log(f"{key}{k}", float(number))
             else:
-                self._log_image(key, array, step)
+                for sink in self._sinks:
+                    sink.image(key, _as_image(array), step)
         means = group.take()
         if not means:
             return
@@ -199,10 +202,6 @@ class Logger:
         frames = np.asarray(value["video"], dtype=np.uint8)
         for sink in self._sinks if len(frames) else ():
             sink.video(key, frames, value.get("fps", 20), step)
-
-    def _log_image(self, key: str, array: np.ndarray, step: int) -> None:
-        for sink in self._sinks:
-            sink.image(key, _as_image(array), step)
 
 
 def coloured(text: str, colour: str) -> str:
@@ -239,10 +238,6 @@ def _tensorboard_dir(log_dir: Path, cfg: DictConfig) -> Path:
         ) from error
 
 
-def _is_video(value: Any) -> bool:
-    return isinstance(value, Mapping) and "video" in value
-
-
 def _as_array(value: Any) -> np.ndarray | None:
     """Numbers, arrays and tensors as a numeric array; None for anything else."""
     if isinstance(value, torch.Tensor):
@@ -251,14 +246,6 @@ def _as_array(value: Any) -> np.ndarray | None:
         return None
     array = np.asarray(value)
     return array if array.dtype.kind in "biuf" else None
-
-
-def _scalars(key: str, array: np.ndarray) -> Iterator[tuple[str, float]]:
-    if array.ndim == 0:
-        yield key, float(array)
-    else:
-        for k, value in enumerate(array):
-            yield f"{key}{k}", float(value)
 
 
 def _as_image(array: np.ndarray) -> np.ndarray:

@@ -25,7 +25,8 @@ def soft_iou(logits: Tensor, ids: Tensor) -> Tensor:
     """
     known = ids != IGNORED
     probability = logits.float().softmax(1) * known[:, None]
-    truth = _one_hot(torch.where(known, ids, 0), logits.shape[1]) * known[:, None]
+    classes = torch.arange(logits.shape[1], device=ids.device).view(1, -1, 1, 1)
+    truth = (ids[:, None] == classes).float()  # `IGNORED` is none of them
     intersection = (probability * truth).sum((0, 2, 3))
     truth_sum = truth.sum((0, 2, 3))
     union = probability.sum((0, 2, 3)) + truth_sum - intersection
@@ -50,7 +51,3 @@ LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
     "soft_iou+cross_entropy": soft_iou_and_cross_entropy,
 }
-
-
-def _one_hot(ids: Tensor, classes: int) -> Tensor:
-    return (ids[:, None] == torch.arange(classes, device=ids.device).view(1, -1, 1, 1)).float()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class World:
         model = self.body.sim.scene.model
         self.calibration = calibrate(model.actuator_ctrlrange, config.arm)
         self.servos = [
-            Servo(joint, replace(servo, id=config.ids[joint]), middle, self._on_goal)
+            Servo(joint, replace(servo, id=config.ids[joint]), middle, partial(events.add, GOAL))
             for joint, (servo, middle) in enumerate(
                 zip(self.calibration.servos, self.calibration.middle, strict=True)
             )
@@ -137,9 +138,6 @@ class World:
             self.servos, body.encoders, velocities, body.load, strict=True
         ):
             servo.update(float(angle), float(velocity), float(share), seconds)
-
-    def _on_goal(self, joint: int, position: int, angle: float) -> None:
-        self._events.add(GOAL, joint, position, angle)
 
     def _place_arm(self, pose: np.ndarray) -> None:
         sim = self.body.sim

@@ -158,7 +158,8 @@ class LeRobotDriver:
 
     def positions(self) -> np.ndarray:
         """Present positions (6,) in counts. Raises DriverError."""
-        return self._positions()[1]
+        _, answers = self.bus.read_all(IDS, PRESENT_POSITION, _POSITION_LENGTH)
+        return np.array([parse_position(answer) for answer in answers])
 
     def read(self) -> Reading:
         sent, answers = self.bus.read_all(IDS, TORQUE_ENABLE, _TORQUE_TO_POSITION_LENGTH)
@@ -242,10 +243,6 @@ class LeRobotDriver:
 
     def _torque_is_on(self, id_: int) -> bool:
         return self.bus.read(id_, TORQUE_ENABLE, _TORQUE_AND_GOAL_LENGTH, attempts=1)[0] != 0
-
-    def _positions(self) -> tuple[float, np.ndarray]:
-        sent, answers = self.bus.read_all(IDS, PRESENT_POSITION, _POSITION_LENGTH)
-        return sent, np.array([parse_position(answer) for answer in answers])
 
     def _send_goal(self, counts: np.ndarray) -> None:
         goals = counts.tolist()

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -81,7 +80,7 @@ class Rollout:
         logger: EpisodeLogger | None = None,
         start_watchdog: Callable[[], Watchdog] | None = None,
         keys: Keys = no_keys,
-        say: "Say" = print,
+        say: Callable[[str], object] = print,
         hints: OperatorHints = REAL_ARM,
     ):
         self.arm, self.stream, self.policy, self.workcell = arm, stream, policy, workcell
@@ -290,9 +289,3 @@ class Rollout:
         )
         for listener in self._listeners:
             listener.tick(tick)
-
-
-class Say(Protocol):
-    """Prints a line."""
-
-    def __call__(self, line: str, /) -> object: ...

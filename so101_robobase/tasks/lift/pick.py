@@ -5,14 +5,15 @@ gripper should go; the only memory is, per arm, the phase of the pick. Whoever m
 says how to go on from there: a learner's teacher judges states that it would never reach.
 """
 
-from collections.abc import Mapping
 from enum import IntEnum
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from so101_robobase.arm.control import ControlConfig
 from so101_robobase.arm.kinematics import Kinematics, rpy, yaw_rotation
+from so101_robobase.base.remembers import Remembers
 from so101_robobase.tasks.steering import Plan, Steering, distance
 
 Array = NDArray[np.float64]
@@ -41,7 +42,7 @@ class Phase(IntEnum):
     LIFT = 3  # and hold: the goal of the lift is a pose, kept once it is reached
 
 
-class TopDownPick:
+class TopDownPick(Remembers):
     """Hover above the cube, go down, close, lift, and hold; start over where the cube was lost.
 
     Args:
@@ -52,6 +53,8 @@ class TopDownPick:
         action_repeat: control steps for which the environment holds each action.
         lift_height: m, height of the cube that the task asks for.
     """
+
+    remembered: ClassVar = {"phase": "phase", "jaw": "_jaw", "lift_from": "_lift_from"}
 
     def __init__(
         self,
@@ -74,20 +77,6 @@ class TopDownPick:
         rows = slice(None) if ids is None else ids
         self.phase[rows] = Phase.ABOVE
         self._jaw[rows] = np.inf
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Phase, last jaw position and start of the lift of every arm."""
-        return {
-            "phase": self.phase.astype(np.int64),
-            "jaw": self._jaw.copy(),
-            "lift_from": self._lift_from.copy(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continue from `state_dict()`."""
-        self.phase[:] = state["phase"]
-        self._jaw[:] = state["jaw"]
-        self._lift_from[:] = state["lift_from"]
 
     def act(
         self,

@@ -106,14 +106,11 @@ def _head(group: str, output: Setting) -> dict[str, Setting]:
         "norm": Setting(Choice(*HEAD_NORMS)),
         "linear_bias": Setting(Flag()),
         "output_sequence_network_type": Setting(
-            Choice("rnn", "mlp"), Need("action_sequence above 1", ("action_sequence",), _above_1)
+            Choice("rnn", "mlp"),
+            Need("action_sequence above 1", ("action_sequence",), lambda n: n > 1),
         ),
         "output_sequence_length": Setting(Whole(1, 1000)),
     }
-
-
-def _above_1(count: int) -> bool:
-    return count > 1
 
 
 _ENCODER = {
