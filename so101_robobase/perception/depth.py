@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from robobase.compute import usable_device
-from robobase.errors import UserError
+from robobase.errors import UserError, first_line
 from so101_robobase.base.extras import require_perception
 from so101_robobase.perception import depth_folder
 from so101_robobase.perception.depth_folder import FILES
@@ -114,7 +114,7 @@ def find_model(name_or_folder: str | Path) -> Path:
 
 def _hub_reason(hub: Any, error: Exception) -> str:
     offline = isinstance(error, hub.errors.LocalEntryNotFoundError)
-    return "the Hugging Face hub cannot be reached" if offline else _first_line(error)
+    return "the Hugging Face hub cannot be reached" if offline else first_line(error)
 
 
 def save_untrained(folder: Path) -> Path:
@@ -163,7 +163,3 @@ def _silent(logging: Any) -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

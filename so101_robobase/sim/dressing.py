@@ -24,11 +24,10 @@ _SPOT_CUTOFF = 60.0  # degrees from a lamp's axis
 _SPOT_EXPONENT = 8.0  # how fast a spot fades away from its axis
 
 
-def camera_rotation(look: Look) -> np.ndarray:
-    """(3, 3) rotation of the look's camera in the frame of the camera without it."""
-    quaternion = np.empty(4)
-    mujoco.mju_euler2Quat(quaternion, np.array(look.camera_rotation), "xyz")
-    matrix = np.empty(9)
+def rotation(euler: Sequence[float]) -> np.ndarray:
+    """(3, 3) of rotations about x, then the new y, then the new z, rad: MJCF's order."""
+    quaternion, matrix = np.empty(4), np.empty(9)
+    mujoco.mju_euler2Quat(quaternion, np.array(euler, np.float64), "xyz")
     mujoco.mju_quat2Mat(matrix, quaternion)
     return matrix.reshape(3, 3)
 
@@ -37,7 +36,7 @@ def move_camera(data: mujoco.MjData, camera: int, look: Look) -> None:
     """Change the pose of `camera` in `data`, whose kinematics are fresh, by that of `look`."""
     frame = data.cam_xmat[camera].reshape(3, 3)
     data.cam_xpos[camera] += frame @ np.array(look.camera_position)
-    data.cam_xmat[camera] = (frame @ camera_rotation(look)).ravel()
+    data.cam_xmat[camera] = (frame @ rotation(look.camera_rotation)).ravel()
 
 
 def widen_view(scene: mujoco.MjvScene, factor: float) -> None:

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import mujoco
 
-from robobase.errors import UserError
+from robobase.errors import UserError, first_line
 from so101_robobase.arm.model import ArmModel
 
 VISUAL_GROUP = 2
@@ -31,8 +31,7 @@ def read(path: Path) -> mujoco.MjSpec:
     try:
         return mujoco.MjSpec.from_file(str(path))
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"scene.robot_xml={path} cannot be read: {reason}") from error
+        raise UserError(f"scene.robot_xml={path} cannot be read: {first_line(error)}") from error
 
 
 def plain(spec: mujoco.MjSpec, path: Path) -> mujoco.MjSpec:
@@ -47,8 +46,7 @@ def compiled(spec: mujoco.MjSpec, path: Path) -> mujoco.MjModel:
     try:
         return spec.compile()
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"scene.robot_xml={path} does not compile: {reason}") from error
+        raise UserError(f"scene.robot_xml={path} does not compile: {first_line(error)}") from error
 
 
 def base_body(spec: mujoco.MjSpec, arm: ArmModel) -> mujoco.MjsBody:

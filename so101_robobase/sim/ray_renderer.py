@@ -19,18 +19,11 @@ from so101_robobase.vision.observation import ClassId
 class RayRenderer:
     """Casts rays through the pixel centres of a pinhole camera into `scene.render_model`.
 
-    Frames of a batch are shared out over `num_threads` (default: every usable core). Raises
-    UserError for a bad size or an unknown camera.
+    Frames of a batch are shared out over all usable cores. Raises UserError for a bad size or an
+    unknown camera.
     """
 
-    def __init__(
-        self,
-        scene: Scene,
-        height: int,
-        width: int,
-        camera: str = WRIST_CAMERA,
-        num_threads: int | None = None,
-    ):
+    def __init__(self, scene: Scene, height: int, width: int, camera: str = WRIST_CAMERA):
         if height < 1 or width < 1:
             raise UserError(f"picture size {height}x{width} must be at least 1x1")
         model = scene.render_model
@@ -43,7 +36,7 @@ class RayRenderer:
         self._rays = _pinhole_rays(height, width, self._fovy, 0.0)
         # Index -1, a miss, reads the last entry.
         self._class_of_hit = np.append(scene.class_of_geom, np.uint8(ClassId.BACKGROUND))
-        self._num_threads = num_threads or len(os.sched_getaffinity(0))
+        self._num_threads = len(os.sched_getaffinity(0))
         self._casters = [_Caster(scene, self._camera) for _ in range(self._num_threads)]
         self._pool = ThreadPoolExecutor(self._num_threads)
 

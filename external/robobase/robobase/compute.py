@@ -7,7 +7,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from robobase.errors import UserError
+from robobase.errors import UserError, first_line
 from robobase.memory import keep_freed_memory
 
 # The parent of a multirun tells its jobs through this variable how many run at the same time.
@@ -48,8 +48,9 @@ def usable_device(name: torch.device | str) -> torch.device:
         device = pick_device(num_gpus=1) if name == "auto" else torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"device '{name}' cannot be used ({reason}); give cpu or auto") from error
+        raise UserError(
+            f"device '{name}' cannot be used ({first_line(error)}); give cpu or auto"
+        ) from error
     return device
 
 

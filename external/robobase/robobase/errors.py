@@ -10,6 +10,11 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first, or what it is; libraries explain at length."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def short(value: object) -> str:
     """A stranger's value for a message: one line, no control characters, not long."""
     text = repr(value)

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robobase.errors import UserError, short
+from robobase.errors import UserError, first_line, short
 from robobase.reading import plain_yaml, read_text
 
 FORGOTTEN = ("resume_from", "replay.save_dir", "tb", "wandb", "env_settings")
@@ -36,8 +36,9 @@ def to_text(cfg: DictConfig) -> str:
     try:
         return OmegaConf.to_yaml(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"the config has a reference that leads nowhere: {reason}") from error
+        raise UserError(
+            f"the config has a reference that leads nowhere: {first_line(error)}"
+        ) from error
 
 
 def parse(text: Any, where: str) -> dict[str, Any]:

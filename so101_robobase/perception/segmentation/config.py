@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import so101_robobase
 from robobase import stored_config
-from robobase.errors import UserError
+from robobase.errors import UserError, first_line
 from robobase.memory import GIB, available_memory
 from robobase.settings.fields import check_fields
 from robobase.settings.kinds import Choice, Number, OrNull, Text, Whole
@@ -159,7 +159,7 @@ def changed(content: DictConfig, overrides: Sequence[str]) -> DictConfig:
     try:
         return _merged(content, OmegaConf.from_dotlist(list(overrides)))
     except OmegaConfBaseException as error:
-        raise UserError(f"settings {' '.join(overrides)}: {_first_line(error)}") from error
+        raise UserError(f"settings {' '.join(overrides)}: {first_line(error)}") from error
 
 
 def checked(content: DictConfig) -> TrainingConfig:
@@ -192,7 +192,3 @@ def _folder() -> Path:
     package = Path(so101_robobase.__file__).parent
     installed = package / "cfgs"  # in a wheel; a checkout has it beside the package
     return installed if installed.is_dir() else package.parent / "cfgs"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from robobase.errors import UserError
+from robobase.errors import UserError, first_line
 from so101_robobase.base.extras import require_perception
 
 ENCODER_WEIGHTS = ("auto", "imagenet", "none")
@@ -39,7 +39,7 @@ def with_encoder_weights(
     except (OSError, RuntimeError) as error:
         if choice == "imagenet":
             raise UserError(
-                f"no ImageNet weights for the encoder ({_first_line(error)}); connect to "
+                f"no ImageNet weights for the encoder ({first_line(error)}); connect to "
                 f"{_endpoint()}, copy its cache here, or give model.encoder_weights=auto"
             ) from error
         report("no ImageNet weights within reach: the encoder is trained from scratch")
@@ -69,7 +69,3 @@ def _from_cache_only() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

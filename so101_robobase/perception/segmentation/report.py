@@ -93,9 +93,9 @@ def overlays(
     return np.vstack(rows)
 
 
-def blend(bgr: np.ndarray, ids: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+def blend(bgr: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The frame (H, W, 3) BGR under the colours of its classes (H, W)."""
-    return cv2.addWeighted(bgr, 1 - opacity, colorize_ids(ids)[..., ::-1], opacity, 0)
+    return cv2.addWeighted(bgr, 0.5, colorize_ids(ids)[..., ::-1], 0.5, 0)
 
 
 def write_history(folder: Path, history: Sequence[Row]) -> None:

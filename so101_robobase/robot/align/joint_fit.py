@@ -1,7 +1,7 @@
 """Measures one arm's joint zeros, directions and gripper map in a few poses set by hand."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +88,9 @@ class JointFit:
     alignment: Alignment
     residuals: np.ndarray
 
-    def table(self, poses: Sequence[ReferencePose] = POSES) -> str:
+    def table(self) -> str:
         """For people."""
-        names = [pose.name for pose in poses]
+        names = [pose.name for pose in POSES]
         width = max(len(name) for name in names) + 2
         head = "".join(f"{name:>{width}}" for name in names)
         lines = [f"{'joint':<14}{'direction':>10}{'zero':>9}  left over:{head}"]
@@ -109,10 +109,8 @@ class JointFit:
         )
 
 
-def fit_joints(
-    servo: np.ndarray, poses: Sequence[ReferencePose] = POSES, present: Alignment | None = None
-) -> JointFit:
-    """Least squares of direction and zero per joint over `servo` (P, 6) readings of the poses.
+def fit_joints(servo: np.ndarray, present: Alignment | None = None) -> JointFit:
+    """Least squares of direction and zero per joint over `servo` (P, 6) readings of `POSES`.
 
     Args:
         servo: servo units, degrees for the arm and 0 to 100 for the gripper.
@@ -122,9 +120,9 @@ def fit_joints(
         UserError: nan or inf, or readings that no such arm in these poses gives.
     """
     servo = np.asarray(servo, np.float64)
-    if servo.shape != (len(poses), NUM_JOINTS) or not np.isfinite(servo).all():
-        raise UserError(f"readings must be {len(poses)} x {NUM_JOINTS} finite numbers")
-    model = np.array([pose.angles for pose in poses])
+    if servo.shape != (len(POSES), NUM_JOINTS) or not np.isfinite(servo).all():
+        raise UserError(f"readings must be {len(POSES)} x {NUM_JOINTS} finite numbers")
+    model = np.array([pose.angles for pose in POSES])
     directions, zeros = [], []
     residuals = np.zeros_like(servo)
     for joint in range(GRIPPER):
@@ -134,10 +132,10 @@ def fit_joints(
         directions.append((1, -1)[best])
         zeros.append(float(zero))
         residuals[:, joint] = left
-        _check_joint(JOINTS[joint], servo[:, joint], model[:, joint], left, poses)
+        _check_joint(JOINTS[joint], servo[:, joint], model[:, joint], left)
     ends = {}
     for state in (CLOSED, OPEN):
-        rows = [row for row, pose in enumerate(poses) if pose.gripper == state]
+        rows = [row for row, pose in enumerate(POSES) if pose.gripper == state]
         ends[state] = float(servo[rows, GRIPPER].mean())
         residuals[rows, GRIPPER] = servo[rows, GRIPPER] - ends[state]
     if abs(ends[OPEN] - ends[CLOSED]) < _LEAST_OPENING:
@@ -169,7 +167,6 @@ def _check_joint(
     servo: np.ndarray,
     model: np.ndarray,
     left: np.ndarray,
-    poses: Sequence[ReferencePose],
 ) -> None:
     span = model - model.mean()
     slope = abs(float(span @ servo / (span @ span)))
@@ -181,7 +178,7 @@ def _check_joint(
     worst = int(np.abs(left).argmax())
     if abs(left[worst]) > _MOST_RESIDUAL:
         raise UserError(
-            f"{joint} is {abs(left[worst]):.0f} degrees off in pose {poses[worst].name!r}, which "
+            f"{joint} is {abs(left[worst]):.0f} degrees off in pose {POSES[worst].name!r}, which "
             f"no eye mistakes (at most {_MOST_RESIDUAL:.0f}); compare with its picture and repeat"
         )
 
@@ -189,10 +186,9 @@ def _check_joint(
 def measure(
     driver: Driver,
     ask: Callable[[str], object],
-    poses: Sequence[ReferencePose] = POSES,
     sleep: Callable[[float], object] = time.sleep,
 ) -> np.ndarray:
-    """Servo readings (P, 6) of the poses, into which a person brings the arm, torque off.
+    """Servo readings (P, 6) of `POSES`, into which a person brings the arm, torque off.
 
     Args:
         driver: open; its torque is taken away first.
@@ -203,8 +199,8 @@ def measure(
     """
     torque_off(driver)
     readings = []
-    for number, pose in enumerate(poses, 1):
-        prompt = f"\npose {number} of {len(poses)}, {pose.name}: {pose.words}\nHold still; Enter: "
+    for number, pose in enumerate(POSES, 1):
+        prompt = f"\npose {number} of {len(POSES)}, {pose.name}: {pose.words}\nHold still; Enter: "
         while True:
             ask(prompt)
             values = np.stack([read_patiently(driver, sleep) for _ in range(READINGS)])
@@ -236,32 +232,32 @@ def read_patiently(driver: Driver, sleep: Callable[[float], object] = time.sleep
     raise UserError(f"the arm does not answer ({reason}); check cable and power")
 
 
-def load_readings(path: Path, poses: Sequence[ReferencePose] = POSES) -> np.ndarray:
+def load_readings(path: Path) -> np.ndarray:
     """Readings (P, 6) that `save_readings` wrote. Raises UserError for another file."""
     values = read_yaml(path, what="readings", remedy="measure with `robot align joints`")
-    names = [pose.name for pose in poses]
+    names = [pose.name for pose in POSES]
     if not isinstance(values, dict) or set(values) != set(names):
         raise UserError(f"readings {path} must hold the poses {', '.join(names)}, 6 numbers each")
     try:
         rows = np.array([values[name] for name in names], np.float64)
     except (TypeError, ValueError, OverflowError):
         rows = np.empty(0)
-    if rows.shape != (len(poses), NUM_JOINTS):
+    if rows.shape != (len(POSES), NUM_JOINTS):
         raise UserError(f"readings {path}: every pose needs {NUM_JOINTS} numbers")
     return rows
 
 
-def save_readings(servo: np.ndarray, path: Path, poses: Sequence[ReferencePose] = POSES) -> None:
+def save_readings(servo: np.ndarray, path: Path) -> None:
     """Write `servo` (P, 6) as YAML, a line per pose."""
     rows = {
         pose.name: [round(float(value), 3) for value in row]
-        for pose, row in zip(poses, servo, strict=True)
+        for pose, row in zip(POSES, servo, strict=True)
     }
     with written_whole(path) as partial:
         partial.write_text(yaml.safe_dump(rows, sort_keys=False, default_flow_style=None))
 
 
-def draw_poses(scene: Scene, folder: Path, poses: Sequence[ReferencePose] = POSES) -> list[Path]:
+def draw_poses(scene: Scene, folder: Path) -> list[Path]:
     """A PNG per pose in `folder`: the simulated arm from the side, from above and from the front.
 
     Raises GLUnavailableError where OpenGL does not start.
@@ -274,7 +270,7 @@ def draw_poses(scene: Scene, folder: Path, poses: Sequence[ReferencePose] = POSE
     views = Views(scene, _PICTURE)
     paths = []
     try:
-        for number, pose in enumerate(poses, 1):
+        for number, pose in enumerate(POSES, 1):
             drawn = views.render(model_state(scene, pose), _VIEWS)
             tiles = [pictures.caption(drawn[view], f"{view}: {pose.name}") for view in _VIEWS]
             path = folder / f"{number}_{pose.name}.png"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import mujoco
 import numpy as np
 
 from robobase.errors import UserError
@@ -19,6 +18,7 @@ from so101_robobase.base.files import inside, written_whole
 from so101_robobase.robot.align.joint_fit import read_patiently, torque_off
 from so101_robobase.robot.loop.driver import Driver
 from so101_robobase.sim.appearance import Look
+from so101_robobase.sim.dressing import rotation
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import Scene, SceneConfig
 from so101_robobase.vision.observation import PALETTE, ClassId, colorize_ids
@@ -161,18 +161,18 @@ def nudged(pose: CameraPose, name: str, amount: float) -> CameraPose:
 
 def moved(pose: CameraPose, look: Look) -> CameraPose:
     """`pose` with the camera offsets of `look`, which are in the camera's own frame."""
-    frame = _rotation(pose.euler)
+    frame = rotation(pose.euler)
     pos = np.array(pose.pos) + frame @ np.array(look.camera_position)
-    turned = frame @ _rotation(look.camera_rotation)
+    turned = frame @ rotation(look.camera_rotation)
     return CameraPose(_triple(pos), _triple(_euler(turned)), float(pose.fovy + look.camera_fovy))
 
 
 def offset(base: CameraPose, pose: CameraPose) -> Look:
     """The look with which a camera at `base` sees what one at `pose` sees: `moved`, inverted."""
-    frame = _rotation(base.euler)
+    frame = rotation(base.euler)
     return _look(
         frame.T @ (np.array(pose.pos) - np.array(base.pos)),
-        _euler(frame.T @ _rotation(pose.euler)),
+        _euler(frame.T @ rotation(pose.euler)),
         pose.fovy - base.fovy,
     )
 
@@ -261,10 +261,8 @@ def fit_camera(
     frames: Sequence[Frame],
     start: CameraPose | None = None,
     fit_fovy: bool = True,
-    population: int = POPULATION,
     generations: int = GENERATIONS,
     seed: int = 0,
-    renderer: str = "auto",
     progress: Callable[[range], Any] = iter,
 ) -> CameraFit:
     """The pose from which the rendered classes agree best with those of `frames`.
@@ -295,8 +293,8 @@ def fit_camera(
     unit = np.repeat([_SPREAD[0], np.deg2rad(_SPREAD[1]), _SPREAD[2]], [3, 3, 1])
     if not fit_fovy:
         unit = unit[:6]
-    search = CMAES(np.zeros(len(unit)), 1.0, population, np.random.default_rng(seed))
-    overlay = Overlay(scene, _FIT_HEIGHT, small[0], renderer)
+    search = CMAES(np.zeros(len(unit)), 1.0, POPULATION, np.random.default_rng(seed))
+    overlay = Overlay(scene, _FIT_HEIGHT, small[0])
     try:
 
         def rendered(values: np.ndarray) -> np.ndarray:
@@ -327,10 +325,10 @@ def _candidate(start: CameraPose, values: np.ndarray) -> CameraPose:
     return moved(start, _look(values[:3], values[3:6], fovy))
 
 
-def _look(position: np.ndarray, rotation: np.ndarray, fovy: float) -> Look:
+def _look(position: np.ndarray, turn: np.ndarray, fovy: float) -> Look:
     return Look(
         camera_position=_triple(position),
-        camera_rotation=_triple(rotation),
+        camera_rotation=_triple(turn),
         camera_fovy=float(fovy),
     )
 
@@ -341,19 +339,11 @@ def _soft(ids: np.ndarray, counts: np.ndarray, blur: float) -> np.ndarray:
     return np.stack([cv2.GaussianBlur(picture, (0, 0), blur) for picture in one_hot])
 
 
-def _rotation(euler: Sequence[float]) -> np.ndarray:
-    """(3, 3) of rotations about x, then the new y, then the new z: MJCF's order."""
-    quaternion, matrix = np.empty(4), np.empty(9)
-    mujoco.mju_euler2Quat(quaternion, np.array(euler, np.float64), "xyz")
-    mujoco.mju_quat2Mat(matrix, quaternion)
-    return matrix.reshape(3, 3)
-
-
-def _euler(rotation: np.ndarray) -> np.ndarray:
-    """The inverse of `_rotation`; the second angle lies between -pi/2 and pi/2."""
-    x = np.arctan2(-rotation[1, 2], rotation[2, 2])
-    y = np.arcsin(np.clip(rotation[0, 2], -1, 1))
-    z = np.arctan2(-rotation[0, 1], rotation[0, 0])
+def _euler(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of `rotation`; the second angle lies between -pi/2 and pi/2."""
+    x = np.arctan2(-matrix[1, 2], matrix[2, 2])
+    y = np.arcsin(np.clip(matrix[0, 2], -1, 1))
+    z = np.arctan2(-matrix[0, 1], matrix[0, 0])
     return np.array([x, y, z])
 
 

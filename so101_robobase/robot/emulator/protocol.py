@@ -131,9 +131,3 @@ def to_sign_magnitude(value: int, sign_bit: int) -> int:
     if abs(value) >= 1 << sign_bit:
         raise ValueError(f"{value} does not fit below the sign bit {sign_bit}")
     return (1 << sign_bit) - value if value < 0 else value
-
-
-def from_sign_magnitude(bits: int, sign_bit: int) -> int:
-    """The signed number that a register's bits stand for; bits above the sign are ignored."""
-    magnitude = bits & ((1 << sign_bit) - 1)
-    return -magnitude if bits >> sign_bit & 1 else magnitude

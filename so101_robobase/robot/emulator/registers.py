@@ -6,7 +6,8 @@ that LeRobot decodes.
 
 from typing import NamedTuple
 
-from so101_robobase.robot.emulator.protocol import from_sign_magnitude, to_sign_magnitude
+from so101_robobase.robot.emulator.protocol import to_sign_magnitude
+from so101_robobase.robot.real.servo_registers import signed
 
 SIZE = 256  # bytes
 _FIRST_RAM = 40  # below: EEPROM
@@ -94,7 +95,7 @@ class Memory:
     def __getitem__(self, name: str) -> int:
         register = REGISTERS[name]
         bits = int.from_bytes(self.read(register.address, register.size), "little")
-        return bits if register.sign_bit is None else from_sign_magnitude(bits, register.sign_bit)
+        return bits if register.sign_bit is None else signed(bits, register.sign_bit)
 
     def __setitem__(self, name: str, value: int) -> None:
         """For the servo itself: read-only registers too, and nothing is saved."""

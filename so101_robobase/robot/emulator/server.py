@@ -58,7 +58,6 @@ class Server:
                 "begin": lambda request: self._place(self._world.begin, request),
                 "hand": self._guide,
                 "release_hand": lambda _: self._release_hand(),
-                "status": lambda _: self._status(),
                 "quit": lambda _: self._quit(),
             },
         )
@@ -178,10 +177,6 @@ class Server:
     def _release_hand(self) -> dict[str, Any]:
         self._world.hand.release()
         return {}
-
-    def _status(self) -> dict[str, Any]:
-        names = [name for name in STATE.names or () if name != "version"]
-        return {name: self._state[name][0].tolist() for name in names}
 
     def _quit(self) -> dict[str, Any]:
         self._running = False

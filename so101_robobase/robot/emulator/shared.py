@@ -16,54 +16,46 @@ from so101_robobase.arm.joints import NUM_JOINTS
 STATE_FILE, EVENT_FILE, CONFIG_FILE = "state", "events", "config.json"
 MOST_QPOS = NUM_JOINTS + 7 + 6  # with three marks on the table
 
+
+class BusState(NamedTuple):
+    """Where the emulated world is."""
+
+    time: float  # of the state
+    simulated: float  # s, of physics since the start
+    qpos: np.ndarray  # joints rad, the cube's position m and quaternion, marks m
+    qvel: np.ndarray  # (6,) rad/s
+    target: np.ndarray  # (6,) rad, of servos with torque
+    limp: np.ndarray  # (6,) bool, no torque
+    alarms: np.ndarray  # (6,) bits of `protocol.Alarm`
+    met: bool
+    succeeded: bool
+    held: float  # s, for how long the goal has been met
+    plugged: bool  # the port is there
+    slips: int  # how often physics could not keep up
+    slipped: float  # s that were left out then
+    camera: int  # what is wrong with it: place in `faults.CAMERA`, from 1; 0: nothing
+    camera_every: int  # pictures, of which one is spoilt
+    packets: int  # instruction packets that arrived whole
+    rejected: int  # those that did not
+    events: int  # length of the event file
+
+
+_ARRAYS = {
+    "qpos": ("f8", MOST_QPOS),
+    "qvel": ("f8", NUM_JOINTS),
+    "target": ("f8", NUM_JOINTS),
+    "limp": ("?", NUM_JOINTS),
+    "alarms": ("u1", NUM_JOINTS),
+}
+_NUMBERS = {float: "f8", bool: "?", int: "u8"}
 STATE = np.dtype(
     [
         ("version", "u8"),  # odd while it is being written
-        ("time", "f8"),  # of the state
-        ("simulated", "f8"),  # s, of physics since the start
-        ("qpos", "f8", MOST_QPOS),  # joints rad, the cube's position m and quaternion, marks m
-        ("nq", "u1"),  # how many of these there are
-        ("qvel", "f8", NUM_JOINTS),  # rad/s
-        ("target", "f8", NUM_JOINTS),  # rad, of servos with torque
-        ("limp", "?", NUM_JOINTS),  # no torque
-        ("alarms", "u1", NUM_JOINTS),  # bits of `protocol.Alarm`
-        ("met", "?"),
-        ("succeeded", "?"),
-        ("held", "f8"),  # s, for how long the goal has been met
-        ("plugged", "?"),  # the port is there
-        ("slips", "u8"),  # how often physics could not keep up
-        ("slipped", "f8"),  # s that were left out then
-        ("camera", "u1"),  # what is wrong with it: place in `faults.CAMERA`, from 1; 0: nothing
-        ("camera_every", "u2"),  # pictures, of which one is spoilt
-        ("packets", "u8"),  # instruction packets that arrived whole
-        ("rejected", "u8"),  # those that did not
-        ("events", "u8"),  # length of the event file
+        ("nq", "u1"),  # how many numbers of qpos there are
+        *((name, *_ARRAYS[name]) for name in _ARRAYS),
+        *((name, _NUMBERS[k]) for name, k in BusState.__annotations__.items() if k in _NUMBERS),
     ]
 )
-
-
-class BusState(NamedTuple):
-    """Where the emulated world is; fields as in `STATE`."""
-
-    time: float
-    simulated: float
-    qpos: np.ndarray
-    qvel: np.ndarray
-    target: np.ndarray
-    limp: np.ndarray
-    alarms: np.ndarray
-    met: bool
-    succeeded: bool
-    held: float
-    plugged: bool
-    slips: int
-    slipped: float
-    camera: int
-    camera_every: int
-    packets: int
-    rejected: int
-    events: int
-
 
 GOAL, LIMP = 0, 1
 EVENT = np.dtype(

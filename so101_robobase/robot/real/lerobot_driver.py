@@ -52,7 +52,6 @@ class LeRobotDriver:
         port: such as /dev/ttyACM0.
         calibration: LeRobot's file of this arm, or
         id: LeRobot's id of the arm, whose file is in `calibration_dir` (default: LeRobot's own).
-        reply_timeout: s for the answers to one question; a question is asked at most twice.
 
     Raises UserError: the calibration is missing or not an SO-101's, LeRobot is not installed.
 
@@ -70,7 +69,6 @@ class LeRobotDriver:
         *,
         id: str | None = None,
         calibration_dir: Path | None = None,
-        reply_timeout: float = 0.025,
     ):
         if (calibration is None) == (id is None):
             raise UserError("give either the calibration file of the arm or its LeRobot id")
@@ -86,7 +84,7 @@ class LeRobotDriver:
                 port=port, id=calibration.stem, calibration_dir=calibration.parent, use_degrees=True
             )
         )
-        self.bus = LeRobotBus(self.robot.bus, reply_timeout)
+        self.bus = LeRobotBus(self.robot.bus)
         self._torque = False  # whether we have given the servos torque, or begun to
         self._unconfirmed: list[str] = []  # motors that may have kept it since the last release
         self._limp: list[str] = []  # motors that had none in the newest answer

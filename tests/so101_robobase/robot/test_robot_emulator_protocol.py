@@ -9,9 +9,9 @@ from so101_robobase.robot.emulator.protocol import (
     Packet,
     Parser,
     encode,
-    from_sign_magnitude,
     to_sign_magnitude,
 )
+from so101_robobase.robot.real.servo_registers import signed
 
 packets = st.builds(
     Packet, st.integers(0, 0xFE), st.integers(0, 0xFF), st.binary(max_size=40).map(bytes)
@@ -65,7 +65,7 @@ def test_a_cut_packet_does_not_swallow_the_next():
 @given(st.sampled_from([10, 11, 15]), st.data())
 def test_signs_survive(sign_bit, data):
     value = data.draw(st.integers(-(1 << sign_bit) + 1, (1 << sign_bit) - 1))
-    assert from_sign_magnitude(to_sign_magnitude(value, sign_bit), sign_bit) == value
+    assert signed(to_sign_magnitude(value, sign_bit), sign_bit) == value
 
 
 def test_a_sign_is_a_bit():
@@ -78,4 +78,4 @@ def test_lerobot_encodes_signs_alike():
     utils = pytest.importorskip("lerobot.motors.encoding_utils")
     for value in (-2047, -1, 0, 1, 2047):
         assert to_sign_magnitude(value, 11) == utils.encode_sign_magnitude(value, 11)
-        assert from_sign_magnitude(to_sign_magnitude(value, 11), 11) == value
+        assert signed(to_sign_magnitude(value, 11), 11) == value

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robobase.errors import UserError
+from robobase.errors import UserError, first_line
 from robobase.settings import tree
 from robobase.settings.kinds import Flag, Target, checked, close_to, shown
 from robobase.settings.method_settings import PARTS
@@ -99,5 +99,6 @@ def _resolved(cfg: DictConfig, key: str, written: Any) -> Any:
         value = OmegaConf.select(cfg, key)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except (OmegaConfBaseException, RecursionError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{key}={shown(written)} cannot be resolved: {reason}") from error
+        raise UserError(
+            f"{key}={shown(written)} cannot be resolved: {first_line(error)}"
+        ) from error

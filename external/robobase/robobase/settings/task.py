@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hydra.utils import get_class
 from omegaconf import DictConfig
 
-from robobase.errors import UserError
+from robobase.errors import UserError, first_line
 from robobase.settings.footprint import TaskMemory
 from robobase.settings.setting import Setting
 
@@ -36,5 +36,4 @@ def task_settings(cfg: DictConfig) -> TaskSettings | None:
     try:
         return get_class(name)()
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise UserError(f"env_settings={name} cannot be imported: {reason}") from error
+        raise UserError(f"env_settings={name} cannot be imported: {first_line(error)}") from error
