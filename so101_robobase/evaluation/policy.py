@@ -52,6 +52,23 @@ class Policy:
         batched = observation[key].ndim > len(space[key].shape or ())
         return act(self.agent, dict(observation), TRAINED, eval_mode=True, batched=batched)
 
+    def estimate_return(
+        self, observation: Mapping[str, np.ndarray], action: np.ndarray
+    ) -> np.ndarray | None:
+        """What the critic expects from `action` (N, S, A) on, (N,), in units of scaled rewards.
+
+        None where the method has no critic of actions, as imitation has none.
+        """
+        agent = self.agent
+        if not hasattr(agent, "estimate_return"):
+            return None
+        rows = {
+            key: torch.from_numpy(np.asarray(value)).to(agent.device)
+            for key, value in observation.items()
+        }
+        action_rows = torch.from_numpy(np.asarray(action)).to(agent.device)
+        return agent.estimate_return(rows, action_rows).cpu().numpy()  # type: ignore[operator]
+
     def task(self) -> TaskConfig:
         """The task of `make_env`. Raises UserError for the policy of another environment."""
         if not isinstance(self.factory, TaskFactory):

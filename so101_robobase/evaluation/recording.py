@@ -19,6 +19,7 @@ _FIGURES = (
     "max_cube_z",
     "is_grasping",
     "jaw_angle",
+    "gripper_to_cube",
     "episode_steps",
     "unstable",
 )  # of an info
@@ -58,6 +59,7 @@ class _Course:
     step_reward: list[float] = field(default_factory=list)
     is_grasping: list[bool] = field(default_factory=list)
     jaw_angle: list[float] = field(default_factory=list)
+    gripper_to_cube: list[float] = field(default_factory=list)
 
 
 class Recorder(VectorWrapper):
@@ -137,6 +139,7 @@ class Recorder(VectorWrapper):
                 step_reward=course.step_reward,
                 is_grasping=course.is_grasping,
                 jaw_angle=course.jaw_angle,
+                gripper_to_cube=course.gripper_to_cube,
             )
             for k, course in sorted(self._courses.items())
         ]
@@ -159,6 +162,7 @@ class Recorder(VectorWrapper):
         course.max_cube_z = float(info["max_cube_z"])
         course.is_grasping.append(bool(info["is_grasping"]))
         course.jaw_angle.append(float(info["jaw_angle"]))
+        course.gripper_to_cube.append(float(info["gripper_to_cube"]))
         course.length = int(info["episode_steps"])
         course.unstable = bool(info["unstable"])
 

@@ -4,14 +4,17 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from robobase.errors import UserError
 from so101_robobase.base.files import written_whole
+from so101_robobase.evaluation.failures import Cause
 from so101_robobase.evaluation.statistics import CONFIDENCE, HEIGHT_MARKS, Episode, Summary
+
+_SHOWN = 5  # episodes of a cause that are named on the console
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
@@ -88,8 +91,24 @@ def prepare_output(folder: Path) -> Path:
     return folder
 
 
-def write_json(path: Path, settings: dict[str, Any], summary: Summary, episodes: Sequence[Episode]):
+def failure_line(causes: Mapping[Cause, Sequence[int]]) -> str:
+    """Why episodes failed, for the console: cause, number and indices of the episodes."""
+    parts = []
+    for cause, indices in causes.items():
+        shown = ", ".join(map(str, indices[:_SHOWN])) + (", …" if len(indices) > _SHOWN else "")
+        parts.append(f"{len(indices)} {cause} ({shown})")
+    return f"failed: {'; '.join(parts)}"
+
+
+def write_json(
+    path: Path,
+    settings: dict[str, Any],
+    summary: Summary,
+    episodes: Sequence[Episode],
+    causes: Mapping[Cause, Sequence[int]] | None = None,
+):
     """Writes settings, figures and one record per episode; whole or not at all."""
+    why = {index: str(cause) for cause, indices in (causes or {}).items() for index in indices}
     record = {
         "settings": settings,
         "summary": asdict(summary),
@@ -104,6 +123,7 @@ def write_json(path: Path, settings: dict[str, Any], summary: Summary, episodes:
                 "time_to_lift": episode.time_to_lift,
                 "unstable": episode.unstable,
                 "cube_start": episode.cube_start,
+                "failure": why.get(episode.index),
             }
             for episode in episodes
         ],

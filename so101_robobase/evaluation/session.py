@@ -23,6 +23,7 @@ from robobase.run_snapshot import locate
 from so101_robobase.arm.control import CONTROL_PERIOD
 from so101_robobase.base.files import claimed, output_folder
 from so101_robobase.evaluation import report
+from so101_robobase.evaluation.failures import causes
 from so101_robobase.evaluation.policy import TRAINED, Policy, load_policy
 from so101_robobase.evaluation.recording import Recorder
 from so101_robobase.evaluation.statistics import Episode, Summary, summarise
@@ -30,6 +31,7 @@ from so101_robobase.evaluation.videos import Videos, choose
 from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.views import Views, check_cameras
 from so101_robobase.tasks.config import TaskConfig
+from so101_robobase.tasks.lift.config import LiftConfig
 
 MOST_ENVS = 16  # simulations at once where --num_envs is not given
 
@@ -68,8 +70,11 @@ def run_evaluation(args: argparse.Namespace) -> tuple[Summary, Path]:
             print(report.height_table(episodes))
             report.write_debug_csv(folder / "debug", episodes)
         print(report.summary_table(summary))
+        why = causes(episodes, task.lift_height) if type(task) is LiftConfig else {}
+        if why:
+            print(report.failure_line(why))
         settings = _settings(args, task, recorder.num_envs, str(device), seconds)
-        report.write_json(folder / "evaluation.json", settings, summary, episodes)
+        report.write_json(folder / "evaluation.json", settings, summary, episodes, why)
         print(f"{len(episodes)} episodes in {seconds:.1f} s; report: {folder / 'evaluation.json'}")
         if videos:
             chosen = choose(episodes, recorder.tracks, args.num_videos)

@@ -24,6 +24,7 @@ class Episode:
     step_reward: Sequence[float] = field(default=(), repr=False)
     is_grasping: Sequence[bool] = field(default=(), repr=False)
     jaw_angle: Sequence[float] = field(default=(), repr=False)  # rad
+    gripper_to_cube: Sequence[float] = field(default=(), repr=False)  # m
     time_to_lift: float | None = None  # s from the start to success, to a policy step; None: none
     unstable: bool = False  # ended because the simulation blew up
     cube_start: tuple[float, float] = (math.nan, math.nan)  # m, x and y of its centre

@@ -1,7 +1,9 @@
 """How near what networks see comes to what the simulator knows, in pictures and in actions."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -11,6 +13,7 @@ from so101_robobase.perception.dataset import DatasetSettings, Painter
 from so101_robobase.perception.eyes import Eyes
 from so101_robobase.perception.scenes import Pool
 from so101_robobase.perception.segmentation.metrics import Confusion
+from so101_robobase.sim.gl_context import GLUnavailableError
 from so101_robobase.sim.renderer import make_renderer
 from so101_robobase.sim.scene import build_scene
 from so101_robobase.vision.observation import IMAGE_SIZE, disparity_from_depth, seg_depth
@@ -75,17 +78,44 @@ def compare(
     return Comparison(np.concatenate(true), np.concatenate(seen), np.stack(frames))
 
 
-def action_difference(policy: Policy, num_steps: int, num_envs: int, seed: int) -> np.ndarray:
-    """Mean absolute difference (A,) of the actions for what networks see and for the truth.
+@dataclass(frozen=True)
+class Acting:
+    """T policy steps of N episodes as a policy sees them and as the simulator knows them.
+
+    Attributes:
+        comparison: the pictures, step by step and in each step episode by episode; `frames` are
+            those of the first episode, dark where none were asked for or there is no OpenGL.
+        actions: (T, N, S, A) for what the policy sees; these were taken.
+        true_actions: (T, N, S, A) for the truth.
+    """
+
+    comparison: Comparison
+    actions: np.ndarray
+    true_actions: np.ndarray
+
+    def moments(self, count: int) -> Comparison:
+        """`count` of the first episode's pictures, evenly from its beginning to its end."""
+        steps, episodes = self.actions.shape[:2]
+        chosen = np.linspace(0, steps - 1, count).astype(int)
+        pictures = self.comparison
+        rows = chosen * episodes
+        return Comparison(pictures.true[rows], pictures.seen[rows], pictures.frames[chosen])
+
+
+def act_both_ways(
+    policy: Policy, num_steps: int, num_envs: int, seed: int, colors: bool = False
+) -> Acting:
+    """Let `policy` act on what its config has it see (`env.sight`, `env.corruption`).
 
     Args:
-        policy: its config says what the networks are (`env.sight`); it acts on what they see.
         num_steps: policy steps of `num_envs` episodes at a time.
+        colors: keep what the first episode's camera shows.
     """
     env = policy.make_env(num_envs)
     task = env.unwrapped.task  # type: ignore[attr-defined]
     size = task.config.image_size
     simulator = make_renderer(task.config.renderer, task.sim.scene, size, size)
+    camera = _Camera(task, colors)
     everyone = np.arange(num_envs)
 
     def truth() -> np.ndarray:
@@ -93,19 +123,54 @@ def action_difference(policy: Policy, num_steps: int, num_envs: int, seed: int) 
         return seg_depth(ids, disparity_from_depth(depth), size)[:, None]
 
     observation, _ = env.reset(seed=seed)
-    frames = observation["rgb"].shape[1]
-    true = np.repeat(truth(), frames, axis=1)
-    differences = []
+    stack = observation["rgb"].shape[1]
+    true = np.repeat(truth(), stack, axis=1)
+    pictures: list[tuple[np.ndarray, np.ndarray]] = []
+    frames, actions, true_actions = [], [], []
     for _ in tqdm(range(num_steps), desc="acting", unit="step", leave=False):
-        actions = policy.act(observation)
-        differences.append(np.abs(actions - policy.act({**observation, "rgb": true})))
-        observation, _, terminated, truncated, _ = env.step(actions)
+        pictures.append((true[:, -1], observation["rgb"][:, -1]))
+        frames.append(camera.frame())
+        actions.append(policy.act(observation))
+        true_actions.append(policy.act({**observation, "rgb": true}))
+        observation, _, terminated, truncated, _ = env.step(actions[-1])
         newest, begun = truth(), terminated | truncated
         true = np.concatenate([true[:, 1:], newest], axis=1)
         true[begun] = newest[begun]
     env.close()
-    simulator.close()
-    return np.concatenate(differences).mean(axis=(0, 1))
+    for open_one in (simulator, camera):
+        open_one.close()
+    known, seen = (np.concatenate(column) for column in zip(*pictures, strict=True))
+    return Acting(
+        Comparison(known, seen, np.stack(frames)), np.stack(actions), np.stack(true_actions)
+    )
+
+
+def action_difference(policy: Policy, num_steps: int, num_envs: int, seed: int) -> np.ndarray:
+    """Mean absolute difference (A,) of the actions for what networks see and for the truth."""
+    acting = act_both_ways(policy, num_steps, num_envs, seed)
+    difference = np.abs(acting.actions - acting.true_actions)
+    return difference.reshape(-1, *difference.shape[2:]).mean(axis=(0, 1))
+
+
+class _Camera:
+    """What the first member's wrist camera shows in colours; dark if not `on` or without OpenGL."""
+
+    def __init__(self, task: Any, on: bool):
+        self._sim = task.sim
+        width, height = task.config.sight.camera
+        self._shape = (height, width, 3)
+        self._renderer = None
+        with suppress(GLUnavailableError):
+            self._renderer = make_renderer("gl", task.sim.scene, height, width) if on else None
+
+    def frame(self) -> np.ndarray:
+        if self._renderer is None:
+            return np.zeros(self._shape, np.uint8)
+        return self._renderer.render_rgb(*self._sim.view(np.array([0])))[0]
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

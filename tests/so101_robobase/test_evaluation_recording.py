@@ -76,6 +76,7 @@ class Scripted(gym.vector.VectorEnv):
             "max_cube_z": self.t / 100 + 0.001,
             "is_grasping": self.t % 2 == 1,
             "jaw_angle": -self.t.astype(float),
+            "gripper_to_cube": 1 - self.t / 100,
             "episode_steps": 2 * self.t,
             "unstable": self.seeds == 7,
         }

@@ -6,7 +6,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium import spaces
 from omegaconf import DictConfig
 
@@ -99,13 +98,10 @@ class RobotPolicy:
         self.begin()
 
     def _estimate(self, observation: dict[str, np.ndarray], actions: np.ndarray) -> float:
-        agent = self._policy.agent
-        batch = {
-            key: torch.from_numpy(value[None]).to(agent.device)
-            for key, value in observation.items()
-        }
-        action = torch.from_numpy(actions[None]).to(agent.device)
-        return float(agent.estimate_return(batch, action)[0])  # type: ignore[operator]
+        rows = {key: value[None] for key, value in observation.items()}
+        values = self._policy.estimate_return(rows, actions[None])
+        assert values is not None
+        return float(values[0])
 
     def _state(self, joint_pos: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
         tcp_pos, tcp_rot = self._kinematics.forward(joint_pos[None])
