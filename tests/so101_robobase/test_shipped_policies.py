@@ -30,3 +30,11 @@ def test_shipped_policies_lift_the_cube_from_the_ready_pose(name):
 def test_what_is_newer_than_a_policy_can_be_asked_of_it():
     older = POLICIES / "whole_task_snapshot.pt"
     assert load_policy(older, overrides={"env.control.floor": 0.002}).cfg.env.control.floor == 0.002
+
+
+def test_imitation_has_no_critic_to_ask():
+    policy = load_policy(POLICIES / "whole_task_snapshot.pt")
+    env = policy.make_env(1)
+    observation, _ = env.reset(seed=[0])
+    assert policy.estimate_return(observation, policy.act(observation)) is None
+    env.close()
